@@ -1,0 +1,146 @@
+//! Blocks: bytes and the CID that names them, checked against each other once, when the pair is made.
+//!
+//! A [`Block`] cannot be built from bytes that do not hash to its CID, so holding one is the proof.
+
+use bytes::Bytes;
+pub use cid::Cid;
+use multihash_codetable::{Code, MultihashDigest};
+
+/// The multihash of a block, the key under which it is stored whatever its codec.
+pub type Multihash = cid::multihash::Multihash<64>;
+
+/// The largest block that is accepted, in bytes (Bitswap 1.2 and the trustless gateway both say 2 MiB).
+pub const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// The largest digest of an identity CID, in bytes (UnixFS, IPIP-512).
+pub const IDENTITY_BYTES_MAX: usize = 128;
+
+/// Multicodec of raw bytes.
+pub const RAW: u64 = 0x55;
+/// Multicodec of dag-pb.
+pub const DAG_PB: u64 = 0x70;
+/// Multicodec of dag-cbor.
+pub const DAG_CBOR: u64 = 0x71;
+/// Multicodec of dag-json.
+pub const DAG_JSON: u64 = 0x0129;
+/// Multihash code of the identity "hash".
+pub const IDENTITY: u64 = 0x00;
+/// Multihash code of SHA2-256.
+pub const SHA2_256: u64 = 0x12;
+
+/// Bytes that were checked against their CID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    cid: Cid,
+    bytes: Bytes,
+}
+
+impl Block {
+    /// Checks `bytes` against `cid`.
+    ///
+    /// # Errors
+    /// [`BlockError`] names the first rule the pair breaks: size, unknown hash function, or a digest that differs.
+    pub fn verified(cid: Cid, bytes: Bytes) -> Result<Self, BlockError> {
+        verify(&cid, &bytes)?;
+        Ok(Self { cid, bytes })
+    }
+
+    /// Hashes `bytes` with SHA2-256 and names them as a CIDv1 of `codec`.
+    ///
+    /// # Errors
+    /// [`BlockError::TooLarge`] over [`BLOCK_BYTES_MAX`].
+    pub fn sha2_256(codec: u64, bytes: Bytes) -> Result<Self, BlockError> {
+        check_size(bytes.len())?;
+        let cid = Cid::new_v1(codec, Code::Sha2_256.digest(&bytes));
+        Ok(Self { cid, bytes })
+    }
+
+    /// The block that an identity CID carries in itself, `None` for every other CID.
+    pub fn inline(cid: &Cid) -> Option<Self> {
+        let hash = cid.hash();
+        (hash.code() == IDENTITY && hash.digest().len() <= IDENTITY_BYTES_MAX)
+            .then(|| Self { cid: *cid, bytes: Bytes::copy_from_slice(hash.digest()) })
+    }
+
+    /// The name of the block.
+    pub fn cid(&self) -> &Cid {
+        &self.cid
+    }
+
+    /// The content; cheap to clone.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Name and content.
+    pub fn into_parts(self) -> (Cid, Bytes) {
+        (self.cid, self.bytes)
+    }
+}
+
+/// Checks that `bytes` hash to `cid`, within [`BLOCK_BYTES_MAX`].
+///
+/// # Errors
+/// See [`BlockError`].
+pub fn verify(cid: &Cid, bytes: &[u8]) -> Result<(), BlockError> {
+    check_size(bytes.len())?;
+    let expected = cid.hash();
+    if expected.code() == IDENTITY {
+        if expected.digest().len() > IDENTITY_BYTES_MAX {
+            return Err(BlockError::IdentityTooLarge(expected.digest().len()));
+        }
+        return if expected.digest() == bytes { Ok(()) } else { Err(BlockError::Mismatch(*cid)) };
+    }
+    let code = Code::try_from(expected.code()).map_err(|_| BlockError::UnknownHash(expected.code()))?;
+    let actual = code.digest(bytes);
+    // A truncated digest would make a collision cheap, so the whole digest must be there.
+    if actual.digest() == expected.digest() { Ok(()) } else { Err(BlockError::Mismatch(*cid)) }
+}
+
+/// Refuses what is over [`BLOCK_BYTES_MAX`].
+fn check_size(len: usize) -> Result<(), BlockError> {
+    if len > BLOCK_BYTES_MAX { Err(BlockError::TooLarge(len)) } else { Ok(()) }
+}
+
+/// Why bytes are not the block that a CID names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlockError {
+    /// The bytes hash to something else.
+    #[error("the bytes do not hash to {0}")]
+    Mismatch(Cid),
+    /// Over the limit that every IPFS implementation shares.
+    #[error("a block of {0} bytes is over the limit of {BLOCK_BYTES_MAX}")]
+    TooLarge(usize),
+    /// An identity CID with a digest too long to be one.
+    #[error("an identity CID of {0} bytes is over the limit of {IDENTITY_BYTES_MAX}")]
+    IdentityTooLarge(usize),
+    /// A hash function that this node cannot compute, so that nothing named by it can be verified.
+    #[error("no hash function is known for multihash code 0x{0:x}")]
+    UnknownHash(u64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_bytes_are_refused() {
+        let block = Block::sha2_256(RAW, Bytes::from_static(b"calm water")).unwrap();
+        let lie = Block::verified(*block.cid(), Bytes::from_static(b"calm Water"));
+        assert_eq!(lie, Err(BlockError::Mismatch(*block.cid())));
+    }
+
+    #[test]
+    fn a_block_of_two_mebibytes_is_the_largest() {
+        assert!(Block::sha2_256(RAW, Bytes::from(vec![0; BLOCK_BYTES_MAX])).is_ok());
+        let over = Block::sha2_256(RAW, Bytes::from(vec![0; BLOCK_BYTES_MAX + 1]));
+        assert_eq!(over, Err(BlockError::TooLarge(BLOCK_BYTES_MAX + 1)));
+    }
+
+    #[test]
+    fn the_empty_identity_cid_carries_itself() {
+        let cid: Cid = "bafkqaaa".parse().unwrap();
+        assert_eq!(Block::inline(&cid).unwrap().bytes().len(), 0);
+    }
+}

@@ -1,0 +1,12 @@
+//! Identifiers, keys, records, pure codecs, and the traits at which Atoll's layers meet.
+//!
+//! Nothing here does I/O or knows a runtime: every function maps bytes to values or says why it cannot. A crash loses
+//! nothing, since nothing is kept. Formats are written byte by byte in `docs/formats.md`.
+
+pub mod block;
+pub mod blocks;
+pub mod clock;
+
+pub use block::{Block, BlockError, Cid};
+pub use blocks::{Blocks, BoxFuture, FetchError};
+pub use clock::{Clock, SystemClock, Timestamp};
