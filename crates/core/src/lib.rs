@@ -6,7 +6,19 @@
 pub mod block;
 pub mod blocks;
 pub mod clock;
+pub mod envelope;
+pub mod id;
+pub mod keys;
+pub mod rank;
+pub mod record;
+pub mod storage;
+pub mod transport;
 
 pub use block::{Block, BlockError, Cid};
 pub use blocks::{Blocks, BoxFuture, FetchError};
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use envelope::{Record, RecordError, Signed};
+pub use id::{PeerId, PublicKey, SiteId};
+pub use multiaddr::Multiaddr;
+pub use storage::{Storage, StorageError};
+pub use transport::{Answer, Transport, TransportError};

@@ -1,0 +1,154 @@
+//! What members say to each other, and how it travels: a trait, so that libp2p can replace HTTP, and a simulation both.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use multiaddr::Multiaddr;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::block::Cid;
+use crate::blocks::BoxFuture;
+
+/// The most records in one message; with envelopes of 4 KiB that is 1 MiB.
+pub const RECORDS_MAX: usize = 256;
+/// The largest message, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024 + 64 * 1024;
+
+/// A question to a member, as dag-cbor (`docs/formats.md`, "Messages").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Request {
+    /// The records that changed since a place in the member's own order.
+    Records {
+        /// What the member named its order at the last answer; zero at first.
+        epoch: u64,
+        /// The place up to which the asker has them.
+        since: u64,
+    },
+    /// Envelopes that the asker believes to be news.
+    Announce {
+        /// Signed envelopes.
+        records: Vec<ByteBuf>,
+    },
+    /// Are you there, and which of these do you hold?
+    Probe {
+        /// Fresh randomness.
+        #[serde(with = "serde_bytes")]
+        nonce: [u8; 32],
+        /// At most [`crate::record::PROBE_ROOTS_MAX`] roots.
+        roots: Vec<Cid>,
+    },
+}
+
+/// A member's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Response {
+    /// To [`Request::Records`].
+    Records {
+        /// Names the member's order; another one after each restart.
+        epoch: u64,
+        /// Where to go on asking.
+        next: u64,
+        /// Signed envelopes, oldest change first.
+        records: Vec<ByteBuf>,
+        /// Whether more follow at `next` already.
+        more: bool,
+    },
+    /// To [`Request::Announce`].
+    Announced {
+        /// How many were news.
+        accepted: u64,
+    },
+    /// To [`Request::Probe`]: an envelope with a [`crate::record::ProbeAnswer`].
+    Probe {
+        /// The signed envelope.
+        answer: ByteBuf,
+    },
+}
+
+/// Encodes a message.
+///
+/// # Errors
+/// [`TransportError::Malformed`] never in practice.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, TransportError> {
+    serde_ipld_dagcbor::to_vec(message).map_err(|_| TransportError::Malformed)
+}
+
+/// Decodes a message of at most [`MESSAGE_BYTES_MAX`].
+///
+/// # Errors
+/// [`TransportError::Malformed`] when it is anything else.
+pub fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, TransportError> {
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        return Err(TransportError::Malformed);
+    }
+    serde_ipld_dagcbor::from_slice(bytes).map_err(|_| TransportError::Malformed)
+}
+
+/// A stream of bytes that ends early with an error, never silently.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, TransportError>> + Send>>;
+
+/// How to reach a member. Nothing that comes back is verified yet.
+pub trait Transport: Send + Sync + 'static {
+    /// Asks the member at `to`.
+    fn request<'a>(
+        &'a self,
+        to: &'a Multiaddr,
+        request: &'a Request,
+    ) -> BoxFuture<'a, Result<Response, TransportError>>;
+
+    /// One block, unverified, at most [`crate::block::BLOCK_BYTES_MAX`] bytes.
+    fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>>;
+
+    /// The whole DAG under `root` as a CARv1, depth first, without duplicates, unverified.
+    fn car<'a>(&'a self, to: &'a Multiaddr, root: &'a Cid) -> BoxFuture<'a, Result<ByteStream, TransportError>>;
+}
+
+/// The other side of a [`Transport`]: answers what members ask.
+pub trait Answer: Send + Sync + 'static {
+    /// Answers one request.
+    fn answer(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>>;
+}
+
+/// Belongs to nobody: refuses every question.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoopAnswer;
+
+impl Answer for NoopAnswer {
+    fn answer(&self, _request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
+        Box::pin(async { Err(TransportError::Refused) })
+    }
+}
+
+/// Why a member gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// No connection.
+    #[error("no connection: {0}")]
+    Connect(String),
+    /// The deadline passed.
+    #[error("no answer within {0} ms")]
+    TimedOut(u64),
+    /// It answered that it has none.
+    #[error("not found")]
+    NotFound,
+    /// It answered that it will not, or not now.
+    #[error("refused")]
+    Refused,
+    /// An HTTP status that fits no question of ours.
+    #[error("status {0}")]
+    Status(u16),
+    /// Too large, too deep, or not the expected codec.
+    #[error("malformed answer")]
+    Malformed,
+    /// The connection broke within a body.
+    #[error("the answer broke off: {0}")]
+    Broken(String),
+    /// An address that this transport cannot dial.
+    #[error("address {0} is not of a kind that can be dialled")]
+    Address(Multiaddr),
+}
