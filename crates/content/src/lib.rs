@@ -1,1 +1,5 @@
-//! Placeholder until the first code of this crate lands.
+//! Content: bytes named by what they are, stored, checked and read.
+
+pub mod store;
+
+pub use store::{Options, Pin, Put, Store, StoreError};
