@@ -83,7 +83,7 @@ impl Decoder {
     /// The next item, `None` if more bytes are needed.
     ///
     /// # Errors
-    /// [`CarError`] says where and why the file is wrong; from then on it is returned again.
+    /// [`CarError`] says where and why the file is wrong; after that every call is [`CarFault::Failed`].
     pub fn next_item(&mut self) -> Result<Option<Item>, CarError> {
         let item = self.step();
         if item.is_err() {
@@ -109,15 +109,17 @@ impl Decoder {
         loop {
             match self.state {
                 State::Header { inner } => {
-                    let Some((_, bytes)) = self.frame(HEADER_BYTES_MAX)? else { return Ok(None) };
-                    let header: Header = serde_ipld_dagcbor::from_slice(&bytes).or(self.fail(CarFault::BadHeader))?;
+                    let Some((offset, bytes)) = self.frame(HEADER_BYTES_MAX)? else { return Ok(None) };
+                    let fail = |fault| CarError { offset, fault };
+                    let header = serde_ipld_dagcbor::from_slice(&bytes).map_err(|_| fail(CarFault::BadHeader))?;
                     match header {
                         Header { version: 1, roots: Some(roots) } => {
                             self.state = State::Sections;
                             return Ok(Some(Item::Header(roots)));
                         }
                         Header { version: 2, roots: None } if !inner => self.state = State::V2Header,
-                        Header { version, .. } => return self.fail(CarFault::Version(version)),
+                        Header { version: 1 | 2, .. } => return Err(fail(CarFault::BadHeader)),
+                        Header { version, .. } => return Err(fail(CarFault::Version(version))),
                     }
                 }
                 State::V2Header => {
@@ -292,7 +294,7 @@ pub enum CarFault {
     #[error("the header is not a CAR header")]
     BadHeader,
     /// A version other than 1 and 2.
-    #[error("CAR version {0} is not supported, or misplaced")]
+    #[error("CAR version {0} is not supported")]
     Version(u64),
     /// The header of version 2 points outside of its bounds.
     #[error("the header of version 2 is out of bounds")]

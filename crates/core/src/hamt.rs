@@ -88,6 +88,20 @@ impl<'a> Shard<'a> {
         self.links.iter().map(|link| self.slot(link))
     }
 
+    /// Everything in this node, in order, each with its place in the trie when this node stands at `path`.
+    ///
+    /// # Errors
+    /// [`HamtError::TooDeep`] if the hash is used up.
+    pub fn placed(&self, path: &SlotPath) -> Result<Vec<(SlotPath, Slot<'a>)>, HamtError> {
+        let place = |link| Ok((path.below(self.slot_of(link)?, self.bits)?, self.slot(link)));
+        self.links.iter().map(place).collect()
+    }
+
+    /// Whether nothing is in this node. Only the root of an empty directory may be so.
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
     fn slot(&self, link: &Link<'a>) -> Slot<'a> {
         match link.name().get(self.prefix_len..) {
             Some(name) if !name.is_empty() => Slot::Entry(Link { name: Some(name), ..*link }),
@@ -124,7 +138,9 @@ impl NameHash {
     fn take(&mut self, bits: u32) -> Result<u64, HamtError> {
         let left = 64_u32.checked_sub(self.taken + bits).ok_or(HamtError::TooDeep)?;
         self.taken += bits;
-        Ok((self.hash >> left) & ((1 << bits) - 1))
+        // Shifts of 64 are none that Rust allows.
+        let mask = u64::MAX.checked_shr(u64::BITS - bits).unwrap_or(0);
+        Ok(self.hash.checked_shr(left).unwrap_or(0) & mask)
     }
 }
 
@@ -194,6 +210,33 @@ fn build_node<E: From<HamtError>>(
     let made = (*block.cid(), tsize.saturating_add(block.bytes().len() as u64));
     sink(block)?;
     Ok(made)
+}
+
+/// A place in the trie: the bits with which the hashes of all names below begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotPath {
+    bits: u64,
+    taken: u32,
+}
+
+impl SlotPath {
+    /// Whether this is the root, where every name belongs.
+    pub fn is_root(&self) -> bool {
+        self.taken == 0
+    }
+
+    /// Whether `name` belongs here.
+    pub fn leads_to(&self, name: &str) -> bool {
+        NameHash::new(name).take(self.taken) == Ok(self.bits)
+    }
+
+    fn below(&self, slot: u64, bits: u32) -> Result<Self, HamtError> {
+        let taken = self.taken + bits;
+        if taken > u64::BITS {
+            return Err(HamtError::TooDeep);
+        }
+        Ok(Self { bits: self.bits << bits | slot, taken })
+    }
 }
 
 /// Digits of the highest slot in hexadecimal.
