@@ -246,9 +246,11 @@ fn prefix_len(fanout: u64) -> usize {
 
 /// The numbers of the bits that are set: a big-endian number of any length, bit 0 the lowest.
 fn set_bits(bitfield: &[u8]) -> impl Iterator<Item = u64> + '_ {
-    bitfield.iter().rev().enumerate().flat_map(|(at, byte)| {
-        (0..8_u64).filter(move |bit| byte & (1 << bit) != 0).map(move |bit| at as u64 * 8 + bit)
-    })
+    bitfield
+        .iter()
+        .rev()
+        .enumerate()
+        .flat_map(|(at, byte)| (0..8_u64).filter(move |bit| byte & (1 << bit) != 0).map(move |bit| at as u64 * 8 + bit))
 }
 
 /// Why a node of a trie is refused.

@@ -85,11 +85,7 @@ fn whole(resolved: &Resolved, range: Range<u64>) -> Result<Part, ReadError> {
 }
 
 /// The bytes of a part that stand in its own block, and the parts below it, as far as they are wanted.
-pub(crate) fn expand(
-    cid: &Cid,
-    part: &Part,
-    bytes: &Bytes,
-) -> Result<(Option<Bytes>, Vec<(Cid, Part)>), ReadError> {
+pub(crate) fn expand(cid: &Cid, part: &Part, bytes: &Bytes) -> Result<(Option<Bytes>, Vec<(Cid, Part)>), ReadError> {
     let Some(Node::File(file)) = decode(cid, bytes)? else { return Err(ReadError::NotFile(*cid)) };
     if file.len != part.len {
         return Err(ReadError::SizeLies { cid: *cid, claimed: part.len, actual: file.len });
