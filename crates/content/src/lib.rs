@@ -1,17 +1,12 @@
-//! Content: bytes named by what they are, stored, checked and read.
-
-pub mod store;
-
-pub use store::{Options, Pin, Put, Store, StoreError};
-//! Content: UnixFS and CAR over verified blocks, in and out, and the store that keeps them.
-//!
-//! Readers take blocks from any [`atoll_core::Blocks`], writers hand theirs to any [`import::Sink`].
+//! Content: UnixFS in and out, content archives, and the store of blocks beneath.
 
 pub mod dag;
 pub mod error;
 pub mod export;
 pub mod import;
 pub mod reader;
+pub mod store;
 
 pub use error::ReadError;
 pub use import::{ImportError, Sink};
+pub use store::{Options, Pin, Put, Store, StoreError};
