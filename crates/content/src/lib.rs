@@ -9,4 +9,8 @@ pub mod store;
 
 pub use error::ReadError;
 pub use import::{ImportError, Sink};
+pub mod local;
+pub mod store;
+
+pub use local::LocalBlocks;
 pub use store::{Options, Pin, Put, Store, StoreError};

@@ -8,7 +8,6 @@ pub mod keys;
 pub mod log;
 mod metrics;
 mod node;
-mod storage;
 mod time;
 pub mod work;
 

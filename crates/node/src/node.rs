@@ -21,7 +21,6 @@ use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Source}
 use crate::control::{self, Door};
 use crate::keys::{self, KeysError, NodeKeys};
 use crate::metrics::Metrics;
-use crate::storage::NodeStorage;
 use crate::time::WallClock;
 use crate::work;
 
@@ -159,7 +158,7 @@ impl Inner {
                 bytes_max: store.bytes_max,
                 packs: store.packs,
                 damaged: self.local.damaged(),
-                cache_bytes: self.local.cached_bytes(),
+                cache_bytes: self.local.cache().bytes(),
             },
             traffic: self.metrics.traffic(),
             pins: pins.into_iter().map(|pin| PinStatus { root: pin.cid.to_string(), name: pin.name }).collect(),
@@ -196,7 +195,7 @@ async fn spawn_router(
         member: Box::new(member),
         transport: Arc::new(HttpTransport::new(HttpConfig::default())),
         clock: Arc::new(WallClock),
-        storage: Arc::new(NodeStorage::new(Arc::clone(local))),
+        storage: Arc::clone(local) as _,
         log: Arc::new(FileLog::new(records.join("known"))),
         seeds,
         seed,

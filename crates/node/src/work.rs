@@ -69,8 +69,8 @@ pub fn only_hash(path: &Path, hidden: bool) -> Result<Imported, WorkError> {
 /// # Errors
 /// [`WorkError::Store`].
 pub fn gc(store: &Store) -> Result<Collected, WorkError> {
-    let report = store.gc(&|cid, bytes| links(cid, bytes).map_err(io::Error::other), &mut |_| {})?;
-    Ok(Collected { blocks: report.blocks_removed, bytes: report.bytes_freed })
+    let report = store.gc(&|cid: &Cid, bytes: &bytes::Bytes| links(cid, bytes), &mut |_| {})?;
+    Ok(Collected { blocks: report.removed_blocks, bytes: report.freed_bytes })
 }
 
 /// Reads and hashes every block. `progress` is told bytes read and bytes in all.
@@ -78,8 +78,7 @@ pub fn gc(store: &Store) -> Result<Collected, WorkError> {
 /// # Errors
 /// [`WorkError::Store`].
 pub fn verify(store: &Store, progress: &dyn Fn(u64, u64)) -> Result<Verified, WorkError> {
-    let total = store.stats().bytes_live;
-    let report = store.verify(&mut |done| progress(done.bytes, total))?;
+    let report = store.verify(&mut |done, total| progress(done, total))?;
     let damaged = report.damaged.iter().map(|block| Damaged {
         block: Cid::new_v1(atoll_core::block::RAW, block.hash).to_string(),
         pack: u64::from(block.pack),

@@ -137,11 +137,11 @@ async fn ls(node: Arc<Inner>, path: &str) -> Routed {
     let failed = |error: atoll_content::error::ReadError| events::error(StatusCode::NOT_FOUND, error);
     let blocks = Arc::clone(&node.remote) as Arc<dyn atoll_core::Blocks>;
     let resolved = reader::resolve(&*blocks, &root, &segments).await.map_err(failed)?;
-    let mut stream = Box::pin(reader::list(blocks, &root, &resolved).map_err(failed)?);
+    let mut stream = reader::list(blocks, &resolved);
     let mut entries = Vec::new();
     while let Some(entry) = stream.next().await {
         let entry = entry.map_err(failed)?;
-        entries.push(Entry { name: entry.name.to_string(), cid: entry.cid.to_string(), size: entry.size });
+        entries.push(Entry { name: entry.name, cid: entry.cid.to_string(), size: entry.tsize.unwrap_or(0) });
         if entries.len() > ENTRIES_MAX {
             return Err(events::error(StatusCode::BAD_REQUEST, "the directory has over a million entries"));
         }
