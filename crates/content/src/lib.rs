@@ -4,13 +4,11 @@ pub mod dag;
 pub mod error;
 pub mod export;
 pub mod import;
+pub mod local;
 pub mod reader;
 pub mod store;
 
 pub use error::ReadError;
 pub use import::{ImportError, Sink};
-pub mod local;
-pub mod store;
-
 pub use local::LocalBlocks;
 pub use store::{Options, Pin, Put, Store, StoreError};
