@@ -7,7 +7,6 @@ mod layers;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,9 +45,6 @@ pub struct NodeConfig {
     pub operator_label: String,
     /// Which sites it holds for others: `any` or `none`; a list of site ids for some.
     pub accept: Accept,
-    /// How long requests in flight may still take at shutdown.
-    #[serde(with = "humantime_serde")]
-    pub drain: Duration,
 }
 
 impl Default for NodeConfig {
@@ -59,7 +55,6 @@ impl Default for NodeConfig {
             operator_certificate: String::new(),
             operator_label: "independent".to_owned(),
             accept: Accept::Word(AcceptWord::Any),
-            drain: Duration::from_secs(10),
         }
     }
 }
@@ -160,6 +155,11 @@ impl Config {
         }
         if self.gateway.listen == self.admin.listen && self.admin.listen.port() != 0 {
             wrong("admin.listen", "is the same address as gateway.listen; they are separate listeners".to_owned());
+        }
+        problems.extend(self.gateway.check().into_iter().map(|problem| Problem::in_section("gateway", &problem)));
+        problems.extend(self.routing.problems().into_iter().map(|problem| Problem::in_section("routing", &problem)));
+        if !crate::log::is_filter(&self.log.filter) {
+            problems.push(Problem::new("log.filter", "takes directives such as `info` or `info,atoll_edge=debug`"));
         }
         problems
     }

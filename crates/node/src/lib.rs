@@ -8,8 +8,6 @@ pub mod keys;
 pub mod log;
 mod metrics;
 mod node;
-mod time;
 pub mod work;
 
 pub use node::{Node, NodeError, Sources};
-pub use time::WallClock;

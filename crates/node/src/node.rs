@@ -10,8 +10,10 @@ use atoll_content::local::LocalBlocks;
 use atoll_content::store::{Store, StoreError};
 use atoll_core::record::{Accept, Member};
 use atoll_core::{Multiaddr, SiteId};
-use atoll_edge::{Counters, Server, Services};
-use atoll_routing::{FileLog, HttpConfig, HttpTransport, Parts, RemoteBlocks, RouteError, Router};
+use atoll_edge::guard::NoopGuard;
+use atoll_edge::observe::Counters;
+use atoll_edge::{Running, ServeError, Server, Services};
+use atoll_routing::{FileLog, HttpConfig, HttpTransport, Parts, RemoteBlocks, RouteError, Router, TokioClock};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -21,7 +23,6 @@ use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Source}
 use crate::control::{self, Door};
 use crate::keys::{self, KeysError, NodeKeys};
 use crate::metrics::Metrics;
-use crate::time::WallClock;
 use crate::work;
 
 /// The effective settings with their sources.
@@ -30,7 +31,7 @@ pub type Sources = Vec<(String, toml::Value, Source)>;
 /// A running node.
 pub struct Node {
     inner: Arc<Inner>,
-    server: Server,
+    server: Running,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -70,17 +71,15 @@ impl Node {
             local: Arc::clone(&local) as _,
             answer: router.answer(),
             observe: Arc::clone(&counters) as _,
-            ..Services::default()
+            guard: Arc::new(NoopGuard),
         };
-        let gateway = config.gateway.listen;
-        let server = Server::bind(config.gateway.clone(), services)
-            .map_err(|error| NodeError::Listen("gateway.listen", gateway, error.to_string()))?;
+        let server = Server::bind(&config.gateway, services)?;
         let socket_path = folder.socket();
         let socket = control::bind_socket(&socket_path).await;
         let socket = socket.map_err(|error| NodeError::Socket(socket_path.clone(), error))?;
         let listen = config.admin.listen;
         let admin = control::bind_admin(listen).await;
-        let admin = admin.map_err(|error| NodeError::Listen("admin.listen", listen, error.to_string()))?;
+        let admin = admin.map_err(|error| NodeError::Admin(listen, error))?;
         let admin_address = admin.local_addr().unwrap_or(listen);
         let token = open_token(folder)?;
         let bound = server.local_addr();
@@ -94,6 +93,7 @@ impl Node {
         };
         let metrics = Metrics::new(counters, store, Arc::clone(&router));
         let door = Door::admin(config.admin.hosts.clone(), &token);
+        let server = server.spawn()?;
         let (ready, started) = (AtomicBool::new(true), Instant::now());
         let inner =
             Arc::new(Inner { local, remote, router, metrics, sources, config, ready, started, summary, operator });
@@ -111,14 +111,15 @@ impl Node {
         self.inner.summary.clone()
     }
 
-    /// Drains and stops: no new connections, requests in flight end within `node.drain`, records and store are saved.
+    /// Drains and stops: no new connections, requests in flight end within `gateway.timeouts.drain`, records and store are saved.
     ///
     /// # Errors
     /// [`NodeError::Routing`] when the records could not be saved, and [`NodeError::Store`] when the store's index could
     /// not; its blocks are safe all the same.
     pub async fn shutdown(mut self) -> Result<(), NodeError> {
         self.inner.ready.store(false, Ordering::Relaxed);
-        self.server.shutdown(self.inner.config.node.drain).await;
+        let cut = self.server.drain().await;
+        tracing::info!(cut, "the gateway has drained");
         let _ = self.stop.send(true);
         self.tasks.shutdown().await;
         let saved = self.inner.router.shutdown().await;
@@ -194,7 +195,7 @@ async fn spawn_router(
         identity,
         member: Box::new(member),
         transport: Arc::new(HttpTransport::new(HttpConfig::default())),
-        clock: Arc::new(WallClock),
+        clock: Arc::new(TokioClock),
         storage: Arc::clone(local) as _,
         log: Arc::new(FileLog::new(records.join("known"))),
         seeds,
@@ -259,9 +260,12 @@ pub enum NodeError {
     /// Members and placements.
     #[error(transparent)]
     Routing(#[from] RouteError),
-    /// An address that cannot be listened on.
-    #[error("cannot listen on {1} ({0}): {2}")]
-    Listen(&'static str, SocketAddr, String),
+    /// The public listener.
+    #[error(transparent)]
+    Gateway(#[from] ServeError),
+    /// The admin listener.
+    #[error("cannot listen on {0} (admin.listen): {1}")]
+    Admin(SocketAddr, #[source] std::io::Error),
     /// The CLI's socket.
     #[error("cannot listen on {}: {1}; paths of sockets have at most 107 bytes, and one node uses one --dir", .0.display())]
     Socket(PathBuf, #[source] std::io::Error),

@@ -136,7 +136,6 @@ pub(crate) async fn import_running(
         import(&store, &path, request.hidden, Some(&request.name), &progress)
     })
     .await?;
-    node.router.pins_changed();
     Ok(imported)
 }
 
@@ -195,7 +194,6 @@ pub(crate) async fn pin_running(
     }
     let (store, pinned) = (node.local.store().clone(), name.clone());
     blocking(move || Ok(store.pin(&root, &pinned)?)).await?;
-    node.router.pins_changed();
     Ok(PinStatus { root: root.to_string(), name })
 }
 
@@ -236,7 +234,6 @@ pub(crate) async fn import_car_running(node: Arc<Inner>, name: String, body: Inc
         named.iter().try_for_each(|root| store.pin(root, &name).map(|_| ()).map_err(WorkError::Store))
     })
     .await?;
-    node.router.pins_changed();
     Ok(CarImported { roots: roots.iter().map(ToString::to_string).collect(), blocks, bytes })
 }
 
@@ -267,7 +264,6 @@ pub(crate) async fn release_published(node: Arc<Inner>, mut stop: watch::Receive
                 Ok(_) => tracing::info!(%root, "the copy of a publish is released: its holders have it"),
                 Err(error) => tracing::warn!(%root, error, "the copy of a publish could not be released"),
             }
-            node.router.pins_changed();
         }
     }
 }

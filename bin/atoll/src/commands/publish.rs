@@ -109,17 +109,19 @@ async fn wait_and_verify(
     while (verified.len() as u64) < target && Instant::now() < deadline {
         let status: Status = control.get("/v1/status").await?;
         let placement = status.network.placements.iter().find(|placement| placement.site == site);
-        let holders = placement.filter(|p| p.root == root.to_string()).map(|p| p.holders.clone()).unwrap_or_default();
-        for holder in holders.iter().filter(|holder| holder.peer_id != status.peer_id) {
-            if verified.iter().any(|known| known.peer_id == holder.peer_id) {
+        let placement = placement.filter(|placement| placement.root == root.to_string());
+        // The node that it went through has it too for now, but counts only if its rank says so.
+        let is_due = |peer: &String| placement.is_some_and(|p| p.ranked.contains(peer) && p.holders.contains(peer));
+        for member in status.network.members.iter().filter(|member| is_due(&member.peer)) {
+            if verified.iter().any(|known| known.peer_id == member.peer) {
                 continue;
             }
-            match fetch_back(&*transport, &holder.addresses, root).await {
+            match fetch_back(&*transport, &member.addresses, root).await {
                 Ok(()) => {
-                    verified.push(Holder { peer_id: holder.peer_id.clone(), operator: holder.operator.clone() });
+                    verified.push(Holder { peer_id: member.peer.clone(), operator: member.operator.clone() });
                     bar.set_position(verified.len() as u64);
                 }
-                Err(error) => last_error = Some(format!("{}: {error:#}", holder.peer_id)),
+                Err(error) => last_error = Some(format!("{}: {error:#}", member.peer)),
             }
         }
         tokio::time::sleep(POLL).await;

@@ -30,7 +30,8 @@ pub(crate) async fn run(
         let rows: Vec<_> = placement
             .holders
             .iter()
-            .map(|holder| vec![holder.peer_id.clone(), holder.operator_label.clone(), holder.addresses.join(" ")])
+            .filter_map(|holder| status.network.members.iter().find(|member| member.peer == *holder))
+            .map(|member| vec![member.peer.clone(), member.operator_label.clone(), member.addresses.join(" ")])
             .collect();
         let (copies, target) = (placement.copies, placement.target);
         format!("site {}\nroot {}\n{copies} of {target} copies\n{}", placement.site, placement.root, {
@@ -47,14 +48,14 @@ pub(crate) async fn peers(control: &Control, output: &Output) -> Result<()> {
     let rows: Vec<_> = members
         .iter()
         .map(|member| {
-            let state = match (&member.dropped, member.own, member.live) {
+            let state = match (&member.dropped, member.peer == status.peer_id, member.live) {
                 (_, true, _) => "this node".to_owned(),
                 (Some(why), ..) => format!("dropped: {why}"),
                 (None, false, true) => "live".to_owned(),
                 (None, false, false) => "not seen".to_owned(),
             };
-            let rtt = member.rtt_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"));
-            vec![member.peer_id.clone(), member.operator_label.clone(), member.addresses.join(" "), rtt, state]
+            let rtt = member.rtt_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));
+            vec![member.peer.clone(), member.operator_label.clone(), member.addresses.join(" "), rtt, state]
         })
         .collect();
     Ok(output.result(members, || table(&["PEER", "OPERATOR", "ADDRESS", "RTT", "STATE"], &rows))?)
@@ -78,7 +79,7 @@ fn selector(target: &str, keyring: &Keyring) -> Result<Box<dyn Fn(&str, &str) ->
 
 fn node_text(status: &Status) -> String {
     let (store, traffic) = (&status.store, &status.traffic);
-    let live = status.network.members.iter().filter(|member| member.live && !member.own).count();
+    let live = status.network.members.iter().filter(|member| member.live && member.peer != status.peer_id).count();
     let below = status.network.placements.iter().filter(|placement| placement.copies < placement.target).count();
     let ms = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.2} ms"));
     let mut text = format!("peer id   {}\noperator  {} ({})\n", status.peer_id, status.operator, status.operator_label);

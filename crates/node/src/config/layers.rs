@@ -45,6 +45,16 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// A sentence of a section's own check, `setting: why`.
+    pub(crate) fn in_section(section: &str, text: &str) -> Self {
+        match text.split_once(": ") {
+            Some((setting, why)) => Self::new(&format!("{section}.{setting}"), why),
+            None => Self::new(section, text),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path, self.why)
@@ -123,7 +133,8 @@ impl Layers {
 
     /// Adds a table, setting by setting.
     fn table(&mut self, prefix: &str, table: Table, source: Source) {
-        for (path, value) in flatten(prefix, table) {
+        let known = defaults();
+        for (path, value) in flatten(prefix, table, &|path| known.contains_key(path)) {
             self.values.insert(path, (value, source));
         }
     }
@@ -132,7 +143,7 @@ impl Layers {
 /// The settings that exist, with their default values.
 fn defaults() -> BTreeMap<String, Value> {
     let table = Table::try_from(Config::default()).unwrap_or_default();
-    flatten("", table).into_iter().collect()
+    flatten("", table, &|_| false).into_iter().collect()
 }
 
 /// The environment variable of a setting.
@@ -140,13 +151,13 @@ pub(crate) fn variable_name(path: &str) -> String {
     format!("ATOLL_{}", path.to_ascii_uppercase().replace('.', "_"))
 }
 
-/// `a.b = v` for each value in a table of tables.
-fn flatten(prefix: &str, table: Table) -> Vec<(String, Value)> {
+/// `a.b = v` for each value in a table of tables. What `is_setting` names is a value even when it is a table.
+fn flatten(prefix: &str, table: Table, is_setting: &dyn Fn(&str) -> bool) -> Vec<(String, Value)> {
     let mut out = Vec::new();
     for (key, value) in table {
         let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
         match value {
-            Value::Table(inner) => out.extend(flatten(&path, inner)),
+            Value::Table(inner) if !is_setting(&path) => out.extend(flatten(&path, inner, is_setting)),
             value => out.push((path, value)),
         }
     }

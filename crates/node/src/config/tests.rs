@@ -16,16 +16,16 @@ fn the_stronger_source_wins_and_is_named() {
     assert_eq!(source("gateway.listen"), Source::File);
     assert_eq!(source("admin.listen"), Source::Environment);
     assert_eq!(source("store.bytes_max"), Source::Flag);
-    assert_eq!(source("node.drain"), Source::Default);
+    assert_eq!(source("node.announce"), Source::Default);
 }
 
 #[test]
 fn every_problem_is_reported_at_once() {
     let mut layers = Layers::default();
-    layers.file("[gateway]\nlisten = 5\nlisten_on = \"x\"\n[node]\nseeds = [\"nowhere\"]\ndrain = \"soon\"\n");
+    layers.file("[gateway]\nlisten = 5\nlisten_on = \"x\"\n[node]\nseeds = [\"nowhere\"]\noperator_label = 7\n");
     layers.flag("store.bytes_max", "1");
     let text = layers.build().unwrap_err().to_string();
-    for path in ["gateway.listen:", "gateway.listen_on:", "node.seeds:", "node.drain:", "store.bytes_max:"] {
+    for path in ["gateway.listen:", "gateway.listen_on:", "node.seeds:", "node.operator_label:", "store.bytes_max:"] {
         assert!(text.contains(path), "{path} is not in:\n{text}");
     }
     assert!(text.contains("5 problems"), "{text}");

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use atoll_core::block::RAW;
 use atoll_core::{Blocks, Cid};
-use atoll_node::WallClock;
-use atoll_routing::{Client, HttpConfig, HttpTransport};
+use atoll_content::reader;
+use atoll_routing::{Client, ClientConfig, HttpConfig, HttpTransport, TokioClock};
 use futures_util::StreamExt as _;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -106,7 +107,7 @@ pub(super) async fn run(ring: &mut Ring, published: &Published, output: &Output)
     };
     for node in ring.nodes() {
         let status = node.status().await?;
-        if status.network.members.iter().any(|member| member.peer_id == liar.peer_id && member.live) {
+        if status.network.members.iter().any(|member| member.peer == liar.peer_id && member.live) {
             report.liar_counted_live_by.push(node.name().to_owned());
         }
     }
@@ -164,7 +165,7 @@ async fn await_member(ring: &Ring, peer_id: &str) -> Result<()> {
     wait("the members to hear of the liar", async || {
         for node in ring.nodes() {
             let status = node.status().await?;
-            if !status.network.members.iter().any(|member| member.peer_id == peer_id) {
+            if !status.network.members.iter().any(|member| member.peer == peer_id) {
                 return Ok(false);
             }
         }
@@ -178,7 +179,7 @@ async fn await_member_live(ring: &Ring, peer_id: &str) -> Result<()> {
     wait("a node to be counted live again", async || {
         for node in ring.nodes().iter().filter(|node| node.peer_id() != peer_id) {
             let status = node.status().await?;
-            if !status.network.members.iter().any(|member| member.peer_id == peer_id && member.live) {
+            if !status.network.members.iter().any(|member| member.peer == peer_id && member.live) {
                 return Ok(false);
             }
         }
@@ -194,7 +195,7 @@ async fn await_copies(ring: &Ring, published: &Published, dead: &str) -> Result<
             let status = node.status().await?;
             let placement = status.network.placements.iter().find(|placement| placement.site == published.site);
             let healed = placement.is_some_and(|placement| {
-                placement.copies >= REPLICAS && placement.holders.iter().all(|holder| holder.peer_id != dead)
+                placement.copies >= REPLICAS && placement.holders.iter().all(|holder| holder != dead)
             });
             if !healed {
                 return Ok(false);
@@ -245,13 +246,18 @@ impl Load {
     /// Lists the site's files through the client itself, then starts the workers.
     async fn start(ring: &Ring, liar: &Liar, root: &str) -> Result<Self> {
         let mut gateways = Vec::new();
-        for gateway in ring.nodes().iter().map(|node| node.gateway()).chain([liar.address.as_str()]) {
-            gateways.push(atoll_node::address::parse(gateway)?);
+        for node in ring.nodes() {
+            gateways.push(atoll_node::address::parse(node.gateway())?);
         }
         let root: Cid = root.parse()?;
         let transport = Arc::new(HttpTransport::new(HttpConfig::default()));
-        let client = Arc::new(Client::new(transport, Arc::new(WallClock), gateways, root));
-        let paths = list(&*client, &root).await.context("the site could not be listed")?;
+        let config = ClientConfig { deadline: PATIENCE, ..ClientConfig::default() };
+        let client = Arc::new(Client::new(transport, Arc::new(TokioClock), &gateways, config, [7; 32]));
+        client.discover().await;
+        if !client.gateways().contains(&atoll_node::address::parse(&liar.address)?) {
+            bail!("the client did not learn of the lying member from the others' records");
+        }
+        let paths = list(Arc::clone(&client) as _, root).await.context("the site could not be listed")?;
         let shared = Arc::new(Shared {
             root,
             next: AtomicUsize::new(0),
@@ -264,7 +270,7 @@ impl Load {
         load.phase("start");
         for _ in 0..WORKERS {
             let (client, shared) = (Arc::clone(&load.client), Arc::clone(&load.shared));
-            load.workers.spawn(async move { shared.work(&*client).await });
+            load.workers.spawn(async move { shared.work(client).await });
         }
         Ok(load)
     }
@@ -273,8 +279,9 @@ impl Load {
     fn phase(&self, name: &str) {
         let mut phases = self.shared.phases.lock().unwrap_or_else(PoisonError::into_inner);
         // From 1 µs to a minute, within 1 %.
-        let times = Histogram::new_with_bounds(1, 60_000_000, 2).unwrap_or_else(|_| Histogram::new(2).unwrap_or_else(|_| unreachable!()));
-        phases.push(Recorded { name: name.to_owned(), failed: 0, times });
+        if let Ok(times) = Histogram::new_with_bounds(1, 60_000_000, 2) {
+            phases.push(Recorded { name: name.to_owned(), failed: 0, times });
+        }
     }
 
     /// Waits until every file was asked for at least once since the start.
@@ -306,13 +313,13 @@ impl Load {
 
 impl Shared {
     /// Asks for file after file until told to stop.
-    async fn work(&self, client: &dyn Blocks) {
+    async fn work(&self, client: Arc<Client>) {
         while !self.stop.load(Ordering::Relaxed) {
             let at = self.next.fetch_add(1, Ordering::Relaxed);
             // A step that shares no factor with the number of files visits all of them, far apart from one another.
             let Some(path) = self.paths.get(at.wrapping_mul(7919) % self.paths.len().max(1)) else { return };
             let begun = Instant::now();
-            let count = tokio::time::timeout(PATIENCE, read(client, &self.root, path)).await;
+            let count = tokio::time::timeout(PATIENCE, read(Arc::clone(&client) as _, &self.root, path)).await;
             let mut phases = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(phase) = phases.last_mut() else { return };
             match count {
@@ -327,4 +334,33 @@ impl Shared {
             }
         }
     }
+}
+
+/// The paths of all files of the site, by reading its directories.
+async fn list(blocks: Arc<dyn Blocks>, root: Cid) -> Result<Vec<Vec<String>>> {
+    let (mut files, mut folders) = (Vec::new(), vec![Vec::<String>::new()]);
+    while let Some(folder) = folders.pop() {
+        let resolved = reader::resolve(&*blocks, &root, &folder).await?;
+        let mut entries = reader::list(Arc::clone(&blocks), &resolved);
+        while let Some(entry) = entries.next().await {
+            let entry = entry?;
+            let path: Vec<String> = folder.iter().cloned().chain([entry.name]).collect();
+            // A raw leaf is a file; anything else must be looked at.
+            let is_folder = entry.cid.codec() != RAW
+                && matches!(reader::resolve(&*blocks, &root, &path).await?.kind, reader::Kind::Directory);
+            if is_folder { folders.push(path) } else { files.push(path) }
+        }
+    }
+    Ok(files)
+}
+
+/// Loads one file whole; how many bytes verified.
+async fn read(blocks: Arc<dyn Blocks>, root: &Cid, path: &[String]) -> Result<u64> {
+    let resolved = reader::resolve(&*blocks, root, path).await?;
+    let mut stream = reader::read(blocks, &resolved, 0..u64::MAX)?;
+    let mut count = 0_u64;
+    while let Some(chunk) = stream.next().await {
+        count = count.saturating_add(chunk?.len() as u64);
+    }
+    Ok(count)
 }

@@ -20,13 +20,6 @@ const NODES: [(&str, &str); 5] =
     [("node1", "lagoon"), ("node2", "lagoon"), ("node3", "reef"), ("node4", "reef"), ("node5", "motu")];
 /// Copies of the site.
 pub(crate) const REPLICAS: u64 = 3;
-/// The pace of the demo, where production takes minutes.
-const PACE: [&str; 4] = [
-    "routing.take_over_after=3s",
-    "routing.probe_interval=500ms",
-    "routing.exchange_interval=1s",
-    "gateway.threads=1",
-];
 /// How long a node may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -78,6 +71,7 @@ impl Ring {
         for at in 0..self.nodes.len() {
             let (dir, operator) = (self.nodes[at].dir.clone(), self.nodes[at].operator.clone());
             fs::create_dir_all(&dir)?;
+            fs::write(dir.join("node.toml"), settings()?)?;
             let certificate = dir.join("operator.json");
             let dir = dir.to_string_lossy();
             let identity: serde_json::Value = self.atoll(&["key", "peer-id", "--dir", &dir]).await?;
@@ -121,9 +115,6 @@ impl Ring {
         command.arg("--operator-certificate").arg(node.dir.join("operator.json"));
         for seed in seeds.iter().filter(|seed| **seed != node.gateway) {
             command.arg("--seed").arg(seed);
-        }
-        for setting in PACE {
-            command.arg("--set").arg(setting);
         }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true).spawn()?;
         let stdout = child.stdout.take().context("no stdout")?;
@@ -261,6 +252,16 @@ impl RingNode {
     fn log(&self) -> PathBuf {
         self.dir.join("node.log")
     }
+}
+
+/// The pace of the demo, where production takes minutes.
+fn settings() -> Result<String> {
+    let mut config = atoll_node::config::Config { routing: atoll_routing::Config::demo(), ..Default::default() };
+    config.gateway.threads = 1;
+    let mut table = toml::Table::try_from(config)?;
+    // The rest stays at its default, or comes by flag.
+    table.retain(|section, _| section == "routing" || section == "gateway");
+    Ok(toml::to_string(&table)?)
 }
 
 /// This program, free of the caller's `ATOLL_…` settings.
