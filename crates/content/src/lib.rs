@@ -1,1 +1,12 @@
-//! Placeholder until the first code of this crate lands.
+//! Content: UnixFS and CAR over verified blocks, in and out, and the store that keeps them.
+//!
+//! Readers take blocks from any [`atoll_core::Blocks`], writers hand theirs to any [`import::Sink`].
+
+pub mod dag;
+pub mod error;
+pub mod export;
+pub mod import;
+pub mod reader;
+
+pub use error::ReadError;
+pub use import::{ImportError, Sink};

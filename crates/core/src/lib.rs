@@ -5,7 +5,12 @@
 
 pub mod block;
 pub mod blocks;
+pub mod car;
 pub mod clock;
+pub mod dagpb;
+pub mod hamt;
+pub mod links;
+pub mod unixfs;
 pub mod envelope;
 pub mod id;
 pub mod keys;
