@@ -67,6 +67,11 @@ impl Activity {
         self.enter(BUSY);
     }
 
+    /// Whether a request is being answered, or its answer not yet taken.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == BUSY || self.stalled.load(Ordering::Relaxed) != 0
+    }
+
     /// Bytes came in.
     pub(crate) fn received(&self) {
         if self.phase.load(Ordering::Relaxed) == IDLE {

@@ -47,15 +47,15 @@ impl Wanted {
             match &*key {
                 "format" => asked.format = Some(format(&value)?),
                 "filename" if value.len() > FILENAME_BYTES_MAX => {
-                    return Err(Failure::QueryMalformed("filename is too long"));
+                    return Err(Failure::QueryMalformed("The filename is too long."));
                 }
                 "filename" => wanted.filename = Some(value).filter(|name| !name.is_empty()),
                 "download" => wanted.download = value == "true",
                 "dag-scope" => asked.scope = Some(scope(&value)?),
                 "entity-bytes" => asked.entity_bytes = entity_bytes(&value)?,
-                "car-version" => one_of(&value, &["1"], "car-version is not 1")?,
-                "car-order" => one_of(&value, &["dfs", "unk"], "car-order is neither dfs nor unk")?,
-                "car-dups" => one_of(&value, &["y", "n"], "car-dups is neither y nor n")?,
+                "car-version" => one_of(&value, &["1"], "The car-version is not 1.")?,
+                "car-order" => one_of(&value, &["dfs", "unk"], "The car-order is neither dfs nor unk.")?,
+                "car-dups" => one_of(&value, &["y", "n"], "The car-dups is neither y nor n.")?,
                 _ => {}
             }
         }
@@ -105,7 +105,7 @@ fn parameters(query: &str) -> Result<Vec<(String, String)>, Failure> {
             Ok((decode(key)?, decode(value)?))
         })
         .collect::<Result<_, std::str::Utf8Error>>()
-        .map_err(|_| Failure::QueryMalformed("it is not UTF-8"))
+        .map_err(|_| Failure::QueryMalformed("The query is not UTF-8."))
 }
 
 fn format(value: &str) -> Result<Form, Failure> {
@@ -115,7 +115,7 @@ fn format(value: &str) -> Result<Form, Failure> {
         "dag-json" | "dag-cbor" | "json" | "cbor" => Err(Failure::Format("of IPLD data")),
         "tar" => Err(Failure::Format("tar")),
         "ipns-record" => Err(Failure::Format("ipns-record")),
-        _ => Err(Failure::QueryMalformed("format is neither raw nor car")),
+        _ => Err(Failure::QueryMalformed("The format is neither raw nor car.")),
     }
 }
 
@@ -124,13 +124,13 @@ fn scope(value: &str) -> Result<Scope, Failure> {
         "block" => Ok(Scope::Block),
         "entity" => Ok(Scope::Entity),
         "all" => Ok(Scope::All),
-        _ => Err(Failure::QueryMalformed("dag-scope is neither block, entity nor all")),
+        _ => Err(Failure::QueryMalformed("The dag-scope is neither block, entity nor all.")),
     }
 }
 
 /// Checks `from:to`, and says whether it is more than the whole.
 fn entity_bytes(value: &str) -> Result<bool, Failure> {
-    let malformed = || Failure::QueryMalformed("entity-bytes is not FROM:TO");
+    let malformed = || Failure::QueryMalformed("The entity-bytes are not FROM:TO.");
     let (from, to) = value.split_once(':').ok_or_else(malformed)?;
     let from: i64 = from.parse().map_err(|_| malformed())?;
     let to: Option<i64> = if to == "*" { None } else { Some(to.parse().map_err(|_| malformed())?) };
@@ -154,7 +154,7 @@ fn accept(headers: &HeaderMap) -> Result<Option<Form>, Failure> {
                 "application/vnd.ipld.raw" => return Ok(Some(Form::Raw)),
                 "application/vnd.ipld.car" => {
                     let version = parts.find_map(|part| part.strip_prefix("version="));
-                    one_of(version.unwrap_or("1").trim_matches('"'), &["1"], "only CAR version 1 is served")?;
+                    one_of(version.unwrap_or("1").trim_matches('"'), &["1"], "Only CAR version 1 is served.")?;
                     return Ok(Some(Form::Car));
                 }
                 "application/vnd.ipld.dag-json" | "application/vnd.ipld.dag-cbor" => {

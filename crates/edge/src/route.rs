@@ -118,12 +118,12 @@ fn segments(path: &str) -> Result<(Vec<String>, bool), Failure> {
         match &*segment {
             "" | "." => {}
             ".." => {
-                segments.pop().ok_or(Failure::PathMalformed("it leads above its root"))?;
+                segments.pop().ok_or(Failure::PathMalformed("The path leads above its root."))?;
             }
             _ => segments.push(segment),
         }
         if segments.len() > atoll_content::reader::SEGMENTS_MAX {
-            return Err(Failure::PathMalformed("it has too many segments"));
+            return Err(Failure::PathMalformed("The path has too many segments."));
         }
     }
     Ok((segments, slash))
@@ -134,11 +134,11 @@ fn decode(raw: &str) -> Result<String, Failure> {
     let bytes = raw.as_bytes();
     let broken = |(at, byte): (usize, &u8)| *byte == b'%' && !(hex(bytes.get(at + 1)) && hex(bytes.get(at + 2)));
     if bytes.iter().enumerate().any(broken) {
-        return Err(Failure::PathMalformed("a percent sign is not followed by two hex digits"));
+        return Err(Failure::PathMalformed("A percent sign in the path is not followed by two hex digits."));
     }
-    let text = percent_decode_str(raw).decode_utf8().map_err(|_| Failure::PathMalformed("it is not UTF-8"))?;
+    let text = percent_decode_str(raw).decode_utf8().map_err(|_| Failure::PathMalformed("The path is not UTF-8."))?;
     if text.contains(['/', '\0']) {
-        return Err(Failure::PathMalformed("a name contains a slash or NUL"));
+        return Err(Failure::PathMalformed("A name in the path contains a slash or NUL."));
     }
     Ok(text.into_owned())
 }
