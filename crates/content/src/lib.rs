@@ -2,9 +2,11 @@
 //!
 //! Readers take blocks from any [`atoll_core::Blocks`], writers hand theirs to any [`import::Sink`].
 
+pub mod car;
 pub mod dag;
 pub mod error;
 pub mod export;
+pub mod extract;
 pub mod import;
 pub mod reader;
 

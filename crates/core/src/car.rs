@@ -51,11 +51,15 @@ pub struct Section {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Before the header; the flag is set inside the payload of version 2, where another version 2 is no header.
-    Header { inner: bool },
+    Header {
+        inner: bool,
+    },
     /// In the fixed header of version 2.
     V2Header,
     /// Before the payload of version 2.
-    V2Padding { until: u64 },
+    V2Padding {
+        until: u64,
+    },
     Sections,
     /// Behind the payload of version 2.
     Index,
