@@ -1,8 +1,10 @@
 //! Content: UnixFS in and out, content archives, and the store of blocks beneath.
 
+pub mod car;
 pub mod dag;
 pub mod error;
 pub mod export;
+pub mod extract;
 pub mod import;
 pub mod local;
 pub mod reader;

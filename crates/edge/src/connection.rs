@@ -27,14 +27,10 @@ pub(crate) async fn serve(
     activity: Arc<Activity>,
     mut draining: watch::Receiver<bool>,
 ) {
-    let drained = async move {
-        let _ = draining.wait_for(|draining| *draining).await;
-    };
-    tokio::pin!(drained);
     // Nothing is set up before the client says something: a connection that never does costs almost nothing.
     tokio::select! {
         ready = tcp.readable() => if ready.is_err() { return },
-        () = &mut drained => return,
+        _ = draining.wait_for(|draining| *draining) => return,
     }
     let stream = ClientStream::new(tcp, Arc::clone(&activity), client.gateway.services.guard.watch());
     let mut http = http1::Builder::new();
@@ -44,7 +40,7 @@ pub(crate) async fn serve(
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = &mut drained => {
+        _ = draining.wait_for(|draining| *draining) => {
             Pin::new(&mut connection).graceful_shutdown();
             (&mut connection).await
         }

@@ -33,7 +33,7 @@ pub(crate) fn by_content(start: &[u8]) -> HeaderValue {
     let html = |tag: &&str| text.trim_start().get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
     match text {
         _ if text.contains(control) => OCTETS,
-        _ if ["<!doctype html", "<html", "<head", "<body"].iter().any(html) => HTML,
+        _ if ["<!doctype html", "<html", "<head", "<body"].iter().any(|tag| html(&tag)) => HTML,
         _ => TEXT,
     }
 }
