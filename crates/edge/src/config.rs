@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use atoll_routing::FetchPolicy;
 use serde::{Deserialize, Serialize};
 
 /// The most worker threads.
@@ -22,6 +23,9 @@ pub struct Config {
     pub path_names: Vec<String>,
     /// Host names whose subdomains are gateways (`CID.ipfs.NAME`); a path request there is redirected to its subdomain.
     pub subdomain_names: Vec<String>,
+    /// What is fetched for visitors beyond what the node holds: `held` (nothing), `placed` (sites with a placement that
+    /// this node accepts), `{ allow-list = [CID, …] }`, or `any`, which makes the node a relay for strangers.
+    pub fetch: FetchPolicy,
     /// How much at once.
     pub limits: Limits,
     /// How long each step may take.
@@ -98,6 +102,7 @@ impl Default for Config {
             threads: 0,
             path_names: Vec::new(),
             subdomain_names: vec!["localhost".to_owned()],
+            fetch: FetchPolicy::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             hot: Hot::default(),

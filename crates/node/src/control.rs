@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
 pub(crate) use door::Door;
+pub(crate) use events::Reporter;
 
 use crate::node::Inner;
 

@@ -143,16 +143,16 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
 #[non_exhaustive]
 pub enum KeysError {
     /// The file system.
-    #[error("{}: {1}", .0.display())]
+    #[error("{path}: {1}", path = .0.display())]
     File(PathBuf, #[source] io::Error),
     /// Not a key.
-    #[error("{}: {1}; restore it from a backup, or move it away for a new key and so a new node", .0.display())]
+    #[error("{path}: {1}; restore it from a backup, or move it away for a new key and so a new node", path = .0.display())]
     Key(PathBuf, #[source] KeyError),
     /// Not a certificate, or one for another node.
-    #[error("{}: {1}; issue one for this node with `atoll key certify`", .0.display())]
+    #[error("{path}: {1}; issue one for this node with `atoll key certify`", path = .0.display())]
     Certificate(PathBuf, #[source] RecordError),
     /// Its time is over.
-    #[error("{}: the operator's certificate has expired; issue a new one with `atoll key certify`", .0.display())]
+    #[error("{path}: the operator's certificate has expired; issue a new one with `atoll key certify`", path = .0.display())]
     Expired(PathBuf),
 }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use atoll_content::store::Store;
-use atoll_edge::{Counters, Totals};
+use atoll_routing::Router;
+use atoll_edge::observe::{Counters, Totals};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -28,7 +29,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Metrics over the gateway's counters, the store and the network.
-    pub(crate) fn new(counters: Arc<Counters>, store: Store, router: Arc<atoll_routing::Router>) -> Self {
+    pub(crate) fn new(counters: Arc<Counters>, store: Store, router: Arc<Router>) -> Self {
         let mut registry = Registry::with_prefix("atoll");
         let collector = NodeCollector { counters: Arc::clone(&counters), store, router };
         registry.register_collector(Box::new(collector));
@@ -79,14 +80,14 @@ impl Metrics {
 struct NodeCollector {
     counters: Arc<Counters>,
     store: Store,
-    router: Arc<atoll_routing::Router>,
+    router: Arc<Router>,
 }
 
 impl Collector for NodeCollector {
     fn encode(&self, mut out: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let totals = self.counters.totals();
         let requests = "Requests answered by the public gateway, by class of status";
-        let mut family = out.encode_descriptor("http_requests", requests, None, ConstCounter::new(0).metric_type())?;
+        let mut family = out.encode_descriptor("http_requests", requests, None, ConstCounter::new(0_u64).metric_type())?;
         for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(totals.classes) {
             ConstCounter::new(count).encode(family.encode_family(&[("class", *class)])?)?;
         }

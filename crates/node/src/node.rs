@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use atoll_content::local::LocalBlocks;
-use atoll_content::store::{Store, StoreError};
+use atoll_content::store::StoreError;
 use atoll_core::record::{Accept, Member};
 use atoll_core::{Multiaddr, SiteId};
 use atoll_edge::guard::NoopGuard;
@@ -43,7 +43,6 @@ pub(crate) struct Inner {
     pub(crate) router: Arc<Router>,
     pub(crate) metrics: Metrics,
     pub(crate) sources: Sources,
-    config: Config,
     ready: AtomicBool,
     started: Instant,
     summary: Ready,
@@ -96,7 +95,7 @@ impl Node {
         let server = server.spawn()?;
         let (ready, started) = (AtomicBool::new(true), Instant::now());
         let inner =
-            Arc::new(Inner { local, remote, router, metrics, sources, config, ready, started, summary, operator });
+            Arc::new(Inner { local, remote, router, metrics, sources, ready, started, summary, operator });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(control::serve_socket(socket, Arc::clone(&inner), stopped.clone()));
@@ -249,7 +248,7 @@ fn open_token(folder: &Folder) -> Result<String, NodeError> {
 #[non_exhaustive]
 pub enum NodeError {
     /// A folder or file of its own.
-    #[error("{}: {1}", .0.display())]
+    #[error("{path}: {1}", path = .0.display())]
     Folder(PathBuf, #[source] std::io::Error),
     /// Its keys.
     #[error(transparent)]
@@ -267,7 +266,7 @@ pub enum NodeError {
     #[error("cannot listen on {0} (admin.listen): {1}")]
     Admin(SocketAddr, #[source] std::io::Error),
     /// The CLI's socket.
-    #[error("cannot listen on {}: {1}; paths of sockets have at most 107 bytes, and one node uses one --dir", .0.display())]
+    #[error("cannot listen on {path}: {1}; paths of sockets have at most 107 bytes, and one node uses one --dir", path = .0.display())]
     Socket(PathBuf, #[source] std::io::Error),
     /// `getrandom` failed.
     #[error("the operating system gave no randomness")]

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use atoll_content::car::{CarImportError, CarImporter, Loaded};
+use atoll_content::dag;
 use atoll_content::import::{self, ImportError, NoopSink, Progress, Sink};
 use atoll_content::store::{Options, Store, StoreError};
 use atoll_core::links::links;
@@ -20,6 +22,8 @@ use crate::node::Inner;
 /// Blocks that are written together, at most, and their bytes.
 const BATCH_BLOCKS: usize = 256;
 const BATCH_BYTES: usize = 8 << 20;
+/// Chunks of a CAR that wait to be written.
+const CHUNKS_MAX: usize = 16;
 /// Blocks fetched at one time for a pin.
 const PIN_FETCHES: usize = 16;
 /// The most blocks under one pin.
@@ -200,53 +204,42 @@ pub(crate) async fn pin_running(
 /// Takes a CAR: every block verified, roots pinned when all below them is there.
 pub(crate) async fn import_car_running(node: Arc<Inner>, name: String, body: Incoming) -> Result<CarImported, String> {
     use http_body_util::BodyExt as _;
-    let _hold = node.local.store().hold();
     let mut body = body;
-    let mut decoder = atoll_core::car::Decoder::default();
-    let (mut roots, mut blocks, mut bytes) = (Vec::new(), 0_u64, 0_u64);
+    let (chunks, taken) = tokio::sync::mpsc::channel(CHUNKS_MAX);
+    let store = node.local.store().clone();
+    let _hold = store.hold();
+    let writing = tokio::spawn(blocking(move || load_car(&store, taken)));
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| format!("the CAR broke off: {error}"))?;
-        let Some(chunk) = frame.data_ref() else { continue };
-        decoder.push(chunk);
-        while let Some(item) = decoder.next_item().map_err(|error| error.to_string())? {
-            match item {
-                atoll_core::car::Item::Header(named) => roots = named,
-                atoll_core::car::Item::Section(section) => {
-                    let at = section.offset;
-                    bytes = bytes.saturating_add(section.bytes.len() as u64);
-                    let block = Block::verified(section.cid, section.bytes);
-                    let block = block.map_err(|error| format!("the CAR is wrong at byte {at}: {error}"))?;
-                    node.local.keep(block).await.map_err(|error| error.to_string())?;
-                    blocks = blocks.saturating_add(1);
-                }
-            }
+        let Ok(chunk) = frame.map_err(|error| format!("the CAR broke off: {error}"))?.into_data() else { continue };
+        if chunks.send(chunk).await.is_err() {
+            break;
         }
     }
-    decoder.finish().map_err(|error| error.to_string())?;
-    let store = node.local.store().clone();
-    let named = roots.clone();
-    blocking(move || {
-        for root in &named {
-            if let Some(missing) = first_missing(&store, root)? {
-                return Err(WorkError::Incomplete { root: *root, missing });
-            }
+    drop(chunks);
+    let loaded = writing.await.map_err(|error| error.to_string())??;
+    for root in &loaded.roots {
+        let held = node.local.store().clone();
+        let has = move |cid: &Cid| held.has(cid.hash()).unwrap_or(false);
+        let missing = dag::missing(Arc::clone(&node.local) as _, has, *root).await.map_err(|error| error.to_string())?;
+        if let Some(missing) = missing.cids.first() {
+            return Err(WorkError::Incomplete { root: *root, missing: *missing }.to_string());
         }
-        named.iter().try_for_each(|root| store.pin(root, &name).map(|_| ()).map_err(WorkError::Store))
-    })
-    .await?;
-    Ok(CarImported { roots: roots.iter().map(ToString::to_string).collect(), blocks, bytes })
+        let (store, root, name) = (node.local.store().clone(), *root, name.clone());
+        blocking(move || Ok(store.pin(&root, &name)?)).await?;
+    }
+    let roots = loaded.roots.iter().map(ToString::to_string).collect();
+    Ok(CarImported { roots, blocks: loaded.blocks, bytes: loaded.bytes })
 }
 
-/// A block under `root` that is not held.
-fn first_missing(store: &Store, root: &Cid) -> Result<Option<Cid>, WorkError> {
-    let mut seen = std::collections::HashSet::from([*root]);
-    let mut waiting = vec![*root];
-    while let Some(cid) = waiting.pop() {
-        let Some(bytes) = store.get(cid.hash())? else { return Ok(Some(cid)) };
-        let below = links(&cid, &bytes).map_err(|error| WorkError::Codec(cid, error.to_string()))?;
-        waiting.extend(below.into_iter().filter(|cid| seen.insert(*cid)));
+/// Writes the blocks of a CAR whose chunks come by a channel. Blocks the thread.
+fn load_car(store: &Store, mut chunks: tokio::sync::mpsc::Receiver<bytes::Bytes>) -> Result<Loaded, WorkError> {
+    let mut sink = StoreSink { store, blocks: Vec::new(), bytes: 0 };
+    let mut importer = CarImporter::default();
+    while let Some(chunk) = chunks.blocking_recv() {
+        importer.push(&chunk, &mut sink)?;
     }
-    Ok(None)
+    sink.flush().map_err(ImportError::Sink)?;
+    Ok(importer.finish()?)
 }
 
 /// Takes back the pin of each publish whose copies are where they belong, or whose site has moved on.
@@ -312,7 +305,7 @@ pub enum WorkError {
         /// A block below it.
         missing: Cid,
     },
-    /// A block that is not what its codec says.
-    #[error("block {0} cannot be decoded: {1}")]
-    Codec(Cid, String),
+    /// Not a CAR, or one with wrong blocks.
+    #[error(transparent)]
+    Car(#[from] CarImportError),
 }

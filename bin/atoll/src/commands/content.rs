@@ -199,7 +199,7 @@ fn reader_body(reader: impl AsyncRead + Send + Sync + Unpin + 'static) -> Body {
         let count = (&mut reader).take(CHUNK_BYTES as u64).read_to_end(&mut chunk).await?;
         Ok::<_, std::io::Error>((count > 0).then_some((Bytes::from(chunk), reader)))
     });
-    BodyExt::boxed(StreamBody::new(chunks.map_ok(Frame::data)))
+    http_body_util::BodyExt::boxed(StreamBody::new(chunks.map_ok(Frame::data)))
 }
 
 /// The store of a stopped node.
