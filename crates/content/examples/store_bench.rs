@@ -3,6 +3,7 @@
 //! Hashing is done before the clock starts, since import does it on other threads. The folder should lie on the disk
 //! that is to be measured; a new one inside it is used and removed.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -39,8 +40,17 @@ fn report(what: &str, count: usize, bytes: usize, since: Instant) {
 fn large(folder: &std::path::Path) -> Result<()> {
     let blocks = blocks(512, MIB)?;
     let total = blocks.len() * MIB;
-    for round in 0..3 {
+    for round in 0..5 {
         let dir = tempfile::tempdir_in(folder)?;
+        let mut bare = std::fs::File::create(dir.path().join("bare"))?;
+        let start = Instant::now();
+        for block in &blocks {
+            bare.write_all(block.bytes())?;
+        }
+        report("bare write of 1 MiB, unsynced", blocks.len(), total, start);
+        bare.sync_data()?;
+        report("  and synced", blocks.len(), total, start);
+        std::fs::remove_file(dir.path().join("bare"))?;
         let store = Store::open(dir.path(), Options::default())?;
         let start = Instant::now();
         for block in &blocks {

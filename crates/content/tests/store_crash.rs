@@ -4,11 +4,14 @@
 //! prefix of the record the disk is put together as a crash could have left it: all of it (the process was killed), only
 //! what was synced, and a seeded sample of what power loss can leave between the two, torn writes included.
 
+#![expect(clippy::unwrap_used, reason = "a test panics where its set-up fails")]
+
 #[path = "store_crash/sim.rs"]
 mod sim;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use atoll_content::store::{Options, Store, StoreError};
 use atoll_core::block::RAW;
@@ -23,7 +26,7 @@ const SEED: u64 = 0x5eed_0001;
 
 fn options() -> Options {
     // Small packs, and index commits only where the script says so, so that the record is the same in each run.
-    Options { pack_bytes: 3000, index_cache_bytes: 1 << 20, ..Options::default() }
+    Options { pack_bytes: 3000, index_cache_bytes: 1 << 20, flush_after: Duration::MAX, ..Options::default() }
 }
 
 fn block(n: usize) -> Block {

@@ -62,7 +62,7 @@ fn a_damaged_head_hides_one_record_and_no_more() {
     let mut pack = header();
     let blocks = [block(b"one"), block(b"two"), block(b"three")];
     blocks.iter().for_each(|block| push_block(&mut pack, block));
-    let second = (PACK_HEADER_BYTES + 10 + 34 + 3) as usize;
+    let second = HEADER_LEN + 10 + 34 + 3;
     pack[second + 4] ^= 0x40;
     let found = scan(&pack);
     assert!(
@@ -81,7 +81,7 @@ fn a_pin_inside_a_block_is_not_found_behind_a_damaged_head() {
     Record::Pin { pin, on: true }.encode(b"guessed!", &mut inner);
     let mut pack = header();
     push_block(&mut pack, &block(&inner));
-    pack[PACK_HEADER_BYTES as usize] ^= 1;
+    pack[HEADER_LEN] ^= 1;
     push_block(&mut pack, &innocent);
     let found = scan(&pack);
     assert!(matches!(&found[..], [Found::Gap { .. }, Found::Block { .. }]), "{found:?}");
