@@ -24,8 +24,8 @@ pub(crate) struct Head {
     pub(crate) next: u32,
     /// Up to where the table knows the log.
     pub(crate) known: Watermark,
-    /// The watermark of the last commit.
-    pub(crate) committed: Watermark,
+    /// The watermark of the last commit, none when there was no commit yet.
+    pub(crate) committed: Option<Watermark>,
     /// Bytes of all packs.
     pub(crate) used: u64,
     /// Bytes written since the last commit.
@@ -120,7 +120,7 @@ impl Inner {
         let (changes, unindexed) = {
             let head = self.head();
             let table = self.table();
-            if head.known == head.committed && table.waiting() == 0 {
+            if head.committed == Some(head.known) && table.waiting() == 0 {
                 return Ok(());
             }
             (table.changes(head.known), head.unindexed)
@@ -128,7 +128,7 @@ impl Inner {
         self.sync_packs()?;
         self.index.commit(&self.salt, &changes)?;
         let mut head = self.head();
-        head.committed = changes.watermark;
+        head.committed = Some(changes.watermark);
         head.unindexed = head.unindexed.saturating_sub(unindexed);
         self.table_mut().committed(&changes);
         Ok(())
