@@ -119,7 +119,11 @@ impl Store {
         let options = Options { pack_bytes: options.pack_bytes.min(PACK_BYTES_MAX), ..options };
         let (inner, mut recovered) = recover::open(disk, options)?;
         recover::replay(&inner, &mut recovered)?;
-        inner.flush()?;
+        match inner.flush() {
+            // What is there can be read all the same.
+            Err(error @ StoreError::DiskFull { .. }) => tracing::error!(%error, "the store's index is not up to date"),
+            other => other?,
+        }
         let owner = Owner::spawn(Arc::new(inner), recovered)?;
         Ok(Self { owner: Arc::new(owner) })
     }

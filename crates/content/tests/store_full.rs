@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where its set-up fails")]
 
 use std::process::Command;
+use std::time::Duration;
 
 use atoll_content::store::{Options, Put, Store, StoreError};
 use atoll_core::block::RAW;
@@ -66,7 +67,7 @@ fn assert_all(store: &Store, blocks: std::ops::Range<u32>) {
 #[test]
 fn a_full_disk_loses_nothing_and_writing_goes_on_when_there_is_space() {
     let disk = SmallDisk::mount(8 * 1024 * 1024);
-    let options = Options { pack_bytes: 1024 * 1024, flush_after: std::time::Duration::MAX, ..Options::default() };
+    let options = Options { pack_bytes: 1024 * 1024, flush_after: Duration::MAX, ..Options::default() };
     let ballast = disk.dir.path().join("ballast");
     std::fs::write(&ballast, vec![0; 1024 * 1024]).unwrap();
     let dir = disk.dir.path().join("store");
@@ -78,18 +79,7 @@ fn a_full_disk_loses_nothing_and_writing_goes_on_when_there_is_space() {
     assert_all(&store, 0..full);
     assert!(!store.has(block(full).cid().hash()).unwrap());
 
-    // Small enough blocks fill the last page too, so that the index cannot grow either.
-    for n in 0.. {
-        if store.put(&Block::sha2_256(RAW, format!("{n} ").repeat(40).into()).unwrap()).is_err() {
-            break;
-        }
-    }
-    let flushed = store.flush();
-    assert!(matches!(flushed, Ok(()) | Err(StoreError::DiskFull { .. })), "{flushed:?}");
-    assert_all(&store, 0..full);
-
     std::fs::remove_file(&ballast).unwrap();
-    store.flush().unwrap();
     let more = fill(&store, full);
     assert!(more > full, "freed space was not used");
     assert_all(&store, 0..more);
@@ -101,4 +91,44 @@ fn a_full_disk_loses_nothing_and_writing_goes_on_when_there_is_space() {
     assert!(report.freed_bytes > 4 * 1024 * 1024, "{report:?}");
     assert_all(&store, 0..1);
     assert_eq!(store.put(&block(more)).unwrap(), Put::Stored);
+}
+
+#[test]
+fn an_index_that_cannot_grow_catches_up_when_there_is_space() {
+    let disk = SmallDisk::mount(64 * 1024 * 1024);
+    let options = Options {
+        flush_after: Duration::MAX,
+        flush_blocks: u64::MAX,
+        index_cache_bytes: 1 << 20,
+        ..Options::default()
+    };
+    let ballast = disk.dir.path().join("ballast");
+    std::fs::write(&ballast, vec![0; 57 * 1024 * 1024]).unwrap();
+    let dir = disk.dir.path().join("store");
+    let store = Store::open(&dir, options.clone()).unwrap();
+    let small = |n: u32| Block::sha2_256(RAW, Bytes::from(format!("block {n}"))).unwrap();
+    let group = |n: u32| (n * 100..(n + 1) * 100).map(small).collect::<Vec<_>>();
+    let full = (0..).find(|n| store.put_many(&group(*n)).is_err()).unwrap() * 100;
+    let all_here = |store: &Store| {
+        for block in (0..full).map(small) {
+            assert_eq!(store.get(block.cid().hash()).unwrap().as_ref(), Some(block.bytes()));
+        }
+    };
+    let mut store = store;
+    for _ in 0..2 {
+        assert!(matches!(store.flush(), Err(StoreError::DiskFull { .. })), "{full} blocks left space for the index");
+        all_here(&store);
+        // A start on the full disk serves what is there, too.
+        drop(store);
+        store = Store::open(&dir, options.clone()).unwrap();
+        all_here(&store);
+    }
+    std::fs::remove_file(&ballast).unwrap();
+    store.flush().unwrap();
+    assert_eq!(store.stats().unindexed, 0);
+    all_here(&store);
+    drop(store);
+    let store = Store::open(&dir, options).unwrap();
+    assert_eq!((store.recovered().records, store.recovered().rebuilt), (0, None));
+    all_here(&store);
 }

@@ -71,13 +71,13 @@ fn write_forever(dir: &Path, first: u64) {
                     say(&format!("put {n}\n@put {}", n + 1));
                     store.put(&block(n + 2)).unwrap();
                     say(&format!("put {}", n + 2));
-                    if n % 4 == 0 {
+                    if n.is_multiple_of(4) {
                         say(&format!("pinning {n}"));
                         store.pin(block(n).cid(), "kept").unwrap();
                         say(&format!("pin {n}"));
                     }
                     // Most pins are taken away again, so that the store stays small.
-                    if n % 8 == 0 && n > first + 100 {
+                    if n.is_multiple_of(8) && n > first + 100 {
                         let old = (n - 100) / 4 * 4;
                         say(&format!("pinning {old}"));
                         store.unpin(block(old).cid(), "kept").unwrap();

@@ -78,10 +78,16 @@ impl Inner {
         }
         let end = at.saturating_add(bytes);
         pack.set_valid(end);
-        head.known = Watermark { pack: pack.number, offset: end };
+        self.reached(head, Watermark { pack: pack.number, offset: end });
         head.used = head.used.saturating_add(bytes);
         head.unindexed = head.unindexed.saturating_add(bytes);
         Ok((pack, u32::try_from(at).unwrap_or(u32::MAX)))
+    }
+
+    /// Notes up to where the table knows the log.
+    pub(crate) fn reached(&self, head: &mut Head, end: Watermark) {
+        head.known = end;
+        self.gate.moved(end);
     }
 
     /// Begins a new pack.
@@ -91,7 +97,7 @@ impl Inner {
         let pack = Arc::new(pack.map_err(|error| StoreError::io("creating", pack_name(number), error))?);
         head.next = number.checked_add(1).ok_or(StoreError::PacksMax)?;
         head.used = head.used.saturating_add(PACK_HEADER_BYTES);
-        head.known = Watermark { pack: number, offset: PACK_HEADER_BYTES };
+        self.reached(head, Watermark { pack: number, offset: PACK_HEADER_BYTES });
         head.pack = Some(pack.clone());
         self.table_mut().packs.insert(number, pack.clone());
         Ok(pack)

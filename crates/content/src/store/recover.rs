@@ -86,6 +86,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Inner, Reco
 /// Reads the log behind the watermark into the table.
 pub(crate) fn replay(inner: &Inner, recovered: &mut Recovered) -> Result<(), StoreError> {
     let from = inner.head().known;
+    inner.gate.moved(from);
     let packs: Vec<_> = inner.table().packs.range(from.pack..).map(|(_, pack)| pack.clone()).collect();
     for (index, pack) in packs.iter().enumerate() {
         let start = if pack.number == from.pack { from.offset } else { PACK_HEADER_BYTES };
@@ -176,7 +177,7 @@ fn apply(
             }
         }
     }
-    head.known = Watermark { pack: pack.number, offset: end };
+    inner.reached(&mut head, Watermark { pack: pack.number, offset: end });
     Ok(())
 }
 
