@@ -6,6 +6,7 @@ pub mod error;
 pub mod export;
 pub mod extract;
 pub mod import;
+pub mod memory;
 pub mod reader;
 pub mod store;
 
