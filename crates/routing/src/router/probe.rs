@@ -35,9 +35,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
         let pause = jittered(shared.config.probe_interval, &mut shared.lock().rng) / 4;
         tokio::select! {
-            () = shared.clock.sleep(pause) => {}
+            biased;
             // A member just heard of need not wait.
             () = shared.suspects.notified() => {}
+            () = shared.clock.sleep(pause) => {}
         }
     }
 }
