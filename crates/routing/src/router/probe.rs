@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use atoll_core::links::links;
 use atoll_core::record::{PROBE_ROOTS_MAX, ProbeAnswer};
 use atoll_core::transport::{Request, Response};
 use atoll_core::{Block, BlockError, Cid, Multiaddr, PeerId, PublicKey, Signed, Timestamp, TransportError};
@@ -11,7 +12,6 @@ use rand::seq::{IndexedRandom, IteratorRandom, SliceRandom};
 use tokio::task::JoinSet;
 
 use super::{Shared, State};
-use crate::dag::links;
 use crate::fetch::lie;
 use crate::health::Probed;
 use crate::plan::Standing;
@@ -35,9 +35,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
         let pause = jittered(shared.config.probe_interval, &mut shared.lock().rng) / 4;
         tokio::select! {
-            () = shared.clock.sleep(pause) => {}
+            biased;
             // A member just heard of need not wait.
             () = shared.suspects.notified() => {}
+            () = shared.clock.sleep(pause) => {}
         }
     }
 }
@@ -155,7 +156,7 @@ impl Shared {
                 Some(block) => (block, true),
                 None => (self.block_of(address, cid).await?, false),
             };
-            let below = links(&block).map_err(Miss::Cause)?;
+            let below = links(block.cid(), block.bytes()).map_err(|error| Miss::Cause(error.to_string()))?;
             let next = below.choose(&mut self.lock().rng).copied();
             match next {
                 Some(next) if step < DESCENT_MAX => cid = next,
