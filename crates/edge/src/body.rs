@@ -39,6 +39,8 @@ pub(crate) enum Content {
 pub(crate) struct Paced {
     parts: Parts,
     limit: Duration,
+    /// Bytes to come, if it is known.
+    left: Option<u64>,
     /// Set while a part is waited for.
     deadline: Option<Pin<Box<Sleep>>>,
 }
@@ -84,14 +86,15 @@ impl Body {
         }
     }
 
-    /// Bytes as they come, each part within `limit`.
-    pub(crate) fn stream(parts: Parts, limit: Duration) -> Self {
-        Self::new(Content::Stream(Paced { parts, limit, deadline: None }))
+    /// Bytes as they come, each part within `limit`; `len` of them, if it is known.
+    pub(crate) fn stream(parts: Parts, len: Option<u64>, limit: Duration) -> Self {
+        Self::new(Content::Stream(Paced { parts, limit, left: len, deadline: None }))
     }
 
     /// Without its bytes, as the answer to HEAD.
-    pub(crate) fn emptied(self) -> Self {
-        Self { content: Content::Empty, request: self.request }
+    pub(crate) fn emptied(mut self) -> Self {
+        self.content = Content::Empty;
+        self
     }
 
     /// The request that ends with this body.
@@ -105,6 +108,9 @@ impl Paced {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         if let Poll::Ready(part) = self.parts.as_mut().poll_next(cx) {
             self.deadline = None;
+            if let (Some(left), Some(Ok(bytes))) = (&mut self.left, &part) {
+                *left = left.saturating_sub(bytes.len() as u64);
+            }
             return Poll::Ready(part.map(|part| part.map_err(Broken::from)));
         }
         let limit = self.limit;
@@ -146,7 +152,7 @@ impl http_body::Body for Body {
             Content::Empty => SizeHint::with_exact(0),
             Content::One(bytes) => SizeHint::with_exact(len(bytes)),
             Content::Whole(parts) => SizeHint::with_exact(parts.iter().map(len).sum()),
-            Content::Stream(_) => SizeHint::default(),
+            Content::Stream(paced) => paced.left.map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }
@@ -165,7 +171,8 @@ impl Content {
         match self {
             Self::Empty => true,
             Self::Whole(parts) => parts.is_empty(),
-            Self::One(_) | Self::Stream(_) => false,
+            Self::Stream(paced) => paced.left == Some(0),
+            Self::One(_) => false,
         }
     }
 }

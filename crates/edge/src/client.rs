@@ -38,7 +38,13 @@ pub(crate) struct Exchange {
 }
 
 impl Client {
-    pub(crate) fn new(gateway: Arc<Gateway>, ticket: Ticket, activity: Arc<Activity>, worker: usize, name: u64) -> Self {
+    pub(crate) fn new(
+        gateway: Arc<Gateway>,
+        ticket: Ticket,
+        activity: Arc<Activity>,
+        worker: usize,
+        name: u64,
+    ) -> Self {
         Self { gateway, ticket, activity, worker, name, requests: AtomicU64::new(0) }
     }
 
@@ -47,14 +53,8 @@ impl Client {
         self.activity.busy();
         let id = self.id(request.headers());
         tracing::debug!(?id, method = %request.method(), target = %request.uri(), "request");
-        let seen = Seen {
-            worker: self.worker,
-            status: 0,
-            hot: false,
-            complete: false,
-            bytes: 0,
-            duration: Duration::ZERO,
-        };
+        let seen =
+            Seen { worker: self.worker, status: 0, hot: false, complete: false, bytes: 0, duration: Duration::ZERO };
         let ongoing = Ongoing {
             begun: Instant::now(),
             seen,

@@ -1,6 +1,5 @@
 //! One connection: HTTP/1.1 between its first byte and its end. Limits of time are kept by the sweep in `activity`.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use hyper::server::conn::http1;
@@ -27,10 +26,14 @@ pub(crate) async fn serve(
     activity: Arc<Activity>,
     mut draining: watch::Receiver<bool>,
 ) {
+    let drained = async move {
+        let _ = draining.wait_for(|draining| *draining).await;
+    };
+    tokio::pin!(drained);
     // Nothing is set up before the client says something: a connection that never does costs almost nothing.
     tokio::select! {
         ready = tcp.readable() => if ready.is_err() { return },
-        _ = draining.wait_for(|draining| *draining) => return,
+        () = &mut drained => return,
     }
     let stream = ClientStream::new(tcp, Arc::clone(&activity), client.gateway.services.guard.watch());
     let mut http = http1::Builder::new();
@@ -40,7 +43,7 @@ pub(crate) async fn serve(
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        _ = draining.wait_for(|draining| *draining) => {
+        () = &mut drained => {
             Pin::new(&mut connection).graceful_shutdown();
             (&mut connection).await
         }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use atoll_content::ReadError;
 use atoll_content::export::{Scope, export};
 use atoll_content::reader::{Kind, Resolved, list, read, read_cached, resolve, resolve_cached};
-use atoll_content::ReadError;
 use atoll_core::{Blocks, FetchError};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -120,8 +120,9 @@ impl Reading<'_> {
             }
             return Ok(response);
         }
+        let len = range.end.saturating_sub(range.start);
         let stream = read(Arc::clone(self.blocks), file, range).map_err(Failure::reading(Step::Read))?;
-        Ok(described.respond(&part, self.body(stream).await?))
+        Ok(described.respond(&part, self.body(stream, Some(len)).await?))
     }
 
     /// Keeps an answer for plain requests to come.
@@ -195,7 +196,7 @@ impl Reading<'_> {
             return Ok(car::respond(headers, Body::empty()));
         }
         let stream = export(Arc::clone(self.blocks), resolved, scope).map_err(Failure::reading(Step::Read))?;
-        Ok(car::respond(headers, self.body(stream).await?))
+        Ok(car::respond(headers, self.body(stream, None).await?))
     }
 
     fn described(&self, shown: &Resolved, etag: &str, content_type: HeaderValue, len: u64) -> Described {
@@ -222,13 +223,13 @@ impl Reading<'_> {
     }
 
     /// A body whose first part is there, so that a failure before it still has its own status.
-    async fn body<S>(&self, stream: S) -> Result<Body, Failure>
+    async fn body<S>(&self, stream: S, len: Option<u64>) -> Result<Body, Failure>
     where
         S: Stream<Item = Result<Bytes, ReadError>> + Send + Unpin + 'static,
     {
         let (first, rest) = self.first(stream).await?;
         let parts = stream::iter(first.map(Ok)).chain(rest);
-        Ok(Body::stream(Box::pin(parts), self.gateway.timeouts.chunk))
+        Ok(Body::stream(Box::pin(parts), len, self.gateway.timeouts.chunk))
     }
 
     async fn first<S>(&self, mut stream: S) -> Result<(Option<Bytes>, S), Failure>

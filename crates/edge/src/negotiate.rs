@@ -191,7 +191,10 @@ mod tests {
     #[test]
     fn a_range_of_a_file_implies_its_entity() {
         assert_eq!(parse("format=car&entity-bytes=0:*", "").unwrap().format, Format::Car(Scope::Entity));
-        assert_eq!(parse("format=car&entity-bytes=-9:-2&dag-scope=block", "").unwrap().format, Format::Car(Scope::Block));
+        assert_eq!(
+            parse("format=car&entity-bytes=-9:-2&dag-scope=block", "").unwrap().format,
+            Format::Car(Scope::Block)
+        );
         for bad in ["9:1", "-1:-9", "1", "x:y", ":", "1:", "99999999999999999999:*"] {
             assert!(parse(&format!("format=car&entity-bytes={bad}"), "").is_err(), "{bad}");
         }

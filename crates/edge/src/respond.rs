@@ -20,7 +20,8 @@ pub(crate) use file::Described;
 /// What is named by its CID never changes (Path Gateway, "Cache-Control"): 29,030,400 s, as all implementations say.
 pub(crate) const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=29030400, immutable");
 /// A listing is made by us, so that it changes with us.
-pub(crate) const LISTING: HeaderValue = HeaderValue::from_static("public, max-age=604800, stale-while-revalidate=2678400");
+pub(crate) const LISTING: HeaderValue =
+    HeaderValue::from_static("public, max-age=604800, stale-while-revalidate=2678400");
 /// Says that browsers may not guess the type.
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const X_IPFS_PATH: HeaderName = HeaderName::from_static("x-ipfs-path");

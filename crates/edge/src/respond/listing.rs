@@ -127,7 +127,9 @@ mod tests {
         let page = page(&path, vec![entry(hostile)], false);
         assert!(!page.contains("<script") && !page.contains("\"><b>"), "{page}");
         assert!(page.contains("&quot;&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;\u{fffd}\u{fffd}"));
-        assert!(page.contains("href=\"/%22%3E%3Cb%3E/%22%3E%3Cscript%3Ealert(%27x%27)%3C%2Fscript%3E%26%E2%80%AE%0A\""));
+        assert!(
+            page.contains("href=\"/%22%3E%3Cb%3E/%22%3E%3Cscript%3Ealert(%27x%27)%3C%2Fscript%3E%26%E2%80%AE%0A\"")
+        );
     }
 
     #[test]

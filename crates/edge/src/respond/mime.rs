@@ -33,7 +33,7 @@ pub(crate) fn by_content(start: &[u8]) -> HeaderValue {
     let html = |tag: &&str| text.trim_start().get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
     match text {
         _ if text.contains(control) => OCTETS,
-        _ if ["<!doctype html", "<html", "<head", "<body"].iter().any(|tag| html(&tag)) => HTML,
+        _ if ["<!doctype html", "<html", "<head", "<body"].iter().any(html) => HTML,
         _ => TEXT,
     }
 }
@@ -49,7 +49,10 @@ pub(crate) const OCTETS: HeaderValue = HeaderValue::from_static("application/oct
 fn is_text(guess: &str) -> bool {
     guess.starts_with("text/")
         || guess.ends_with("+xml")
-        || matches!(guess, "application/javascript" | "application/json" | "application/xml" | "application/manifest+json")
+        || matches!(
+            guess,
+            "application/javascript" | "application/json" | "application/xml" | "application/manifest+json"
+        )
 }
 
 #[cfg(test)]
@@ -62,7 +65,10 @@ mod tests {
         assert_eq!(by_name("a.tar.GZ").unwrap(), "application/gzip");
         assert_eq!(by_name("style.css").unwrap(), "text/css; charset=utf-8");
         assert_eq!(by_name("a.svg").unwrap(), "image/svg+xml; charset=utf-8");
-        assert_eq!((by_name("README"), by_name(".html"), by_name("a."), by_name("a.nonesuch")), (None, None, None, None));
+        assert_eq!(
+            (by_name("README"), by_name(".html"), by_name("a."), by_name("a.nonesuch")),
+            (None, None, None, None)
+        );
     }
 
     #[test]
