@@ -148,11 +148,11 @@ const METHOD: &str = "
   files with `sendfile`, `tcp_nopush`, `open_file_cache`, no access log and long keep-alive; Kubo (offline) and Atoll
   serve `/ipfs/ROOT/NAME`. Atoll is the `dist` build.
 - **Import**: one file of random bytes from the page cache into a fresh store; the disk is settled with `sync` before each
-  run. Kubo is `ipfs add` with the `unixfs-v1-2025` profile on its default flatfs, its `sync` off or on. ipfs-car packs into
+  run. Kubo is `ipfs add` with the `unixfs-v1-2025` profile on flatfs, its `sync` off (the default) or on. ipfs-car packs into
   one file. The bare loop reads, hashes with SHA-256 and writes 1 MiB at a time on two threads, then calls `fdatasync`
   once where synced. Roots are compared with Kubo's.
-- **Publish**: 100 folders of 100 files of 100 to 4,100 bytes, `atoll publish` into a running node against `ipfs add`
-  with `sync` on.
+- **Publish**: 100 folders of 100 files of 100 to 4,100 bytes, `atoll publish` into a running node, which syncs before it
+  acknowledges, against `ipfs add` as it comes (unsynced) and with `sync` on.
 - **Memory**: resident memory of a new node that nobody has asked anything, and the highest during the hot runs.
 ";
 

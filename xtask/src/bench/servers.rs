@@ -49,7 +49,7 @@ impl Server {
 
     /// Starts Kubo, offline, over a folder that is added first.
     pub(super) fn kubo(bench: &Bench, files: &Path) -> Result<Self> {
-        let repo = Kubo::init(bench, "kubo", true)?;
+        let repo = Kubo::init(bench, "kubo", false)?;
         let address = format!("127.0.0.1:{}", free_port()?);
         let gateway = format!("/ip4/127.0.0.1/tcp/{}", address.rsplit(':').next().unwrap_or_default());
         output(repo.command(&["config", "Addresses.Gateway", &gateway]))?;
@@ -145,16 +145,17 @@ pub(super) struct Kubo {
 }
 
 impl Kubo {
-    /// Makes a new one with Kubo's default store, flatfs, that syncs each block or none.
+    /// Makes a new one with Kubo's default store, flatfs, which syncs each block, or none as its default is.
     pub(super) fn init(bench: &Bench, name: &str, sync: bool) -> Result<Self> {
         let repo = Self { binary: bench.kubo.clone(), folder: bench.fresh(name)? };
         output(repo.command(&["init", "--profile=unixfs-v1-2025"]))?;
         let path = repo.folder.join("config");
         let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
-        let Some(value) = config.pointer_mut("/Datastore/Spec/mounts/0/child/sync") else {
+        let mounts = config.pointer_mut("/Datastore/Spec/mounts").and_then(serde_json::Value::as_array_mut);
+        let Some(flatfs) = mounts.into_iter().flatten().find(|mount| mount["type"] == "flatfs") else {
             bail!("Kubo's configuration has no flatfs where it used to be");
         };
-        *value = sync.into();
+        flatfs["sync"] = sync.into();
         fs::write(path, serde_json::to_vec_pretty(&config)?)?;
         Ok(repo)
     }
