@@ -1,1 +1,12 @@
-//! Placeholder until the first code of this crate lands.
+//! Content: UnixFS in and out, content archives, and the store of blocks beneath.
+
+pub mod dag;
+pub mod error;
+pub mod export;
+pub mod import;
+pub mod reader;
+pub mod store;
+
+pub use error::ReadError;
+pub use import::{ImportError, Sink};
+pub use store::{Options, Pin, Put, Store, StoreError};

@@ -5,14 +5,19 @@
 
 pub mod block;
 pub mod blocks;
+pub mod car;
 pub mod clock;
+pub mod dagpb;
 pub mod envelope;
+pub mod hamt;
 pub mod id;
 pub mod keys;
+pub mod links;
 pub mod rank;
 pub mod record;
 pub mod storage;
 pub mod transport;
+pub mod unixfs;
 
 pub use block::{Block, BlockError, Cid};
 pub use blocks::{Blocks, BoxFuture, FetchError};

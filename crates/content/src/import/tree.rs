@@ -1,0 +1,122 @@
+//! Assembly: chunks to balanced file trees, entries to directories, directories to the root.
+//!
+//! Keeps the open folders' entries and one unfinished node per level of the open file. A crash loses it.
+
+use atoll_core::block::DAG_PB;
+use atoll_core::dagpb::Link;
+use atoll_core::hamt::{self, Entry};
+use atoll_core::unixfs::{self, Child};
+use atoll_core::{Block, Cid};
+use bytes::Bytes;
+
+use super::{ImportError, Sink};
+
+/// Children of a file node in profile `unixfs-v1-2025`.
+const FILE_LINKS_MAX: usize = 1024;
+/// Bytes of a directory block over which it is sharded (IPIP-499: over, not from).
+const DIRECTORY_BYTES_MAX: usize = 262_144;
+
+/// What is being assembled.
+pub(super) struct Tree<'s> {
+    sink: &'s mut dyn Sink,
+    /// Entries of the open folders, outermost first.
+    folders: Vec<Vec<Entry>>,
+    file: Levels,
+    root: Option<(Cid, u64)>,
+}
+
+/// The unfinished nodes of a file, leaves' parents first. Each child comes with its `Tsize`.
+type Levels = Vec<Vec<(Child, u64)>>;
+
+impl<'s> Tree<'s> {
+    pub(super) fn new(sink: &'s mut dyn Sink) -> Self {
+        Self { sink, folders: Vec::new(), file: Vec::new(), root: None }
+    }
+
+    /// The CID and `Tsize` of what was imported, once it is complete.
+    pub(super) fn root(&self) -> Option<(Cid, u64)> {
+        self.root
+    }
+
+    pub(super) fn enter(&mut self) {
+        self.folders.push(Vec::new());
+    }
+
+    pub(super) fn leave(&mut self, name: Box<str>) -> Result<(), ImportError> {
+        let mut entries = self.folders.pop().ok_or(ImportError::Aborted)?;
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let links: usize = entries.iter().map(|entry| entry.link().encoded_len()).sum();
+        let (cid, tsize) = if unixfs::directory_len(links) > DIRECTORY_BYTES_MAX {
+            hamt::build(&entries, &mut |block| self.sink.put(block).map_err(ImportError::Sink))?
+        } else {
+            let bytes = unixfs::encode_directory(entries.iter().map(Entry::link).collect::<Vec<Link<'_>>>());
+            self.put_node(bytes, entries.iter().map(|entry| entry.tsize))?
+        };
+        self.place(name, cid, tsize);
+        Ok(())
+    }
+
+    pub(super) fn chunk(&mut self, block: Block) -> Result<(), ImportError> {
+        let len = block.bytes().len() as u64;
+        let child = (Child { cid: *block.cid(), len }, len);
+        self.sink.put(block).map_err(ImportError::Sink)?;
+        self.add(0, child)
+    }
+
+    pub(super) fn file_end(&mut self, name: Box<str>) -> Result<(), ImportError> {
+        let mut level = 0;
+        let (child, tsize) = loop {
+            let above = self.file.iter().skip(level + 1).any(|nodes| !nodes.is_empty());
+            match self.file.get(level).map(Vec::as_slice) {
+                None => return Err(ImportError::Aborted),
+                Some(&[only]) if !above => break only,
+                Some([]) => {}
+                Some(_) => self.close(level)?,
+            }
+            level += 1;
+        };
+        self.file.clear();
+        self.place(name, child.cid, tsize);
+        Ok(())
+    }
+
+    pub(super) fn symlink(&mut self, name: Box<str>, target: &[u8]) -> Result<(), ImportError> {
+        let (cid, tsize) = self.put_node(unixfs::encode_symlink(target)?, std::iter::empty())?;
+        self.place(name, cid, tsize);
+        Ok(())
+    }
+
+    /// Adds a child to the unfinished node of `level`, which is closed when it is full.
+    fn add(&mut self, level: usize, child: (Child, u64)) -> Result<(), ImportError> {
+        if self.file.len() == level {
+            self.file.push(Vec::new());
+        }
+        let Some(nodes) = self.file.get_mut(level) else { return Err(ImportError::Aborted) };
+        nodes.push(child);
+        if nodes.len() == FILE_LINKS_MAX { self.close(level) } else { Ok(()) }
+    }
+
+    /// Turns the unfinished node of `level` into a child of the level above.
+    fn close(&mut self, level: usize) -> Result<(), ImportError> {
+        let children = self.file.get_mut(level).map(std::mem::take).unwrap_or_default();
+        let len = children.iter().map(|(child, _)| child.len).sum();
+        let (cid, tsize) = self.put_node(unixfs::encode_file(&children)?, children.iter().map(|(_, tsize)| *tsize))?;
+        self.add(level + 1, (Child { cid, len }, tsize))
+    }
+
+    fn put_node(&mut self, bytes: Vec<u8>, tsizes: impl Iterator<Item = u64>) -> Result<(Cid, u64), ImportError> {
+        let tsize = tsizes.fold(bytes.len() as u64, u64::saturating_add);
+        let block = Block::sha2_256(DAG_PB, Bytes::from(bytes))?;
+        let cid = *block.cid();
+        self.sink.put(block).map_err(ImportError::Sink)?;
+        Ok((cid, tsize))
+    }
+
+    /// Puts what is complete into the folder around it, or makes it the root.
+    fn place(&mut self, name: Box<str>, cid: Cid, tsize: u64) {
+        match self.folders.last_mut() {
+            Some(entries) => entries.push(Entry { name, cid, tsize }),
+            None => self.root = Some((cid, tsize)),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Who answers how fast: learned from every block, kept in memory only.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use atoll_core::{Multiaddr, Timestamp};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::{RngExt, seq::SliceRandom};
+use serde::Serialize;
+
+use crate::health::Dropped;
+use crate::time::{backoff, millis};
+
+/// The most addresses that are remembered.
+const PEERS_MAX: usize = 4096;
+/// Blocks are compared as if each had this size, so that a fast sender of large blocks does not seem slow.
+const TYPICAL_BYTES: f64 = 256.0 * 1024.0;
+/// What one recent failure costs in the order, doubled for each further one.
+const FAILURE: Duration = Duration::from_millis(500);
+/// One fetch in so many begins with a random peer, so that one who became fast is noticed.
+const EXPLORE_EVERY: u32 = 32;
+
+/// What is known of each address.
+pub(crate) struct Peers {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    peers: HashMap<Multiaddr, Peer>,
+    rng: StdRng,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Peer {
+    /// Smoothed time of a block of typical size, and how much it varies, in milliseconds.
+    time: Option<(f64, f64)>,
+    running: u32,
+    /// Failures in a row, and the last one's time.
+    failures: u32,
+    failed_at: Timestamp,
+    lies: u32,
+    dropped: Option<Dropped>,
+    stats: (u64, u64, u64),
+}
+
+/// What one peer did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PeerStats {
+    /// Its address.
+    pub address: Multiaddr,
+    /// Blocks that verified.
+    pub blocks: u64,
+    /// Bytes that verified.
+    pub bytes: u64,
+    /// Questions that it did not answer, or not rightly.
+    pub failures: u64,
+    /// Smoothed time of a block of 256 KiB or less, in milliseconds.
+    pub latency_ms: Option<u64>,
+    /// Why it is no longer asked.
+    pub dropped: Option<String>,
+}
+
+impl Peers {
+    pub(crate) fn new(seed: [u8; 32]) -> Self {
+        Self { inner: Mutex::new(Inner { peers: HashMap::new(), rng: StdRng::from_seed(seed) }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The candidates that may be asked, the most promising first, at most `most`.
+    pub(crate) fn order(&self, candidates: Vec<Multiaddr>, most: usize, now: Timestamp) -> Vec<Multiaddr> {
+        let inner = &mut *self.lock();
+        let mut candidates: Vec<_> = candidates
+            .into_iter()
+            .filter(|address| inner.peers.get(address).is_none_or(|peer| !peer.is_dropped(now)))
+            .collect();
+        // Equals in random order, so that not every node asks the same peer first.
+        candidates.shuffle(&mut inner.rng);
+        let cost = |address: &Multiaddr| inner.peers.get(address).map_or(0, |peer| peer.cost(now));
+        candidates.sort_by_cached_key(cost);
+        if candidates.len() > 1 && inner.rng.random_range(0..EXPLORE_EVERY) == 0 {
+            let chosen = inner.rng.random_range(1..candidates.len());
+            candidates.swap(0, chosen);
+        }
+        candidates.truncate(most);
+        candidates
+    }
+
+    /// How long to wait for `address` before another is asked: about its 95th percentile.
+    pub(crate) fn patience(&self, address: &Multiaddr, least: Duration, most: Duration) -> Duration {
+        let time = self.lock().peers.get(address).and_then(|peer| peer.time);
+        let expected =
+            time.map(|(mean, deviation)| Duration::from_secs_f64((mean + 2.0 * deviation).max(0.0) / 1000.0));
+        expected.unwrap_or(most / 4).clamp(least, most.max(least))
+    }
+
+    /// Counts a question as under way until the returned guard is finished or dropped.
+    pub(crate) fn begin(&self, address: Multiaddr) -> Running<'_> {
+        let mut inner = self.lock();
+        if inner.peers.len() >= PEERS_MAX && !inner.peers.contains_key(&address) {
+            inner.peers.retain(|_, peer| peer.running > 0 || peer.dropped.is_some());
+        }
+        if inner.peers.len() < 2 * PEERS_MAX {
+            let peer = inner.peers.entry(address.clone()).or_default();
+            peer.running = peer.running.saturating_add(1);
+        }
+        Running { peers: self, address }
+    }
+
+    /// A verified block of `bytes` came after `elapsed`.
+    pub(crate) fn succeeded(&self, address: &Multiaddr, bytes: usize, elapsed: Duration) {
+        if let Some(peer) = self.lock().peers.get_mut(address) {
+            peer.failures = 0;
+            peer.stats.0 = peer.stats.0.saturating_add(1);
+            peer.stats.1 = peer.stats.1.saturating_add(bytes as u64);
+            #[expect(clippy::cast_precision_loss, reason = "a block is far below 2^52 bytes")]
+            let scale = (bytes as f64 / TYPICAL_BYTES).max(1.0);
+            peer.observe(elapsed.as_secs_f64() * 1000.0 / scale);
+        }
+    }
+
+    /// Another was faster; this one took at least `elapsed`.
+    pub(crate) fn outrun(&self, address: &Multiaddr, elapsed: Duration) {
+        if let Some(peer) = self.lock().peers.get_mut(address) {
+            let elapsed = elapsed.as_secs_f64() * 1000.0;
+            if peer.time.is_none_or(|(mean, _)| mean < elapsed) {
+                peer.observe(elapsed);
+            }
+        }
+    }
+
+    /// It does not have the block, which says nothing about its speed, or it failed.
+    pub(crate) fn failed(&self, address: &Multiaddr, now: Timestamp, missing: bool) {
+        if let Some(peer) = self.lock().peers.get_mut(address).filter(|_| !missing) {
+            peer.failures = peer.failures.saturating_add(1);
+            peer.failed_at = now;
+            peer.stats.2 = peer.stats.2.saturating_add(1);
+        }
+    }
+
+    /// It sent wrong bytes: it is not asked until its backoff, from `least` doubling to `most`, is over.
+    pub(crate) fn lied(&self, address: &Multiaddr, reason: &str, now: Timestamp, times: (Duration, Duration)) {
+        let mut inner = self.lock();
+        let peer = inner.peers.entry(address.clone()).or_default();
+        peer.lies = peer.lies.saturating_add(1);
+        peer.stats.2 = peer.stats.2.saturating_add(1);
+        let until = now.after(backoff(times.0, times.1, peer.lies));
+        peer.dropped = Some(Dropped { reason: reason.to_owned(), until });
+    }
+
+    /// Everybody, by address.
+    pub(crate) fn stats(&self) -> Vec<PeerStats> {
+        let inner = self.lock();
+        let mut stats: Vec<_> = inner.peers.iter().map(|(address, peer)| peer.stats(address)).collect();
+        stats.sort_by_cached_key(|stats| stats.address.to_string());
+        stats
+    }
+}
+
+impl Peer {
+    fn is_dropped(&self, now: Timestamp) -> bool {
+        self.dropped.as_ref().is_some_and(|dropped| dropped.until > now)
+    }
+
+    /// Expected milliseconds, worse the more it has to do and the more it failed lately. An unknown one costs nothing: try it.
+    fn cost(&self, now: Timestamp) -> u64 {
+        let time = Duration::from_secs_f64(self.time.map_or(0.0, |(mean, _)| mean.max(0.0)) / 1000.0);
+        let waiting = time.max(Duration::from_millis(1)).saturating_mul(self.running.saturating_add(1));
+        let penalty = backoff(FAILURE, FAILURE * 64, self.failures);
+        let recent = self.failures > 0 && now.since(self.failed_at) < penalty * 4;
+        millis(if recent { waiting.saturating_add(penalty) } else { waiting })
+    }
+
+    /// Smooths as TCP does its round trip (RFC 6298 §2).
+    fn observe(&mut self, sample: f64) {
+        self.time = Some(match self.time {
+            None => (sample, sample / 2.0),
+            Some((mean, deviation)) => (0.875 * mean + 0.125 * sample, 0.75 * deviation + 0.25 * (mean - sample).abs()),
+        });
+    }
+
+    fn stats(&self, address: &Multiaddr) -> PeerStats {
+        let (blocks, bytes, failures) = self.stats;
+        let latency_ms = self.time.map(|(mean, _)| millis(Duration::from_secs_f64(mean.max(0.0) / 1000.0)));
+        let dropped = self.dropped.as_ref().map(|dropped| dropped.reason.clone());
+        PeerStats { address: address.clone(), blocks, bytes, failures, latency_ms, dropped }
+    }
+}
+
+/// A question under way.
+pub(crate) struct Running<'a> {
+    peers: &'a Peers,
+    address: Multiaddr,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(peer) = self.peers.lock().peers.get_mut(&self.address) {
+            peer.running = peer.running.saturating_sub(1);
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! One node's part in the network: it exchanges records, watches who lives, and holds what its rank tells it to.
+//!
+//! Tasks share one table behind a lock that no await crosses. What a crash loses is measured or learned again; the records
+//! themselves are kept by a [`RecordLog`].
+
+mod answer;
+mod gossip;
+mod probe;
+mod pull;
+mod replicate;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use atoll_core::keys::IdentityKey;
+use atoll_core::record::Member;
+use atoll_core::{Answer, Blocks, Cid, Clock, Multiaddr, PeerId, SiteId, Storage, Timestamp, Transport};
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::config::{Config, FetchPolicy};
+use crate::error::RouteError;
+use crate::fetch::{Fetcher, PeerStats};
+use crate::log::RecordLog;
+use crate::remote::RemoteBlocks;
+use crate::snapshot::Snapshot;
+use crate::table::{Opened, Table};
+use crate::time::backoff;
+
+pub(crate) use replicate::{PullState, SiteState};
+
+/// Makes this node's member record, for the given addresses; sequence, expiry and signature are the router's.
+pub type MemberMaker = Box<dyn Fn(&[Multiaddr]) -> Member + Send + Sync>;
+
+/// What a router is made of.
+pub struct Parts {
+    /// The node's identity: signs member records and probe answers.
+    pub identity: Arc<IdentityKey>,
+    /// Says what the node offers at this moment.
+    pub member: MemberMaker,
+    /// How members are reached.
+    pub transport: Arc<dyn Transport>,
+    /// What time it is, and how to wait.
+    pub clock: Arc<dyn Clock>,
+    /// Where blocks and pins are kept.
+    pub storage: Arc<dyn Storage>,
+    /// Where records are kept between runs.
+    pub log: Arc<dyn RecordLog>,
+    /// Gateways of members that are asked first; who else is there is learned from them.
+    pub seeds: Vec<Multiaddr>,
+    /// Fresh randomness for nonces and samples; a simulation fixes it.
+    pub seed: [u8; 32],
+}
+
+/// A running router. Dropping it ends its tasks.
+pub struct Router {
+    shared: Arc<Shared>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Router {
+    /// Loads the known records and starts. The node is no member yet: that needs [`Router::set_addresses`].
+    ///
+    /// # Errors
+    /// [`RouteError::Config`] with everything that is wrong, [`RouteError::Log`], or [`RouteError::Storage`].
+    pub async fn spawn(parts: Parts, config: Config) -> Result<Self, RouteError> {
+        let problems = config.problems();
+        if !problems.is_empty() {
+            return Err(RouteError::Config(problems));
+        }
+        let envelopes = parts.log.load().await?;
+        let shared = Shared::new(parts, config);
+        for envelope in envelopes {
+            if let Err(error) = shared.accept(envelope) {
+                tracing::debug!(%error, "a kept record is left out");
+            }
+            tokio::task::yield_now().await;
+        }
+        shared.refresh_pins().await?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(gossip::run(Arc::clone(&shared)));
+        tasks.spawn(gossip::announce(Arc::clone(&shared)));
+        tasks.spawn(gossip::persist(Arc::clone(&shared)));
+        tasks.spawn(probe::run(Arc::clone(&shared)));
+        tasks.spawn(replicate::run(Arc::clone(&shared)));
+        Ok(Self { shared, tasks: Mutex::new(tasks) })
+    }
+
+    /// Makes the node a member, reachable at `addresses`, or changes them; the record is announced at once.
+    ///
+    /// # Errors
+    /// [`RouteError::Record`] when the member record breaks a rule, such as an expired operator certificate.
+    pub fn set_addresses(&self, addresses: Vec<Multiaddr>) -> Result<(), RouteError> {
+        self.shared.lock().addresses = addresses;
+        self.shared.refresh_member(true)
+    }
+
+    /// Takes a publisher's signed placement and announces it.
+    ///
+    /// # Errors
+    /// [`RouteError`] says why it is refused. One that is known already is no error.
+    pub fn announce_placement(&self, envelope: Bytes) -> Result<SiteId, RouteError> {
+        match Opened::open(envelope)? {
+            Opened::Placement(signed) => {
+                let site = signed.site();
+                self.shared.insert(Opened::Placement(signed))?;
+                Ok(site)
+            }
+            Opened::Member(..) => Err(RouteError::Record(atoll_core::RecordError::OtherKind)),
+        }
+    }
+
+    /// All that is known now, for people.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.shared)
+    }
+
+    /// A number that grows with every change of a snapshot.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.shared.version.subscribe()
+    }
+
+    /// Answers what members ask.
+    pub fn answer(&self) -> Arc<dyn Answer> {
+        Arc::new(answer::Answerer(Arc::clone(&self.shared)))
+    }
+
+    /// Blocks from `local`, and from members as far as `policy` lets this node fetch for visitors.
+    pub fn remote(&self, local: Arc<dyn Blocks>, policy: FetchPolicy) -> RemoteBlocks {
+        RemoteBlocks::new(Arc::clone(&self.shared), local, policy)
+    }
+
+    /// How fast each member served blocks.
+    pub fn peer_stats(&self) -> Vec<PeerStats> {
+        self.shared.fetcher.stats()
+    }
+
+    /// Ends all tasks and saves the records.
+    ///
+    /// # Errors
+    /// [`RouteError::Log`] when they cannot be saved.
+    pub async fn shutdown(&self) -> Result<(), RouteError> {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
+        let envelopes = self.shared.lock().table.envelopes();
+        self.shared.log.save(envelopes).await
+    }
+}
+
+/// What all tasks share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) me: PeerId,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) fetcher: Arc<Fetcher>,
+    identity: Arc<IdentityKey>,
+    member: MemberMaker,
+    transport: Arc<dyn Transport>,
+    log: Arc<dyn RecordLog>,
+    seeds: Vec<Multiaddr>,
+    state: Mutex<State>,
+    version: watch::Sender<u64>,
+    /// Wakes the announcer.
+    news: Notify,
+    /// Wakes the prober.
+    suspects: Notify,
+}
+
+/// What changes.
+pub(crate) struct State {
+    pub(crate) table: Table,
+    pub(crate) sites: BTreeMap<SiteId, SiteState>,
+    pub(crate) pins: BTreeMap<Cid, Vec<String>>,
+    /// Records that were refused, and pulls that were finished, since the start.
+    pub(crate) refused: u64,
+    pub(crate) pulled: u64,
+    pins_at: Timestamp,
+    addresses: Vec<Multiaddr>,
+    cursors: HashMap<Multiaddr, (u64, u64)>,
+    rng: StdRng,
+}
+
+impl Shared {
+    fn new(parts: Parts, config: Config) -> Arc<Self> {
+        let mut rng = StdRng::from_seed(parts.seed);
+        let (epoch, mut fetch_seed) = (rng.next_u64() | 1, [0; 32]);
+        rng.fill_bytes(&mut fetch_seed);
+        let state = State {
+            table: Table::new(epoch),
+            sites: BTreeMap::new(),
+            pins: BTreeMap::new(),
+            refused: 0,
+            pulled: 0,
+            pins_at: Timestamp::default(),
+            addresses: Vec::new(),
+            cursors: HashMap::new(),
+            rng,
+        };
+        let lie_backoff = (config.lie_backoff_min, config.lie_backoff_max);
+        Arc::new_cyclic(|weak: &Weak<Self>| {
+            let weak = Weak::clone(weak);
+            let on_lie = Box::new(move |address: &Multiaddr, reason: &str| {
+                if let Some(shared) = weak.upgrade() {
+                    shared.drop_members_at(address, reason);
+                }
+            });
+            let means = (Arc::clone(&parts.transport), Arc::clone(&parts.clock));
+            let fetcher = Fetcher::new(means, config.fetch.clone(), lie_backoff, on_lie, fetch_seed);
+            Self {
+                me: parts.identity.peer_id(),
+                clock: parts.clock,
+                storage: parts.storage,
+                fetcher: Arc::new(fetcher),
+                identity: parts.identity,
+                member: parts.member,
+                transport: parts.transport,
+                log: parts.log,
+                seeds: parts.seeds,
+                state: Mutex::new(state),
+                version: watch::Sender::new(0),
+                news: Notify::new(),
+                suspects: Notify::new(),
+                config,
+            }
+        })
+    }
+
+    /// The state. Never held across an await.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the planner, and whoever watches, that something changed.
+    pub(crate) fn changed(&self) {
+        self.version.send_modify(|version| *version = version.wrapping_add(1));
+    }
+
+    /// Checks an envelope from anywhere and takes it if it is news; counts it when it is refused.
+    fn accept(&self, envelope: Bytes) -> Result<bool, RouteError> {
+        if self.lock().table.is_known(&envelope) {
+            return Ok(false);
+        }
+        let result = Opened::open(envelope).and_then(|opened| self.insert(opened));
+        if let Err(error) = &result
+            && !matches!(error, RouteError::Older(_))
+        {
+            let mut state = self.lock();
+            state.refused = state.refused.saturating_add(1);
+        }
+        result
+    }
+
+    /// Takes a checked record; whether it was news.
+    fn insert(&self, opened: Opened) -> Result<bool, RouteError> {
+        let now = self.clock.now();
+        // Nobody but this node itself says what this node is; after a restart its own older record may come back.
+        let own = matches!(&opened, Opened::Member(_, peer) if *peer == self.me);
+        let news = self.lock().table.insert(opened, now, &self.config)?;
+        if news {
+            if own {
+                self.refresh_member(false)?;
+            }
+            self.news.notify_one();
+            self.suspects.notify_one();
+            self.changed();
+        }
+        Ok(news)
+    }
+
+    /// Drops the members that are reached at `address`, since wrong bytes came from there.
+    fn drop_members_at(&self, address: &Multiaddr, reason: &str) {
+        let mut state = self.lock();
+        let peers: Vec<PeerId> = state
+            .table
+            .members
+            .iter()
+            .filter(|(_, peer)| peer.address().as_ref() == Some(address))
+            .map(|(p, _)| *p)
+            .collect();
+        for peer in peers {
+            state.drop_member(&peer, reason, self.clock.now(), &self.config);
+        }
+        drop(state);
+        tracing::warn!(%address, reason, "a member lied");
+        self.changed();
+    }
+
+    /// Reads the pins again, and notes what this node holds.
+    pub(crate) async fn refresh_pins(&self) -> Result<(), RouteError> {
+        let pins = self.storage.pins().await?;
+        let now = self.clock.now();
+        let mut by_root: BTreeMap<Cid, Vec<String>> = BTreeMap::new();
+        for (root, reason) in pins {
+            by_root.entry(root).or_default().push(reason);
+        }
+        let mut state = self.lock();
+        state.pins_at = now;
+        let changed = state.pins != by_root;
+        state.pins = by_root;
+        state.note_own_pins(&self.me, now);
+        drop(state);
+        if changed {
+            self.changed();
+        }
+        Ok(())
+    }
+
+    /// Addresses of live members that are known to hold one of `roots`; of all live members when none is known to.
+    pub(crate) fn holders(&self, roots: &[Cid]) -> Vec<Multiaddr> {
+        let state = self.lock();
+        let others = || {
+            state
+                .table
+                .members
+                .iter()
+                .filter(|(peer, entry)| **peer != self.me && entry.health.live)
+                .map(|(_, entry)| entry)
+        };
+        let holders: Vec<_> =
+            others().filter(|entry| entry.health.holds_any(roots)).filter_map(|entry| entry.address()).collect();
+        if holders.is_empty() { others().filter_map(|entry| entry.address()).collect() } else { holders }
+    }
+}
+
+impl State {
+    /// Leaves a liar alone for longer each time.
+    fn drop_member(&mut self, peer: &PeerId, reason: &str, now: Timestamp, config: &Config) {
+        if let Some(entry) = self.table.members.get_mut(peer) {
+            entry.health.lies = entry.health.lies.saturating_add(1);
+            let pause = backoff(config.lie_backoff_min, config.lie_backoff_max, entry.health.lies);
+            entry.health.lied(now, reason.to_owned(), now.after(pause));
+        }
+    }
+
+    /// The node lives, and holds what it has pinned.
+    fn note_own_pins(&mut self, me: &PeerId, now: Timestamp) {
+        if let Some(entry) = self.table.members.get_mut(me) {
+            entry.health.set_live(true, now);
+            entry.health.seen = Some(now);
+            entry.health.holds = self.pins.keys().map(|root| (*root, now)).collect();
+        }
+    }
+}

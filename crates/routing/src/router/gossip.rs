@@ -1,0 +1,176 @@
+//! Records between members: asked for at an interval, announced when they are news, kept on disk, and the node's own renewed.
+
+use std::sync::Arc;
+
+use atoll_core::transport::{Request, Response};
+use atoll_core::{Multiaddr, Record, Signed, Timestamp, TransportError};
+use futures_util::stream::{self, StreamExt};
+use rand::seq::IteratorRandom;
+use serde_bytes::ByteBuf;
+use tokio::task::JoinSet;
+
+use super::Shared;
+use crate::error::RouteError;
+use crate::table::Opened;
+use crate::time::{jittered, millis, within};
+
+/// The most pages asked of one member in one round.
+const PAGES_MAX: usize = 64;
+/// The most announcements under way.
+const ANNOUNCEMENTS_MAX: usize = 64;
+/// The most addresses whose place is remembered.
+const CURSORS_MAX: usize = 4096;
+
+/// Asks members and seeds for news, for ever.
+pub(super) async fn run(shared: Arc<Shared>) {
+    loop {
+        if let Err(error) = shared.refresh_member(false) {
+            tracing::error!(%error, "this node's own member record cannot be renewed");
+        }
+        let targets = shared.gossip_targets();
+        let width = targets.len().max(1);
+        stream::iter(targets)
+            .map(|address| {
+                let shared = Arc::clone(&shared);
+                async move {
+                    if let Err(error) = shared.pull_records(&address).await {
+                        tracing::debug!(%address, %error, "no records");
+                    }
+                }
+            })
+            .buffer_unordered(width)
+            .collect::<()>()
+            .await;
+        let pause = jittered(shared.config.gossip_interval, &mut shared.lock().rng);
+        shared.clock.sleep(pause).await;
+    }
+}
+
+/// Tells members what is news, for ever. What was learned from one is news to others once, so nothing goes in circles.
+pub(super) async fn announce(shared: Arc<Shared>) {
+    let mut announced = 0;
+    let mut sending = JoinSet::new();
+    loop {
+        shared.news.notified().await;
+        shared.clock.sleep(shared.config.announce_delay).await;
+        let (next, records, more) = shared.lock().table.since(announced);
+        announced = next;
+        if more {
+            shared.news.notify_one();
+        }
+        if records.is_empty() {
+            continue;
+        }
+        let records = records.into_iter().map(|bytes| ByteBuf::from(bytes.to_vec())).collect();
+        let request = Arc::new(Request::Announce { records });
+        for address in shared.gossip_targets() {
+            while sending.len() >= ANNOUNCEMENTS_MAX {
+                sending.join_next().await;
+            }
+            let (shared, request) = (Arc::clone(&shared), Arc::clone(&request));
+            sending.spawn(async move {
+                if let Err(error) = shared.ask(&address, &request).await {
+                    tracing::debug!(%address, %error, "not announced");
+                }
+            });
+        }
+        while sending.try_join_next().is_some() {}
+    }
+}
+
+/// Saves the records some time after they changed, for ever.
+pub(super) async fn persist(shared: Arc<Shared>) {
+    let mut version = shared.version.subscribe();
+    let mut saved = 0;
+    while version.changed().await.is_ok() {
+        shared.clock.sleep(shared.config.persist_delay).await;
+        let (change, envelopes) = {
+            let state = shared.lock();
+            (state.table.last_change(), state.table.envelopes())
+        };
+        if change == saved {
+            continue;
+        }
+        match shared.log.save(envelopes).await {
+            Ok(()) => saved = change,
+            Err(error) => tracing::error!(%error, "known records are not on disk"),
+        }
+    }
+}
+
+impl Shared {
+    /// One question, within its time.
+    pub(super) async fn ask(&self, to: &Multiaddr, request: &Request) -> Result<Response, TransportError> {
+        let limit = self.config.request_timeout;
+        let answer = within(&*self.clock, limit, self.transport.request(to, request)).await;
+        answer.unwrap_or(Err(TransportError::TimedOut(millis(limit))))
+    }
+
+    /// Some live members, and the seeds as long as few members are known.
+    fn gossip_targets(&self) -> Vec<Multiaddr> {
+        let state = &mut *self.lock();
+        let fan_out = self.config.gossip_fan_out;
+        let live = state.table.members.iter().filter(|(peer, entry)| **peer != self.me && entry.health.live);
+        let mut targets = live.filter_map(|(_, entry)| entry.address()).sample(&mut state.rng, fan_out);
+        for seed in &self.seeds {
+            if targets.len() < fan_out && !targets.contains(seed) && !state.addresses.contains(seed) {
+                targets.push(seed.clone());
+            }
+        }
+        targets
+    }
+
+    /// Asks one member for all that changed since it was asked last.
+    async fn pull_records(&self, address: &Multiaddr) -> Result<(), RouteError> {
+        let broken = |error: TransportError| RouteError::Log(error.to_string());
+        for _ in 0..PAGES_MAX {
+            let (epoch, since) = self.lock().cursors.get(address).copied().unwrap_or_default();
+            let answer = self.ask(address, &Request::Records { epoch, since }).await.map_err(broken)?;
+            let Response::Records { epoch, next, records, more } = answer else { return Err(RouteError::Message) };
+            self.accept_all(records).await?;
+            let mut state = self.lock();
+            if state.cursors.len() >= CURSORS_MAX {
+                state.cursors.clear();
+            }
+            state.cursors.insert(address.clone(), (epoch, next));
+            if !more {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs this node's member record anew when it is half over, when what it says has changed, or when `always`.
+    pub(super) fn refresh_member(&self, always: bool) -> Result<(), RouteError> {
+        let now = self.clock.now();
+        let addresses = self.lock().addresses.clone();
+        if addresses.is_empty() {
+            return Ok(());
+        }
+        let mut member = (self.member)(&addresses);
+        let known = self.lock().table.members.get(&self.me).map(|entry| entry.signed.clone());
+        if let Some(known) = &known {
+            let old = known.record();
+            member.seq = old.seq;
+            member.exp = old.exp;
+            // Free bytes change with every block; only a change that matters is told.
+            let drift = old.free.abs_diff(member.free);
+            if drift <= old.free / 8 {
+                member.free = old.free;
+            }
+            let half = self.config.member_lifetime / 2;
+            if !always && member == *old && now.after(half) < Timestamp::from_secs(old.exp) {
+                return Ok(());
+            }
+        }
+        let newer = known.map_or(0, |known| known.record().seq().saturating_add(1));
+        member.seq = now.as_millis().max(newer);
+        member.exp = now.after(self.config.member_lifetime).as_secs().min(member.operator.exp);
+        let signed = Signed::seal(member, &self.identity)?;
+        self.lock().table.insert(Opened::Member(Box::new(signed), self.me), now, &self.config)?;
+        self.lock().note_own_pins(&self.me, now);
+        self.news.notify_one();
+        self.changed();
+        Ok(())
+    }
+}
