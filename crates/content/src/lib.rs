@@ -1,12 +1,16 @@
 //! Content: UnixFS in and out, content archives, and the store of blocks beneath.
 
+pub mod car;
 pub mod dag;
 pub mod error;
 pub mod export;
+pub mod extract;
 pub mod import;
+pub mod local;
 pub mod reader;
 pub mod store;
 
 pub use error::ReadError;
 pub use import::{ImportError, Sink};
+pub use local::LocalBlocks;
 pub use store::{Options, Pin, Put, Store, StoreError};
