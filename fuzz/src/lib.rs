@@ -3,14 +3,29 @@
 //!
 //! `fuzz_targets/` hands them to libFuzzer; `tests/corpus.rs` replays `corpus/` on stable Rust. Keeps nothing.
 
-use atoll_core::{Block, Cid, block};
-use bytes::Bytes;
+mod blocks;
+mod car;
+mod records;
+mod unixfs;
+
+pub use blocks::{block, links};
+pub use car::car;
+pub use records::{id, record};
+pub use unixfs::{dagpb, unixfs};
 
 /// A target by name.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target; `corpus/` and `fuzz_targets/` have one entry for each.
-pub const TARGETS: &[Target] = &[("block", block)];
+pub const TARGETS: &[Target] = &[
+    ("block", block),
+    ("car", car),
+    ("dagpb", dagpb),
+    ("id", id),
+    ("links", links),
+    ("record", record),
+    ("unixfs", unixfs),
+];
 
 /// Makes the `main` of a file in `fuzz_targets/`.
 #[macro_export]
@@ -25,15 +40,4 @@ macro_rules! target {
             std::env::args_os().skip(1).try_for_each(|file| Ok($crate::$name(&std::fs::read(file)?)))
         }
     };
-}
-
-/// A CID and the bytes that it may or may not name.
-pub fn block(data: &[u8]) {
-    let mut rest = data;
-    let Ok(cid) = Cid::read_bytes(&mut rest) else { return };
-    let verified = Block::verified(cid, Bytes::copy_from_slice(rest));
-    assert_eq!(verified.is_ok(), block::verify(&cid, rest).is_ok());
-    if let Some(inline) = Block::inline(&cid) {
-        assert!(block::verify(&cid, inline.bytes()).is_ok(), "an identity CID does not name what it carries");
-    }
 }

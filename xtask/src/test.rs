@@ -158,7 +158,17 @@ fn tidy(run: &Run<'_>, _: &mut Tally) -> Result<()> {
 fn clippy(run: &Run<'_>, _: &mut Tally) -> Result<()> {
     let arguments = ["clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"];
     run_command(run.workspace.cargo(&arguments))?;
-    let fuzz = ["clippy", "--release", "--all-targets", "--manifest-path", FUZZ_MANIFEST, "--", "--deny", "warnings"];
+    let fuzz = [
+        "clippy",
+        "--release",
+        "--locked",
+        "--all-targets",
+        "--manifest-path",
+        FUZZ_MANIFEST,
+        "--",
+        "--deny",
+        "warnings",
+    ];
     run_command(run.workspace.cargo(&fuzz))
 }
 
@@ -174,7 +184,7 @@ fn test(run: &Run<'_>, tally: &mut Tally) -> Result<()> {
 }
 
 fn fuzz(run: &Run<'_>, tally: &mut Tally) -> Result<()> {
-    run_tests(run.workspace.cargo(&["test", "--release", "--manifest-path", FUZZ_MANIFEST]), run, tally)
+    run_tests(run.workspace.cargo(&["test", "--release", "--locked", "--manifest-path", FUZZ_MANIFEST]), run, tally)
 }
 
 const FUZZ_MANIFEST: &str = "fuzz/Cargo.toml";
