@@ -9,7 +9,7 @@ mod probe;
 mod pull;
 mod replicate;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use atoll_core::keys::IdentityKey;
@@ -184,6 +184,8 @@ pub(crate) struct State {
     /// Records that were refused, and pulls that were finished, since the start.
     pub(crate) refused: u64,
     pub(crate) pulled: u64,
+    /// The members that decide about sites which this node holds, or would hold next.
+    matter: BTreeSet<PeerId>,
     pins_at: Timestamp,
     addresses: Vec<Multiaddr>,
     cursors: HashMap<Multiaddr, (u64, u64)>,
@@ -201,6 +203,7 @@ impl Shared {
             pins: BTreeMap::new(),
             refused: 0,
             pulled: 0,
+            matter: BTreeSet::new(),
             pins_at: Timestamp::default(),
             addresses: Vec::new(),
             cursors: HashMap::new(),

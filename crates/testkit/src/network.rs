@@ -205,10 +205,11 @@ impl Network {
     /// When it takes longer than `limit`; `what` and the seed are named then.
     pub async fn until(&self, what: &str, limit: Duration, reached: impl Fn(&Self) -> bool) -> Duration {
         let begun = self.clock.now();
+        let step = (limit / 100).max(Duration::from_millis(100));
         while !reached(self) {
             let waited = self.clock.now().since(begun);
             assert!(waited < limit, "seed {}: not within {limit:?}: {what}", self.plan.seed);
-            self.clock.sleep(Duration::from_millis(100)).await;
+            self.clock.sleep(step).await;
         }
         self.clock.now().since(begun)
     }

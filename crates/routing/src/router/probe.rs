@@ -14,7 +14,6 @@ use tokio::task::JoinSet;
 use super::{Shared, State};
 use crate::fetch::lie;
 use crate::health::Probed;
-use crate::plan::Standing;
 use crate::table::Peer;
 use crate::time::{jittered, millis, within};
 
@@ -72,8 +71,7 @@ impl Shared {
         // Who waited longest comes first.
         due.sort_by_key(|peer| state.table.members.get(peer).and_then(|entry| entry.health.probed));
         if state.table.members.len() > self.config.probe_all_max {
-            let matter = state.matter(&self.me);
-            let (mut first, rest): (Vec<_>, Vec<_>) = due.into_iter().partition(|peer| matter.contains(peer));
+            let (mut first, rest): (Vec<_>, Vec<_>) = due.into_iter().partition(|peer| state.matter.contains(peer));
             first.extend(rest.into_iter().sample(&mut state.rng, self.config.probe_all_max));
             due = first;
         }
@@ -191,19 +189,6 @@ impl Shared {
 }
 
 impl State {
-    /// The members that decide about sites that this node holds, or would hold next.
-    fn matter(&self, me: &PeerId) -> Vec<PeerId> {
-        let mut matter = Vec::new();
-        for (site, placed) in &self.table.placements {
-            let standing = Standing::of(&self.table, site, placed, me);
-            let near = standing.ranked.get(..standing.n.saturating_mul(2)).unwrap_or(&standing.ranked);
-            if near.contains(me) {
-                matter.extend_from_slice(near);
-            }
-        }
-        matter
-    }
-
     /// Where to reach a member, and which roots to ask it about: those it is known to hold, and a sample of the others.
     fn probe_about(&mut self, peer: &PeerId) -> Option<(Multiaddr, Vec<Cid>)> {
         let entry = self.table.members.get(peer)?;
