@@ -209,14 +209,20 @@ fn run_tests(mut command: Command, run: &Run<'_>, tally: &mut Tally) -> Result<(
         }
     }
     if run.long {
-        command.env("ATOLL_LONG", "1");
+        command.env("ATOLL_TEST_LONG", "1");
     }
     let status = stream(command, |line| tally.read(line))?;
     ensure!(status.success(), "cargo test: {status}");
     Ok(())
 }
 
-/// The part of the drill's report that decides.
+/// The line of the drill's report.
+#[derive(Deserialize)]
+struct Report {
+    drill: Drill,
+}
+
+/// The part of it that decides.
 #[derive(Deserialize)]
 struct Drill {
     requests: u64,
@@ -227,9 +233,9 @@ fn drill(run: &Run<'_>, _: &mut Tally) -> Result<()> {
     let mut command = Command::new(run.workspace.atoll());
     command.args(["demo", "--drill", "--json"]).current_dir(&run.workspace.root);
     let mut report = None;
-    let status = stream(command, |line| report = serde_json::from_str::<Drill>(line).ok().or(report.take()))?;
+    let status = stream(command, |line| report = serde_json::from_str::<Report>(line).ok().or(report.take()))?;
     ensure!(status.success(), "atoll demo --drill: {status}");
-    let Some(Drill { requests, failed }) = report else {
+    let Some(Report { drill: Drill { requests, failed } }) = report else {
         bail!("atoll demo --drill printed no JSON line with `requests` and `failed`");
     };
     ensure!(requests > 0, "the drill made no request");
