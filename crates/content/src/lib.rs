@@ -6,10 +6,12 @@ pub mod error;
 pub mod export;
 pub mod extract;
 pub mod import;
+pub mod local;
 pub mod memory;
 pub mod reader;
 pub mod store;
 
 pub use error::ReadError;
 pub use import::{ImportError, Sink};
+pub use local::LocalBlocks;
 pub use store::{Options, Pin, Put, Store, StoreError};

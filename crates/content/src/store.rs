@@ -17,8 +17,12 @@ use atoll_core::Block;
 use atoll_core::block::{IDENTITY, Multihash};
 use bytes::Bytes;
 
+pub mod cache;
 pub mod disk;
 mod error;
+mod frozen;
+mod gate;
+mod gc;
 mod index;
 mod log;
 pub mod pack;
@@ -26,19 +30,27 @@ mod pins;
 mod read;
 mod record;
 mod recover;
+mod stats;
 mod table;
+mod verify;
 mod write;
 
 use disk::{Disk, Lock, OsDisk};
 pub use error::StoreError;
+pub use frozen::FrozenStore;
+use gate::Gate;
+pub use gate::Hold;
+pub use gc::{GcProgress, GcReport, Links};
 use index::Index;
 use log::Head;
 use pack::PACK_BYTES_MAX;
 use record::Salt;
 pub use record::{PIN_NAME_BYTES_MAX, Pin};
 pub use recover::{DAMAGED_NAMED_MAX, DamagedBlock, Recovered};
+pub use stats::Stats;
 pub use table::PINS_MAX;
 use table::Table;
+pub use verify::VerifyReport;
 
 /// How a store behaves. The defaults suit a node.
 #[derive(Clone, Debug)]
@@ -53,6 +65,8 @@ pub struct Options {
     pub flush_blocks: u64,
     /// Bytes of the index that are kept in memory.
     pub index_cache_bytes: usize,
+    /// The share of garbage in a pack, in percent, from which collection rewrites it.
+    pub gc_dead_percent: u8,
 }
 
 impl Default for Options {
@@ -63,6 +77,7 @@ impl Default for Options {
             flush_bytes: 256 * 1024 * 1024,
             flush_blocks: 16 * 1024,
             index_cache_bytes: 16 * 1024 * 1024,
+            gc_dead_percent: 25,
         }
     }
 }
@@ -115,10 +130,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] when the bytes on disk do not hash to `hash`; then it counts as absent.
     pub fn get(&self, hash: &Multihash) -> Result<Option<Bytes>, StoreError> {
-        if hash.code() == IDENTITY {
-            return Ok(Some(Bytes::copy_from_slice(hash.digest())));
-        }
-        self.inner().read(hash)
+        let inner = self.inner();
+        self.live_or_frozen(
+            |frozen| frozen.get(hash),
+            || if inner.touch(hash)? { inner.read_any(hash) } else { Ok(None) },
+        )
     }
 
     /// Whether the block is here and not known to be damaged.
@@ -137,8 +153,13 @@ impl Store {
         if hash.code() == IDENTITY {
             return Ok(Some(hash.digest().len() as u64));
         }
-        let place = self.inner().lookup(hash)?.filter(|place| !place.damaged);
-        Ok(place.map(|place| u64::from(place.len)))
+        let inner = self.inner();
+        let live = || {
+            inner.touch(hash)?;
+            let place = inner.lookup(hash)?.filter(|place| !place.damaged);
+            Ok(place.map(|place| u64::from(place.len)))
+        };
+        self.live_or_frozen(|frozen| Ok(frozen.len_of(hash)), live)
     }
 
     /// Stores a block; it survives the death of this process once this returns.
@@ -184,6 +205,22 @@ impl Store {
     fn inner(&self) -> &Inner {
         &self.owner.inner
     }
+
+    /// Reads from the live store, or from what is left of it after a handover, which may come in between.
+    fn live_or_frozen<T>(
+        &self,
+        frozen: impl Fn(&FrozenStore) -> Result<T, StoreError>,
+        live: impl Fn() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let inner = self.inner();
+        if let Some(store) = inner.frozen.get() {
+            return frozen(store);
+        }
+        match (live(), inner.frozen.get()) {
+            (Err(StoreError::HandedOver), Some(store)) => frozen(store),
+            (result, _) => result,
+        }
+    }
 }
 
 /// The shared state. Locks are taken in the order of the fields, `flushing` before `head`.
@@ -202,8 +239,11 @@ struct Inner {
     syncing: Mutex<()>,
     /// A sync failed, and nothing may be acknowledged any more.
     sync_failed: AtomicBool,
+    /// Nothing is written any more, since the store is being handed over.
+    closing: AtomicBool,
     /// Set when another process took over.
-    frozen: OnceLock<()>,
+    frozen: OnceLock<FrozenStore>,
+    gate: Gate,
     lock: Mutex<Option<Lock>>,
 }
 
@@ -225,13 +265,20 @@ impl Inner {
             table: RwLock::new(table),
             syncing: Mutex::default(),
             sync_failed: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             frozen: OnceLock::new(),
+            gate: Gate::default(),
             lock: Mutex::new(Some(lock)),
         }
     }
 
     fn table(&self) -> RwLockReadGuard<'_, Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets another process have the folder.
+    fn unlock(&self) {
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn table_mut(&self) -> RwLockWriteGuard<'_, Table> {
@@ -284,7 +331,7 @@ impl Drop for Owner {
             tracing::error!(%error, "the store's index is not up to date: the next start reads the packs again");
         }
         self.inner.index.close();
-        *self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.inner.unlock();
     }
 }
 

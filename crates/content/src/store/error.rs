@@ -113,9 +113,9 @@ pub enum StoreError {
     /// The log has used up its pack numbers.
     #[error("the store has used all pack numbers: export it into a new one")]
     PacksMax,
-    /// Writing failed before in a way that only opening the store again can put right.
-    #[error("the store's writer thread died: restart the node")]
-    Poisoned,
+    /// The work was cut short, since the program is stopping or a thread of it panicked.
+    #[error("the store was asked while the program is stopping")]
+    Stopped,
 }
 
 impl StoreError {

@@ -40,9 +40,13 @@ impl Inner {
 
     /// Refuses when this process must not write any more.
     pub(crate) fn writable(&self) -> Result<(), StoreError> {
-        if self.frozen.get().is_some() {
+        if self.closing.load(Ordering::SeqCst) {
             return Err(StoreError::HandedOver);
         }
+        self.syncable()
+    }
+
+    fn syncable(&self) -> Result<(), StoreError> {
         if self.sync_failed.load(Ordering::Acquire) { Err(StoreError::SyncFailed) } else { Ok(()) }
     }
 
@@ -87,6 +91,7 @@ impl Inner {
         let pack = Arc::new(pack.map_err(|error| StoreError::io("creating", pack_name(number), error))?);
         head.next = number.checked_add(1).ok_or(StoreError::PacksMax)?;
         head.used = head.used.saturating_add(PACK_HEADER_BYTES);
+        head.known = Watermark { pack: number, offset: PACK_HEADER_BYTES };
         head.pack = Some(pack.clone());
         self.table_mut().packs.insert(number, pack.clone());
         Ok(pack)
@@ -96,7 +101,7 @@ impl Inner {
     pub(crate) fn sync_packs(&self) -> Result<(), StoreError> {
         // One at a time: those who waited find their bytes synced, and nobody misses an error that is reported once.
         let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.writable()?;
+        self.syncable()?;
         let packs: Vec<_> = self.table().packs.values().cloned().collect();
         for pack in packs {
             if let Err(error) = pack.sync() {

@@ -19,7 +19,8 @@ const MAGIC: &[u8; 8] = b"atollpak";
 /// The version of the format that this program reads and writes.
 pub(crate) const PACK_VERSION: u32 = 1;
 /// Bytes before the first record.
-pub(crate) const PACK_HEADER_BYTES: u64 = 28;
+pub(crate) const PACK_HEADER_BYTES: u64 = HEADER_LEN as u64;
+const HEADER_LEN: usize = 28;
 /// The largest pack: offsets are 32 bits wide in the index.
 pub(crate) const PACK_BYTES_MAX: u64 = u32::MAX as u64;
 /// How much the scanner reads ahead, in bytes.
@@ -119,8 +120,8 @@ pub(crate) struct PackHeader {
 
 impl PackHeader {
     /// The bytes that a pack begins with.
-    pub(crate) fn encode(&self) -> [u8; PACK_HEADER_BYTES as usize] {
-        let mut out = [0; PACK_HEADER_BYTES as usize];
+    pub(crate) fn encode(&self) -> [u8; HEADER_LEN] {
+        let mut out = [0; HEADER_LEN];
         out[..8].copy_from_slice(MAGIC);
         out[8..12].copy_from_slice(&self.version.to_le_bytes());
         out[12..16].copy_from_slice(&self.number.to_le_bytes());
@@ -132,7 +133,7 @@ impl PackHeader {
 
     /// Reads a header, `None` when the bytes are not one.
     pub(crate) fn read(source: &dyn ReadAt) -> io::Result<Option<Self>> {
-        let mut bytes = [0; PACK_HEADER_BYTES as usize];
+        let mut bytes = [0; HEADER_LEN];
         match source.read_at(0, &mut bytes) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             other => other?,

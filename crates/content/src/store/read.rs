@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use atoll_core::block::Multihash;
+use atoll_core::block::{IDENTITY, Multihash};
 use bytes::Bytes;
 
 use super::Inner;
 use super::error::{StoreError, hex};
+use super::gate::fingerprint;
 use super::index::Place;
 use super::pack::{Pack, is_intact, pack_name};
 use super::record::block_head_bytes;
@@ -22,6 +23,24 @@ impl Inner {
             Some(changed) => Ok(changed),
             None => self.index.get(hash),
         }
+    }
+
+    /// Protects a block that is about to be found present from a collection under way; `false` when it is not here.
+    pub(crate) fn touch(&self, hash: &Multihash) -> Result<bool, StoreError> {
+        if !self.gate.is_collecting() || hash.code() == IDENTITY {
+            return Ok(true);
+        }
+        // Only what is here, so that asking for what is not costs no memory.
+        let here = self.lookup(hash)?.is_some();
+        if here {
+            self.gate.touched().insert(fingerprint(hash));
+        }
+        Ok(here)
+    }
+
+    /// As [`Inner::read`], and what an identity hash carries in itself.
+    pub(crate) fn read_any(&self, hash: &Multihash) -> Result<Option<Bytes>, StoreError> {
+        if hash.code() == IDENTITY { Ok(Some(Bytes::copy_from_slice(hash.digest()))) } else { self.read(hash) }
     }
 
     /// The block's bytes, hashed.

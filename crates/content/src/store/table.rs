@@ -21,6 +21,8 @@ pub(crate) struct Table {
     pub(crate) packs: BTreeMap<u32, Arc<Pack>>,
     pub(crate) pins: BTreeMap<Pin, PinPlace>,
     pub(crate) live: BTreeMap<u32, Live>,
+    /// How many pins were set since the store was opened.
+    pub(crate) pinned: u64,
     blocks_changed: HashMap<Multihash, Option<Place>>,
     pins_changed: BTreeMap<Pin, Option<PinPlace>>,
 }
@@ -63,7 +65,10 @@ impl Table {
     /// Sets or takes away a pin.
     pub(crate) fn set_pin(&mut self, pin: Pin, place: Option<PinPlace>) {
         match place {
-            Some(place) => self.pins.insert(pin.clone(), place),
+            Some(place) => {
+                self.pinned = self.pinned.saturating_add(1);
+                self.pins.insert(pin.clone(), place)
+            }
             None => self.pins.remove(&pin),
         };
         self.pins_changed.insert(pin, place);
@@ -92,11 +97,6 @@ impl Table {
                 self.pins_changed.remove(pin);
             }
         }
-    }
-
-    /// The blocks changed since the last commit.
-    pub(crate) fn changed_blocks(&self) -> impl Iterator<Item = (&Multihash, &Option<Place>)> {
-        self.blocks_changed.iter()
     }
 }
 
