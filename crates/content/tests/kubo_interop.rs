@@ -3,6 +3,8 @@
 //! Needs the Kubo of `ATOLL_KUBO` (`cargo xtask test` builds it); without it the tests say that they did not run, and
 //! with `CI=true` that fails.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in what tests call, a panic is the report")]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;

@@ -3,6 +3,8 @@
 //! They lie beside a checkout or where `ATOLL_VECTORS` says; without them the tests say that they did not run, and with
 //! `CI=true` that fails.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in what tests call, a panic is the report")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
