@@ -3,6 +3,8 @@
 //! They lie beside a checkout or where `ATOLL_VECTORS` says; without them the tests say that they did not run, and with
 //! `CI=true` that fails.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in what tests call, a panic is the report")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,9 +30,10 @@ fn vectors(name: &str) -> Option<PathBuf> {
 /// The fixtures of one codec: their CIDs and bytes.
 fn fixtures(codec: &str) -> Option<Vec<(Cid, Vec<u8>)>> {
     let mut found = Vec::new();
-    for folder in fs::read_dir(vectors("codec-fixtures/fixtures")?).unwrap() {
-        for file in fs::read_dir(folder.unwrap().path()).unwrap() {
-            let path = file.unwrap().path();
+    let entries = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    // Beside the folders lies a file of the repository that they come from.
+    for folder in entries(&vectors("codec-fixtures/fixtures")?).into_iter().filter(|path| path.is_dir()) {
+        for path in entries(&folder) {
             if path.extension().is_some_and(|extension| extension == codec) {
                 let cid = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
                 found.push((cid, fs::read(path).unwrap()));

@@ -1,5 +1,6 @@
 //! Tests of reading: against the bytes that were imported, and against DAGs made to hurt.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -36,7 +37,7 @@ pub(crate) fn file(memory: &mut Memory, children: &[(Cid, u64)]) -> Cid {
 
 /// Bytes of which no two neighbours of the same length are equal.
 pub(crate) fn water(len: usize) -> Vec<u8> {
-    (0..len).map(|i| ((i * 7919 + i / 251) % 256) as u8).collect()
+    (0..len).map(|i| (i * 7919 + i / 251).to_le_bytes()[0]).collect()
 }
 
 /// What `bytes` are when cut into chunks of `chunk_bytes`.
@@ -54,8 +55,6 @@ async fn read_all(blocks: Arc<dyn Blocks>, root: &Cid, range: Range<u64>) -> Res
     let parts: Vec<Bytes> = read(blocks, &resolved, range)?.try_collect().await?;
     Ok(parts.concat())
 }
-
-use std::ops::Range;
 
 #[tokio::test]
 async fn every_range_of_a_file_of_three_levels() {
@@ -332,4 +331,42 @@ async fn a_few_blocks_are_fetched_ahead_and_no_more() {
     let slow = Slow { inner, now, most: Arc::clone(&most) };
     assert_eq!(read_all(Arc::new(slow), &root, 0..u64::MAX).await.unwrap(), bytes);
     assert_eq!(most.load(Ordering::SeqCst), crate::dag::AHEAD_BLOCKS);
+}
+
+/// Holds every leaf back for ever, and counts them.
+struct Stuck {
+    inner: Memory,
+    leaves: Arc<AtomicUsize>,
+}
+
+impl Blocks for Stuck {
+    fn cached(&self, cid: &Cid) -> Option<Bytes> {
+        self.inner.get(cid).filter(|_| cid.codec() != RAW).cloned()
+    }
+
+    fn block<'a>(&'a self, _root: &'a Cid, _cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, FetchError>> {
+        self.leaves.fetch_add(1, Ordering::SeqCst);
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_deep_dag_does_not_make_a_reader_hold_more() {
+    let mut inner = Memory::default();
+    let mut root = put(&mut inner, RAW, &b"the deepest"[..]);
+    for level in 0..500 {
+        let leaves: Vec<_> = (0..3).map(|i| put(&mut inner, RAW, format!("{level} {i}"))).collect();
+        root = directory(&mut inner, &[("a", root), ("b", leaves[0]), ("c", leaves[1]), ("d", leaves[2])]);
+    }
+    let resolved = resolve(&inner, &root, &ROOT).await.unwrap();
+    let leaves = Arc::new(AtomicUsize::new(0));
+    let stuck = Stuck { inner, leaves: Arc::clone(&leaves) };
+    let mut car = crate::export::export(Arc::new(stuck), &resolved, crate::export::Scope::All).unwrap();
+    let mut sent = 0;
+    while let Some(item) = futures_util::FutureExt::now_or_never(car.next()) {
+        assert!(item.unwrap().is_ok());
+        sent += 1;
+    }
+    assert_eq!(sent, 1 + 2 * 500, "everything down to the deepest leaf");
+    assert!(leaves.load(Ordering::SeqCst) <= 4 * crate::dag::AHEAD_BLOCKS + 1);
 }
