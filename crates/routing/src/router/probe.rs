@@ -192,7 +192,7 @@ impl State {
     /// Where to reach a member, and which roots to ask it about: those it is known to hold, and a sample of the others.
     fn probe_about(&mut self, peer: &PeerId) -> Option<(Multiaddr, Vec<Cid>)> {
         let entry = self.table.members.get(peer)?;
-        let address = entry.address()?;
+        let address = entry.address()?.clone();
         let current = self.table.placements.values().flat_map(|placed| placed.roots.iter().take(2)).copied();
         let mut roots: Vec<Cid> = current.sample(&mut self.rng, PROBE_ROOTS_MAX);
         let known = entry.health.holds.keys().filter(|root| !roots.contains(root)).copied();
