@@ -1,2 +1,66 @@
-//! x
-fn main() {}
+//! Atoll's own tasks: `cargo xtask test | tidy | bench | dist`.
+//!
+//! Everything that CI checks and the README promises is started here. It keeps nothing but what it installs into
+//! `target/peers`, which can be deleted at any time.
+
+mod bench;
+mod install;
+mod shell;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::shell::Workspace;
+
+/// Atoll's own tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Checks everything that CI checks; installs what that needs
+    Test(test::Options),
+    /// Checks what a compiler does not: direction, sizes, links, bans, goldens
+    Tidy(tidy::Options),
+    /// Measures Atoll beside nginx, Kubo and ipfs-car, and writes docs/benchmarks.md
+    Bench(bench::Options),
+    /// Builds the binary to hand out: whole-program optimised, stripped
+    Dist,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.task) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one task; `false` when it found something wrong and has said what.
+fn run(task: Task) -> Result<bool> {
+    let workspace = Workspace::open()?;
+    match task {
+        Task::Test(options) => test::run(&workspace, &options),
+        Task::Tidy(options) => tidy::run(&workspace, &options),
+        Task::Bench(options) => bench::run(&workspace, &options),
+        Task::Dist => dist(&workspace),
+    }
+}
+
+fn dist(workspace: &Workspace) -> Result<bool> {
+    shell::run(workspace.cargo(&["build", "--profile", "dist", "--package", "atoll"]))?;
+    println!("{}", workspace.target.join("dist/atoll").display());
+    Ok(true)
+}

@@ -1,2 +1,24 @@
-//! x
-fn main() {}
+//! The `atoll` command: arguments to configuration to a node, or to a question for a running one.
+
+mod args;
+mod commands;
+mod control;
+mod keyring;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    output::restore_sigpipe_meaning();
+    let args = args::Args::parse();
+    let output = output::Output::new(args.json);
+    match commands::run(args, &output) {
+        Ok(code) => code,
+        Err(error) => {
+            output.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,13 +1,16 @@
 //! Reading blocks of a DAG in the order in which they are needed, a few ahead of the one that is needed now.
 //!
 //! [`Ahead`] is the engine under file reading, CAR export and extraction: a list of blocks to come, the first few of
-//! which are being fetched. Memory is bounded by [`PENDING_MAX`] names and [`AHEAD_BLOCKS`] (and one per level) blocks.
+//! which are being fetched. Memory is bounded by [`PENDING_MAX`] names and four times [`AHEAD_BLOCKS`] blocks.
 //! A crash loses nothing.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use atoll_core::block::RAW;
+use atoll_core::links::links;
 use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
 use bytes::Bytes;
 
@@ -17,6 +20,14 @@ use crate::error::ReadError;
 pub const PENDING_MAX: usize = 262_144;
 /// Blocks that are fetched ahead of the one that is needed.
 pub const AHEAD_BLOCKS: usize = 4;
+/// Blocks that are held or under way at most, as a multiple of those ahead: a walk may go down that many levels before
+/// what it fetched ahead on the levels above keeps it from fetching ahead.
+const HELD_PER_AHEAD: usize = 4;
+
+/// The most blocks of a DAG that is walked as a whole, some 4 TiB of file: some 150 MB of memory.
+pub const BLOCKS_MAX: usize = 4_194_304;
+/// The most levels of a DAG that is walked as a whole (Kubo's limit too).
+pub const DEPTH_MAX: usize = 1024;
 
 /// Blocks to come, each with what the reader wants to remember of it.
 pub(crate) struct Ahead<T> {
@@ -33,6 +44,9 @@ struct Slot<T> {
     what: T,
     fetch: Fetch,
 }
+
+/// A block that is there, with what was remembered of it.
+pub(crate) type Next<T> = Result<(Cid, T, Bytes), ReadError>;
 
 enum Fetch {
     Waiting,
@@ -64,20 +78,16 @@ impl<T> Ahead<T> {
     }
 
     /// The next block; those that `skip` names are left out, however often they come.
-    pub(crate) fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-        skip: &dyn Fn(&Cid) -> bool,
-    ) -> Poll<Option<Result<(Cid, T, Bytes), ReadError>>> {
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>, skip: &dyn Fn(&Cid) -> bool) -> Poll<Option<Next<T>>> {
         while self.slots.front().is_some_and(|slot| skip(&slot.cid)) {
             self.pop();
         }
-        self.start(cx, skip);
+        self.start(cx, skip, true);
         let Some(front) = self.slots.front_mut() else { return Poll::Ready(None) };
         ready!(front.fetch.poll(cx));
         let Some(Slot { cid, what, fetch: Fetch::Done(result) }) = self.pop() else { return Poll::Ready(None) };
-        // What comes next is asked for before this one is worked on.
-        self.start(cx, skip);
+        // What comes next is asked for before this one is worked on; it need not be the front when that is done.
+        self.start(cx, skip, false);
         Poll::Ready(Some(result.map(|bytes| (cid, what, bytes)).map_err(ReadError::from)))
     }
 
@@ -87,15 +97,16 @@ impl<T> Ahead<T> {
         Some(slot)
     }
 
-    /// Starts and drives the front slots. The first is always started, whatever still runs further behind.
-    fn start(&mut self, cx: &mut Context<'_>, skip: &dyn Fn(&Cid) -> bool) {
-        let mut room = self.ahead.saturating_sub(self.started).max(1);
-        for slot in self.slots.iter_mut().take(self.ahead.max(1)) {
+    /// Starts and drives the front slots, but only while not too many blocks are held: what was begun ahead moves back, and
+    /// is kept, whenever a block puts its children before it. The first is started all the same if it is `needed`.
+    fn start(&mut self, cx: &mut Context<'_>, skip: &dyn Fn(&Cid) -> bool, needed: bool) {
+        let held_max = self.ahead * HELD_PER_AHEAD;
+        for (at, slot) in self.slots.iter_mut().take(self.ahead.max(1)).enumerate() {
             if matches!(slot.fetch, Fetch::Waiting) {
-                if room == 0 || skip(&slot.cid) {
+                let front = needed && at == 0;
+                if !front && (self.started >= held_max || skip(&slot.cid)) {
                     continue;
                 }
-                room -= 1;
                 self.started += 1;
                 slot.fetch = Fetch::begin(&self.blocks, self.root, slot.cid);
             }
@@ -136,5 +147,92 @@ pub(crate) async fn fetch(blocks: &dyn Blocks, root: &Cid, cid: &Cid) -> Result<
     match cached(blocks, cid) {
         Some(bytes) => Ok(bytes),
         None => blocks.block(root, cid).await,
+    }
+}
+
+/// What is missing of a DAG.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// The first [`MISSING_MAX`] blocks that are not there, in the order of the walk.
+    pub cids: Vec<Cid>,
+    /// Blocks that are there.
+    pub present: u64,
+}
+
+/// The most missing blocks that are named before a walk stops.
+pub const MISSING_MAX: usize = 100;
+
+/// Walks the DAG below `root` and says what of it is missing. `has` answers for blocks without links, which are not read;
+/// all others come from `blocks`, where [`FetchError::NotFound`] and [`FetchError::NotAllowed`] mean missing.
+///
+/// # Errors
+/// Any other failure of `blocks`; a DAG that is too deep, too wide or too large; a block whose links are not known.
+pub async fn missing(blocks: Arc<dyn Blocks>, has: impl Fn(&Cid) -> bool, root: Cid) -> Result<Missing, ReadError> {
+    let mut found = Missing::default();
+    let mut seen = Seen::default();
+    let mut ahead = Ahead::new(blocks, root, AHEAD_BLOCKS);
+    ahead.push_front(vec![(root, 0_usize)])?;
+    while found.cids.len() < MISSING_MAX {
+        let next = std::future::poll_fn(|cx| ahead.poll_next(cx, &|cid| seen.contains(cid))).await;
+        let (cid, depth, bytes) = match next {
+            None => break,
+            Some(Ok(next)) => next,
+            Some(Err(ReadError::Fetch(FetchError::NotFound(cid) | FetchError::NotAllowed(cid)))) => {
+                seen.insert(&cid)?;
+                found.cids.push(cid);
+                continue;
+            }
+            Some(Err(error)) => return Err(error),
+        };
+        seen.insert(&cid)?;
+        found.present += 1;
+        let children = links(&cid, &bytes).map_err(|cause| ReadError::Links { cid, cause })?;
+        if depth == DEPTH_MAX && !children.is_empty() {
+            return Err(ReadError::TooDeep { cid, max: DEPTH_MAX });
+        }
+        let mut below = Vec::new();
+        for child in children {
+            if child.codec() != RAW {
+                below.push((child, depth + 1));
+            } else if !seen.contains(&child) {
+                seen.insert(&child)?;
+                if has(&child) || Block::inline(&child).is_some() {
+                    found.present += 1;
+                } else {
+                    found.cids.push(child);
+                }
+            }
+        }
+        ahead.push_front(below)?;
+    }
+    found.cids.truncate(MISSING_MAX);
+    Ok(found)
+}
+
+/// The blocks that were visited, as 128 bits of a hash whose keys nobody knows: nobody can make two of them collide.
+#[derive(Default)]
+pub(crate) struct Seen {
+    keys: [RandomState; 2],
+    visited: HashSet<u128>,
+}
+
+impl Seen {
+    /// Remembers a block.
+    pub(crate) fn insert(&mut self, cid: &Cid) -> Result<(), ReadError> {
+        if self.visited.len() == BLOCKS_MAX {
+            return Err(ReadError::TooManyBlocks);
+        }
+        self.visited.insert(self.key(cid));
+        Ok(())
+    }
+
+    /// Whether the block was inserted.
+    pub(crate) fn contains(&self, cid: &Cid) -> bool {
+        self.visited.contains(&self.key(cid))
+    }
+
+    fn key(&self, cid: &Cid) -> u128 {
+        let [high, low] = self.keys.each_ref().map(|key| u128::from(key.hash_one(cid)));
+        high << 64 | low
     }
 }

@@ -78,8 +78,8 @@ pub enum ReadError {
     /// More links would have to be remembered than [`crate::dag::PENDING_MAX`].
     #[error("the DAG below {0} is too wide: over {max} links to remember", max = crate::dag::PENDING_MAX)]
     TooWide(Cid),
-    /// More blocks than [`crate::export::BLOCKS_MAX`].
-    #[error("the DAG has more than {max} blocks", max = crate::export::BLOCKS_MAX)]
+    /// More blocks than [`crate::dag::BLOCKS_MAX`].
+    #[error("the DAG has more than {max} blocks", max = crate::dag::BLOCKS_MAX)]
     TooManyBlocks,
     /// A range that begins behind the end of the file.
     #[error("bytes {start}.. are behind the end of a file of {len} bytes")]

@@ -3,8 +3,7 @@
 //! Memory is 16 bytes and some per block for telling which were sent, whatever their size. A stream that breaks ends with
 //! an error, never as if it were complete. A crash loses nothing.
 
-use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -16,14 +15,9 @@ use atoll_core::{Blocks, Cid, car, links};
 use bytes::Bytes;
 use futures_util::Stream;
 
-use crate::dag::{AHEAD_BLOCKS, Ahead};
+use crate::dag::{AHEAD_BLOCKS, Ahead, DEPTH_MAX, Seen};
 use crate::error::ReadError;
 use crate::reader::{Resolved, decode};
-
-/// The most blocks of one CAR, some 4 TiB of file: some 150 MB of memory.
-pub const BLOCKS_MAX: usize = 4_194_304;
-/// The most levels of a DAG that is exported (Kubo's limit too).
-pub const DEPTH_MAX: usize = 1024;
 
 /// How much of a DAG is exported (`dag-scope` of the trustless gateway).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,10 +69,7 @@ impl CarStream {
             // A DAG has no cycles: what leads to a block cannot come again below it.
             Visit::Trail => {}
             Visit::Below(depth) => {
-                if self.seen.len() == BLOCKS_MAX {
-                    return Err(ReadError::TooManyBlocks);
-                }
-                self.seen.insert(&cid);
+                self.seen.insert(&cid)?;
                 let children = self.children(&cid, &bytes)?;
                 if depth == DEPTH_MAX && !children.is_empty() {
                     return Err(ReadError::TooDeep { cid, max: DEPTH_MAX });
@@ -131,28 +122,5 @@ impl Stream for CarStream {
     }
 }
 
-/// The blocks that were visited, as 128 bits of a hash whose keys nobody knows: nobody can make two of them collide.
-#[derive(Default)]
-struct Seen {
-    keys: [RandomState; 2],
-    visited: HashSet<u128>,
-}
-
-impl Seen {
-    fn key(&self, cid: &Cid) -> u128 {
-        let [high, low] = self.keys.each_ref().map(|key| u128::from(key.hash_one(cid)));
-        high << 64 | low
-    }
-
-    fn insert(&mut self, cid: &Cid) {
-        self.visited.insert(self.key(cid));
-    }
-
-    fn contains(&self, cid: &Cid) -> bool {
-        self.visited.contains(&self.key(cid))
-    }
-
-    fn len(&self) -> usize {
-        self.visited.len()
-    }
-}
+#[cfg(test)]
+mod tests;

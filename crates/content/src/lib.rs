@@ -1,12 +1,17 @@
-//! Content: UnixFS and CAR over verified blocks, in and out, and the store that keeps them.
-//!
-//! Readers take blocks from any [`atoll_core::Blocks`], writers hand theirs to any [`import::Sink`].
+//! Content: UnixFS in and out, content archives, and the store of blocks beneath.
 
+pub mod car;
 pub mod dag;
 pub mod error;
 pub mod export;
+pub mod extract;
 pub mod import;
+pub mod local;
+pub mod memory;
 pub mod reader;
+pub mod store;
 
 pub use error::ReadError;
 pub use import::{ImportError, Sink};
+pub use local::LocalBlocks;
+pub use store::{Options, Pin, Put, Store, StoreError};

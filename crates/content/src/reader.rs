@@ -15,7 +15,9 @@ use crate::error::ReadError;
 mod file;
 mod list;
 
+pub(crate) use file::{Expanded, Part, expand};
 pub use file::{FileStream, read, read_cached};
+pub(crate) use list::list_shard;
 pub use list::{Entry, EntryStream, list};
 
 /// The most segments of a path.
@@ -190,4 +192,4 @@ fn node_error(cid: Cid, cause: UnixFsError) -> ReadError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -97,11 +97,6 @@ impl<'a> Shard<'a> {
         self.links.iter().map(place).collect()
     }
 
-    /// Whether nothing is in this node. Only the root of an empty directory may be so.
-    pub fn is_empty(&self) -> bool {
-        self.links.is_empty()
-    }
-
     fn slot(&self, link: &Link<'a>) -> Slot<'a> {
         match link.name().get(self.prefix_len..) {
             Some(name) if !name.is_empty() => Slot::Entry(Link { name: Some(name), ..*link }),
@@ -129,9 +124,10 @@ pub struct NameHash {
 impl NameHash {
     /// The hash of `name`, nothing taken.
     pub fn new(name: &str) -> Self {
-        // The first half of the 128 bits; reading from memory cannot fail.
-        let hash = murmur3::murmur3_x64_128(&mut name.as_bytes(), 0).unwrap_or_default();
-        Self { hash: (hash & u128::from(u64::MAX)) as u64, taken: 0 }
+        // Reading from memory cannot fail. The first half of the hash is the lower of the number.
+        let hash = murmur3::murmur3_x64_128(&mut name.as_bytes(), 0).unwrap_or_default().to_le_bytes();
+        let (&first, _) = hash.split_first_chunk().unwrap_or((&[0; 8], &[]));
+        Self { hash: u64::from_le_bytes(first), taken: 0 }
     }
 
     /// The next `bits` bits, from the highest down.

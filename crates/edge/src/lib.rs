@@ -1,1 +1,30 @@
-//! Placeholder until the first code of this crate lands.
+//! The public listener of a node: path, subdomain and trustless gateways over HTTP/1.1, and members' messages.
+//!
+//! Start with `src/pipeline.rs`: it lists the steps of a request in order. [`Server::bind`] takes a
+//! [`Config`] and the [`Services`] behind it, [`Server::spawn`] starts one thread per core. Nothing is kept on disk.
+
+mod activity;
+mod admission;
+mod body;
+mod client;
+pub mod config;
+mod connection;
+mod content;
+mod failure;
+mod gateway;
+pub mod guard;
+mod host;
+mod hot;
+mod message;
+mod negotiate;
+pub mod observe;
+mod pipeline;
+mod respond;
+mod route;
+mod server;
+mod stream;
+mod worker;
+
+pub use config::Config;
+pub use gateway::Services;
+pub use server::{Running, ServeError, Server};

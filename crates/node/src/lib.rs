@@ -1,1 +1,13 @@
-//! Placeholder until the first code of this crate lands.
+//! One node: its configuration, keys and wiring, the admin listener, the CLI's socket, metrics and the status page.
+
+pub mod address;
+pub mod api;
+pub mod config;
+mod control;
+pub mod keys;
+pub mod log;
+mod metrics;
+mod node;
+pub mod work;
+
+pub use node::{Node, NodeError};

@@ -132,7 +132,7 @@ impl Config {
         let mut problems = Vec::new();
         let mut at_least = |name: &str, value: Duration, least: Duration| {
             if value < least {
-                problems.push(format!("`routing.{name}` must be at least {} ms", least.as_millis()));
+                problems.push(format!("{name}: must be at least {} ms", least.as_millis()));
             }
         };
         let (tick, second) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -148,7 +148,7 @@ impl Config {
         at_least("fetch.total_timeout", self.fetch.total_timeout, tick);
         let mut within = |name: &str, value: usize, most: usize| {
             if !(1..=most).contains(&value) {
-                problems.push(format!("`routing.{name}` must lie between 1 and {most}"));
+                problems.push(format!("{name}: must lie between 1 and {most}"));
             }
         };
         within("gossip_fan_out", self.gossip_fan_out, 256);
@@ -161,7 +161,7 @@ impl Config {
         within("fetch.racers_max", self.fetch.racers_max, 64);
         within("fetch.candidates_max", self.fetch.candidates_max, 1024);
         if self.member_lifetime > self.member_lifetime_max {
-            problems.push("`routing.member_lifetime` must not exceed `routing.member_lifetime_max`".to_owned());
+            problems.push("member_lifetime: must not exceed member_lifetime_max".to_owned());
         }
         problems
     }

@@ -156,6 +156,12 @@ impl Router {
     }
 }
 
+impl std::fmt::Debug for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Router").field("me", &self.shared.me).finish_non_exhaustive()
+    }
+}
+
 /// What all tasks share.
 pub(crate) struct Shared {
     pub(crate) config: Config,

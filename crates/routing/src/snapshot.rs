@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use atoll_core::{PeerId, SiteId, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::Standing;
 use crate::router::{PullState, Shared, State};
@@ -11,7 +11,7 @@ use crate::table::{Peer, Placed};
 use crate::time::millis;
 
 /// Everything at one moment. Ids, roots and addresses are in their text forms.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// This node's peer id.
     pub me: String,
@@ -28,7 +28,7 @@ pub struct Snapshot {
 }
 
 /// A member.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemberView {
     /// Peer id.
     pub peer: String,
@@ -59,7 +59,7 @@ pub struct MemberView {
 }
 
 /// A placement.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlacementView {
     /// Site id.
     pub site: String,
@@ -86,7 +86,7 @@ pub struct PlacementView {
 }
 
 /// What a node does about a site.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "is")]
 pub enum Role {
     /// Not its business.

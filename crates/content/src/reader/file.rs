@@ -66,7 +66,7 @@ pub fn read_cached(
     while let Some((cid, part, bytes)) = pending.pop() {
         let bytes = bytes.or_else(|| cached(blocks, &cid))?;
         match expand(&cid, &part, &bytes) {
-            Ok((inline, children)) => {
+            Ok(Expanded { inline, children }) => {
                 found.extend(inline);
                 pending.extend(children.into_iter().rev().map(|(cid, part)| (cid, part, None)));
             }
@@ -84,8 +84,16 @@ fn whole(resolved: &Resolved, range: Range<u64>) -> Result<Part, ReadError> {
     Ok(Part { len, range: range.start..range.end.clamp(range.start, len), depth: 0 })
 }
 
-/// The bytes of a part that stand in its own block, and the parts below it, as far as they are wanted.
-pub(crate) fn expand(cid: &Cid, part: &Part, bytes: &Bytes) -> Result<(Option<Bytes>, Vec<(Cid, Part)>), ReadError> {
+/// What a part consists of, as far as it is wanted.
+pub(crate) struct Expanded {
+    /// Bytes that stand in its own block.
+    pub(crate) inline: Option<Bytes>,
+    /// The parts below it, which come after.
+    pub(crate) children: Vec<(Cid, Part)>,
+}
+
+/// Decodes the block of a part.
+pub(crate) fn expand(cid: &Cid, part: &Part, bytes: &Bytes) -> Result<Expanded, ReadError> {
     let Some(Node::File(file)) = decode(cid, bytes)? else { return Err(ReadError::NotFile(*cid)) };
     if file.len != part.len {
         return Err(ReadError::SizeLies { cid: *cid, claimed: part.len, actual: file.len });
@@ -104,7 +112,7 @@ pub(crate) fn expand(cid: &Cid, part: &Part, bytes: &Bytes) -> Result<(Option<By
             children.push((child.cid, Part { len: child.len, range, depth: part.depth + 1 }));
         }
     }
-    Ok((inline, children))
+    Ok(Expanded { inline, children })
 }
 
 /// The part of `bytes` in `range`, if there is any.
@@ -122,7 +130,7 @@ impl Stream for FileStream {
         while !this.failed {
             let Some(next) = ready!(this.ahead.poll_next(cx, &|_| false)) else { return Poll::Ready(None) };
             let expanded = next.and_then(|(cid, part, bytes)| {
-                let (inline, children) = expand(&cid, &part, &bytes)?;
+                let Expanded { inline, children } = expand(&cid, &part, &bytes)?;
                 this.ahead.push_front(children)?;
                 Ok(inline)
             });

@@ -60,16 +60,12 @@ impl EntryStream {
                 let first = directory.entries.iter().filter(|link| seen.insert(link.name()));
                 self.found.extend(first.map(entry));
             }
-            Some(Node::Shard(shard)) => {
-                if shard.is_empty() && !path.is_root() {
-                    return Err(ReadError::Misplaced(cid));
-                }
+            Some(Node::Shard(_)) => {
                 let mut below = Vec::new();
-                for (at, slot) in shard.placed(path).map_err(|cause| node_error(cid, cause.into()))? {
+                for (at, slot) in list_shard(cid, path, bytes)? {
                     match slot {
                         Slot::Shard(next) => below.push((next, at)),
-                        Slot::Entry(link) if at.leads_to(link.name()) => self.found.push(entry(&link)),
-                        Slot::Entry(_) => return Err(ReadError::Misplaced(cid)),
+                        Slot::Entry(link) => self.found.push(entry(&link)),
                     }
                 }
                 self.ahead.push_front(below)?;
@@ -98,4 +94,23 @@ impl Stream for EntryStream {
         }
         Poll::Ready(None)
     }
+}
+
+/// The slots of one shard that stands at `path`, checked to belong there.
+pub(crate) fn list_shard<'a>(
+    cid: Cid,
+    path: &SlotPath,
+    bytes: &'a Bytes,
+) -> Result<Vec<(SlotPath, Slot<'a>)>, ReadError> {
+    let Some(Node::Shard(shard)) = decode(&cid, bytes)? else { return Err(ReadError::NotListable(cid)) };
+    let slots = shard.placed(path).map_err(|cause| node_error(cid, cause.into()))?;
+    let misplaced = |(place, slot): &(SlotPath, Slot<'_>)| match slot {
+        Slot::Entry(link) => !place.leads_to(link.name()),
+        Slot::Shard(_) => false,
+    };
+    // A shard of nothing would let a small DAG have endlessly many.
+    if slots.is_empty() && !path.is_root() || slots.iter().any(misplaced) {
+        return Err(ReadError::Misplaced(cid));
+    }
+    Ok(slots)
 }

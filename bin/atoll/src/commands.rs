@@ -1,0 +1,65 @@
+//! The commands, one file each; here is what they share and who runs.
+
+mod config;
+mod content;
+mod demo;
+mod get;
+mod key;
+mod node;
+mod publish;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use atoll_node::config::Folder;
+use clap::CommandFactory as _;
+
+use crate::args::{Args, Command};
+use crate::control::Control;
+use crate::keyring::Keyring;
+use crate::output::Output;
+
+/// Runs one command.
+pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
+    let folder = match &args.dir {
+        Some(dir) => Folder::new(dir),
+        None => Folder::new(data_home()?.join("node")),
+    };
+    let keyring = || Keyring::open(args.keyring.as_deref());
+    let control = Control::new(&folder.socket());
+    let done = |()| ExitCode::SUCCESS;
+    match args.command {
+        Command::Node(node) => node::run(&node.settings, &folder, output).map(done),
+        Command::Config(settings) => config::run(&settings, &folder, output).map(done),
+        Command::Key(command) => key::run(command, &keyring()?, &folder, output).map(done),
+        Command::Completions(completions) => {
+            clap_complete::generate(completions.shell, &mut Args::command(), "atoll", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Demo(demo) => block_on(demo::run(demo, args.dir, output)),
+        Command::Publish(publish) => block_on(publish::run(publish, &control, keyring, output)),
+        Command::Import(import) => block_on(content::import(import, &folder, &control, output)).map(done),
+        Command::Get(get) => block_on(get::run(get, &control, output)).map(done),
+        Command::Status(status) => block_on(status::run(status, &control, keyring, output)),
+        Command::Ls(ls) => block_on(content::ls(ls, &control, output)).map(done),
+        Command::Pin(pin) => block_on(content::pin(pin, &control, output)).map(done),
+        Command::Gc(_) => block_on(content::gc(&folder, &control, output)).map(done),
+        Command::Car(car) => block_on(content::car(car, &control, output)).map(done),
+        Command::Store(store) => block_on(content::store(store, &folder, &control, output)),
+        Command::Peers(_) => block_on(status::peers(&control, output)).map(done),
+    }
+}
+
+/// Where the platform keeps a user's data: `$XDG_DATA_HOME/atoll`, else `~/.local/share/atoll`.
+pub(crate) fn data_home() -> Result<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
+    home.map(|home| home.join("atoll")).context("neither HOME nor XDG_DATA_HOME is set; say --dir and --keyring")
+}
+
+/// Runs a command that asks and waits.
+fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(command)
+}

@@ -1,0 +1,116 @@
+//! `atoll key`.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use atoll_core::keys::{OperatorKey, SiteKey};
+use atoll_core::record::OperatorCertificate;
+use atoll_core::{PeerId, SystemClock};
+use atoll_node::config::Folder;
+use atoll_node::keys::{NodeKeys, certificate_to_text, read_small};
+
+use crate::args::KeyCommand;
+use crate::keyring::{AnyKey, Keyring};
+use crate::output::{Output, table};
+
+pub(crate) fn run(command: KeyCommand, keyring: &Keyring, folder: &Folder, output: &Output) -> Result<()> {
+    match command {
+        KeyCommand::New { name, operator: true } => {
+            keyring.insert(&name, &OperatorKey::generate()?)?;
+            show(&name, keyring, output)
+        }
+        KeyCommand::New { name, operator: false } => {
+            keyring.insert(&name, &SiteKey::generate()?)?;
+            show(&name, keyring, output)
+        }
+        KeyCommand::List => list(keyring, output),
+        KeyCommand::Show { name } => show(&name, keyring, output),
+        KeyCommand::Certify { name, peer, label, days, output: to } => {
+            let key = keyring.operator(&name)?;
+            certify(&key, &peer, label.as_deref().unwrap_or(&name), days, to)
+        }
+        KeyCommand::PeerId => {
+            let keys = NodeKeys::open(folder, "", "independent")?;
+            let peer = keys.identity.peer_id().to_string();
+            Ok(output.result(&serde_json::json!({ "peer_id": peer }), || peer.clone())?)
+        }
+        KeyCommand::Export { name } => export(&name, keyring),
+        KeyCommand::Import { name, file, operator } => {
+            let pem = read(&file)?;
+            if operator {
+                keyring.insert(&name, &OperatorKey::from_pem(&pem)?)?;
+            } else {
+                keyring.insert(&name, &SiteKey::from_pem(&pem)?)?;
+            }
+            show(&name, keyring, output)
+        }
+    }
+}
+
+/// Public parts of a key.
+fn describe(name: &str, key: &AnyKey) -> serde_json::Value {
+    match key {
+        AnyKey::Site(key) => serde_json::json!({
+            "name": name, "role": "site", "public": key.public(). to_string(), "site": key.site_id().to_string(),
+        }),
+        AnyKey::Operator(key) => serde_json::json!({
+            "name": name, "role": "operator", "public": key.public().to_string(),
+        }),
+    }
+}
+
+fn show(name: &str, keyring: &Keyring, output: &Output) -> Result<()> {
+    let Some(key) = keyring.find(name)? else { bail!("there is no key `{name}`; `atoll key list` shows them") };
+    let value = describe(name, &key);
+    Ok(output.result(&value, || lines(&value))?)
+}
+
+fn list(keyring: &Keyring, output: &Output) -> Result<()> {
+    let keys: Vec<_> = keyring.list()?.iter().map(|(name, key)| describe(name, key)).collect();
+    let cell = |key: &serde_json::Value, field: &str| key.get(field).and_then(|v| v.as_str()).unwrap_or("").to_owned();
+    let rows: Vec<_> =
+        keys.iter().map(|key| ["name", "role", "public", "site"].map(|f| cell(key, f)).to_vec()).collect();
+    Ok(output.result(&keys, || table(&["NAME", "ROLE", "PUBLIC KEY", "SITE"], &rows))?)
+}
+
+fn certify(key: &OperatorKey, peer: &str, label: &str, days: u64, to: Option<PathBuf>) -> Result<()> {
+    let peer: PeerId = peer.parse().with_context(|| format!("`{peer}` is not a peer id (12D3KooW…)"))?;
+    let life = Duration::from_secs(days.saturating_mul(86_400));
+    let exp = SystemClock::now().after(life).as_secs();
+    let certificate = OperatorCertificate::issue(key, label, &peer, exp);
+    certificate.check(&peer.to_bytes())?;
+    let text = certificate_to_text(&certificate);
+    match to {
+        Some(path) => std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display())),
+        None => {
+            print!("{text}");
+            Ok(())
+        }
+    }
+}
+
+fn export(name: &str, keyring: &Keyring) -> Result<()> {
+    match keyring.find(name)? {
+        Some(AnyKey::Site(key)) => print!("{}", key.to_pem()?),
+        Some(AnyKey::Operator(key)) => print!("{}", key.to_pem()?),
+        None => bail!("there is no key `{name}`; `atoll key list` shows them"),
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<String> {
+    if file != Path::new("-") {
+        return read_small(file).with_context(|| format!("cannot read {}", file.display()));
+    }
+    let mut text = String::new();
+    std::io::stdin().take(16 * 1024).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// `field: value` a line.
+fn lines(value: &serde_json::Value) -> String {
+    let fields = value.as_object().into_iter().flatten();
+    fields.map(|(field, value)| format!("{field:>9}: {}\n", value.as_str().unwrap_or_default())).collect()
+}

@@ -1,0 +1,46 @@
+//! `atoll node`.
+
+use anyhow::{Context as _, Result};
+use atoll_node::Node;
+use atoll_node::config::Folder;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::config;
+use crate::args::SettingArgs;
+use crate::output::Output;
+
+/// Runs a node until SIGTERM or SIGINT, then drains it.
+pub(crate) fn run(args: &SettingArgs, folder: &Folder, output: &Output) -> Result<()> {
+    let (settings, sources) = config::load(args, folder)?;
+    atoll_node::log::start(&settings.log)?;
+    super::block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let node = Node::bind(folder, settings, sources).await.context("the node could not start")?;
+        let ready = node.ready();
+        output.result(&ready, || {
+            format!("peer id {}\ngateway {}\nstatus  {}/", ready.peer_id, ready.gateway, ready.admin)
+        })?;
+        let drain = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            () = stdin_closed(args.stop_with_stdin) => "end of standard input",
+        };
+        tracing::info!(cause = drain, "draining");
+        tokio::select! {
+            stopped = node.shutdown() => stopped.context("the node did not stop cleanly"),
+            _ = terminate.recv() => anyhow::bail!("stopped at once by a second signal"),
+            _ = interrupt.recv() => anyhow::bail!("stopped at once by a second signal"),
+        }
+    })
+}
+
+/// Resolves when standard input ends; never, when nobody asked.
+async fn stdin_closed(asked: bool) {
+    if !asked {
+        return std::future::pending().await;
+    }
+    let mut stdin = tokio::io::stdin();
+    let mut ignored = [0; 64];
+    while tokio::io::AsyncReadExt::read(&mut stdin, &mut ignored).await.is_ok_and(|count| count > 0) {}
+}

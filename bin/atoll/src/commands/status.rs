@@ -1,0 +1,108 @@
+//! `atoll status` and `atoll peers`.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use atoll_core::{Cid, SiteId};
+use atoll_node::api::Status;
+
+use crate::args::StatusArgs;
+use crate::control::Control;
+use crate::keyring::{AnyKey, Keyring};
+use crate::output::{Output, bytes, table};
+
+pub(crate) async fn run(
+    args: StatusArgs,
+    control: &Control,
+    keyring: impl Fn() -> Result<Keyring>,
+    output: &Output,
+) -> Result<ExitCode> {
+    let status: Status = control.get("/v1/status").await?;
+    let Some(target) = args.target else {
+        output.result(&status, || node_text(&status))?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let matches = selector(&target, &keyring()?)?;
+    let Some(placement) = status.network.placements.iter().find(|p| matches(&p.site, &p.root)) else {
+        bail!("this node knows no placement of `{target}`; `atoll status` shows what it knows");
+    };
+    output.result(placement, || {
+        let rows: Vec<_> = placement
+            .holders
+            .iter()
+            .filter_map(|holder| status.network.members.iter().find(|member| member.peer == *holder))
+            .map(|member| vec![member.peer.clone(), member.operator_label.clone(), member.addresses.join(" ")])
+            .collect();
+        let (copies, target) = (placement.copies, placement.target);
+        format!("site {}\nroot {}\n{copies} of {target} copies\n{}", placement.site, placement.root, {
+            table(&["HOLDER", "OPERATOR", "ADDRESS"], &rows)
+        })
+    })?;
+    let below = placement.copies < placement.target;
+    Ok(if below { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+pub(crate) async fn peers(control: &Control, output: &Output) -> Result<()> {
+    let status: Status = control.get("/v1/status").await?;
+    let members = &status.network.members;
+    let rows: Vec<_> = members
+        .iter()
+        .map(|member| {
+            let state = match (&member.dropped, member.peer == status.peer_id, member.live) {
+                (_, true, _) => "this node".to_owned(),
+                (Some(why), ..) => format!("dropped: {why}"),
+                (None, false, true) => "live".to_owned(),
+                (None, false, false) => "not seen".to_owned(),
+            };
+            let rtt = member.rtt_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));
+            vec![member.peer.clone(), member.operator_label.clone(), member.addresses.join(" "), rtt, state]
+        })
+        .collect();
+    Ok(output.result(members, || table(&["PEER", "OPERATOR", "ADDRESS", "RTT", "STATE"], &rows))?)
+}
+
+/// Tells of a site id and a root whether they are the ones that were asked for.
+type Selector = Box<dyn Fn(&str, &str) -> bool>;
+
+/// Whether a placement, by site id and root, is the one that was asked for.
+fn selector(target: &str, keyring: &Keyring) -> Result<Selector> {
+    if let Ok(cid) = target.parse::<Cid>() {
+        let root = cid.into_v1().map(|cid| cid.to_string()).unwrap_or_default();
+        return Ok(Box::new(move |_, of| of == root));
+    }
+    let site = match target.parse::<SiteId>() {
+        Ok(site) => site.to_string(),
+        Err(_) => match keyring.find(target)? {
+            Some(AnyKey::Site(key)) => key.site_id().to_string(),
+            _ => bail!("`{target}` is neither a CID, nor a site id, nor the name of a site key"),
+        },
+    };
+    Ok(Box::new(move |of, _| of == site))
+}
+
+fn node_text(status: &Status) -> String {
+    let (store, traffic) = (&status.store, &status.traffic);
+    let live = status.network.members.iter().filter(|member| member.live && member.peer != status.peer_id).count();
+    let below = status.network.placements.iter().filter(|placement| placement.copies < placement.target).count();
+    let ms = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.2} ms"));
+    let mut text = format!("peer id   {}\noperator  {} ({})\n", status.peer_id, status.operator, status.operator_label);
+    text += &format!("gateway   {}\nstatus    {}/\n", status.gateway, status.admin);
+    text += &format!("state     {}\n", if status.ready { "ready" } else { "not ready" });
+    text += &format!(
+        "store     {} blocks, {} on disk of {}\n",
+        store.blocks,
+        bytes(store.disk_bytes),
+        bytes(store.bytes_max)
+    );
+    text += &format!(
+        "traffic   {} requests, {} hits, {} errors, {}",
+        traffic.requests,
+        traffic.hits,
+        traffic.errors,
+        bytes(traffic.bytes)
+    );
+    text += &format!(", p50 {}, p99 {}\n", ms(traffic.p50_ms), ms(traffic.p99_ms));
+    text += &format!("members   {live} live of {} others known\n", status.network.members.len().saturating_sub(1));
+    text += &format!("sites     {}, {below} below target", status.network.placements.len());
+    text
+}

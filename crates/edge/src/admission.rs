@@ -1,0 +1,178 @@
+//! How many connections and requests are taken on, in total and from one address. Knows no site. Counts live in memory
+//! and return to zero with the process, as do the connections.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::Limits;
+
+/// Counts connections and requests against [`Limits`]. An address is in the table only while it is connected, so the
+/// table is never larger than [`Limits::connections`].
+#[derive(Debug)]
+pub(crate) struct Admission {
+    limits: Limits,
+    connections: AtomicUsize,
+    addresses: Mutex<HashMap<Address, Arc<Counts>>>,
+}
+
+/// Whom a limit counts: an IPv4 address, or the /64 of an IPv6 address, of which one customer commands all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Address(u64);
+
+/// What one address has open.
+#[derive(Debug, Default)]
+struct Counts {
+    connections: AtomicUsize,
+    requests: AtomicUsize,
+}
+
+/// Why a connection is not taken on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// [`Limits::connections`] are open.
+    Full,
+    /// [`Limits::connections_per_address`] are open from there.
+    Address,
+}
+
+/// A connection that was taken on; dropping it gives its place back.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    admission: Arc<Admission>,
+    address: Address,
+    counts: Arc<Counts>,
+}
+
+/// A request in flight; dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Counts>);
+
+impl Admission {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { limits, connections: AtomicUsize::new(0), addresses: Mutex::default() })
+    }
+
+    /// Takes a connection from `ip` on. With `room`, the caller has just closed another one for it.
+    pub(crate) fn connect(self: &Arc<Self>, ip: IpAddr, room: bool) -> Result<Ticket, Refused> {
+        if self.connections.load(Ordering::Relaxed) >= self.limits.connections && !room {
+            return Err(Refused::Full);
+        }
+        let address = Address::of(ip);
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = addresses.entry(address).or_default();
+        if counts.connections.load(Ordering::Relaxed) >= self.limits.connections_per_address {
+            return Err(Refused::Address);
+        }
+        counts.connections.fetch_add(1, Ordering::Relaxed);
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Ok(Ticket { admission: Arc::clone(self), address, counts: Arc::clone(counts) })
+    }
+
+    /// Requests in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        addresses.values().map(|counts| counts.requests.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Open connections.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+impl Ticket {
+    /// Takes a request on, `None` when the address has too many in flight.
+    pub(crate) fn request(&self) -> Option<InFlight> {
+        let before = self.counts.requests.fetch_add(1, Ordering::Relaxed);
+        let request = InFlight(Arc::clone(&self.counts));
+        (before < self.admission.limits.requests_per_address).then_some(request)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.admission.connections.fetch_sub(1, Ordering::Relaxed);
+        let mut addresses = self.admission.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.counts.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
+            addresses.remove(&self.address);
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Address {
+    fn of(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            // No routed /64 is below 2^32, so the two kinds do not collide.
+            IpAddr::V4(ip) => Self(u64::from(ip.to_bits())),
+            IpAddr::V6(ip) => Self(u64::try_from(ip.to_bits() >> 64).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(connections: usize, per_address: usize) -> Arc<Admission> {
+        Admission::new(Limits {
+            connections,
+            connections_per_address: per_address,
+            requests_per_address: 1,
+            ..Limits::default()
+        })
+    }
+
+    #[test]
+    fn an_address_gets_its_share_and_gives_it_back() {
+        let admission = admission(10, 2);
+        let ip = "192.0.2.1".parse().unwrap();
+        let first = admission.connect(ip, false).unwrap();
+        let _second = admission.connect(ip, false).unwrap();
+        assert_eq!(admission.connect(ip, false).unwrap_err(), Refused::Address);
+        assert!(admission.connect("192.0.2.2".parse().unwrap(), false).is_ok());
+        drop(first);
+        assert!(admission.connect(ip, false).is_ok());
+    }
+
+    #[test]
+    fn the_total_holds_unless_room_was_made() {
+        let admission = admission(1, 10);
+        let _first = admission.connect("192.0.2.1".parse().unwrap(), false).unwrap();
+        let other = "192.0.2.2".parse().unwrap();
+        assert_eq!(admission.connect(other, false).unwrap_err(), Refused::Full);
+        assert!(admission.connect(other, true).is_ok());
+        assert_eq!(admission.connections(), 1);
+    }
+
+    #[test]
+    fn the_table_holds_only_who_is_connected() {
+        let admission = admission(10, 10);
+        drop(admission.connect("192.0.2.1".parse().unwrap(), false).unwrap());
+        assert!(admission.addresses.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn one_customer_of_ipv6_is_one_address() {
+        let admission = admission(10, 1);
+        let _first = admission.connect("2001:db8::1".parse().unwrap(), false).unwrap();
+        assert!(admission.connect("2001:db8::2:3".parse().unwrap(), false).is_err());
+        assert!(admission.connect("2001:db8:0:1::1".parse().unwrap(), false).is_ok());
+    }
+
+    #[test]
+    fn requests_in_flight_are_counted() {
+        let ticket = admission(10, 10).connect("192.0.2.1".parse().unwrap(), false).unwrap();
+        let request = ticket.request().unwrap();
+        assert!(ticket.request().is_none());
+        drop(request);
+        assert!(ticket.request().is_some());
+    }
+}

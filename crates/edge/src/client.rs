@@ -1,0 +1,116 @@
+//! A client's connection as the pipeline sees it, and the exchange that one request on it begins.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
+
+use crate::activity::Activity;
+use crate::admission::Ticket;
+use crate::body::{Body, Ongoing};
+use crate::failure::Failure;
+use crate::gateway::Gateway;
+use crate::observe::Seen;
+use crate::respond;
+
+/// Names a request in the answer and in the log.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id that is taken over from a client, in bytes.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// Who is connected.
+pub(crate) struct Client {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) ticket: Ticket,
+    activity: Arc<Activity>,
+    worker: usize,
+    /// What the ids of its requests begin with.
+    name: u64,
+    requests: AtomicU64,
+}
+
+/// A request and what becomes of it.
+pub(crate) struct Exchange {
+    ongoing: Ongoing,
+    id: HeaderValue,
+    head: bool,
+}
+
+impl Client {
+    pub(crate) fn new(
+        gateway: Arc<Gateway>,
+        ticket: Ticket,
+        activity: Arc<Activity>,
+        worker: usize,
+        name: u64,
+    ) -> Self {
+        Self { gateway, ticket, activity, worker, name, requests: AtomicU64::new(0) }
+    }
+
+    /// A request begins.
+    pub(crate) fn begin<B>(&self, request: &Request<B>) -> Exchange {
+        self.activity.busy();
+        let id = self.id(request.headers());
+        tracing::debug!(?id, method = %request.method(), target = %request.uri(), "request");
+        let seen =
+            Seen { worker: self.worker, status: 0, hot: false, complete: false, bytes: 0, duration: Duration::ZERO };
+        let ongoing = Ongoing {
+            begun: Instant::now(),
+            seen,
+            observe: Arc::clone(&self.gateway.services.observe),
+            activity: Arc::clone(&self.activity),
+            close_delimited: request.version() < Version::HTTP_11,
+            admitted: None,
+        };
+        Exchange { ongoing, id, head: request.method() == Method::HEAD }
+    }
+
+    /// The client's own id if it is one, so that a request can be followed across nodes.
+    fn id(&self, headers: &HeaderMap) -> HeaderValue {
+        let sane = |id: &&HeaderValue| {
+            let byte = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(byte)
+        };
+        if let Some(id) = headers.get(X_REQUEST_ID).filter(sane) {
+            return id.clone();
+        }
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        HeaderValue::try_from(format!("{:016x}-{number:x}", self.name)).unwrap_or(HeaderValue::from_static("-"))
+    }
+}
+
+impl Exchange {
+    /// Takes the request on, unless its address has too many in flight.
+    pub(crate) fn admit(&mut self, ticket: &Ticket) -> bool {
+        self.ongoing.admitted = ticket.request();
+        self.ongoing.admitted.is_some()
+    }
+
+    /// Ends in an answer from the hot cache.
+    pub(crate) fn hit(mut self, response: Response<Body>) -> Response<Body> {
+        self.ongoing.seen.hot = true;
+        self.finish(response)
+    }
+
+    /// Ends in a failure.
+    pub(crate) fn fail(self, failure: &Failure, request: &HeaderMap) -> Response<Body> {
+        tracing::debug!(id = ?self.id, %failure, "request failed");
+        self.finish(respond::error::respond(failure, request))
+    }
+
+    /// Ends in an answer: named, counted, and for HEAD without its body.
+    pub(crate) fn finish(mut self, mut response: Response<Body>) -> Response<Body> {
+        self.ongoing.seen.status = response.status().as_u16();
+        tracing::debug!(id = ?self.id, status = self.ongoing.seen.status, hot = self.ongoing.seen.hot, "answer");
+        response.headers_mut().insert(X_REQUEST_ID, self.id);
+        if self.head {
+            let len = http_body::Body::size_hint(response.body()).exact();
+            if let Some(len) = len.filter(|_| !response.headers().contains_key(header::CONTENT_LENGTH)) {
+                response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(len));
+            }
+        }
+        let (head, ongoing) = (self.head, self.ongoing);
+        response.map(|body| if head { body.emptied() } else { body }.ending(ongoing))
+    }
+}

@@ -1,0 +1,78 @@
+//! One connection: HTTP/1.1 between its first byte and its end. Limits of time are kept by the sweep in `activity`.
+
+use std::sync::Arc;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use crate::activity::Activity;
+use crate::client::Client;
+use crate::pipeline;
+use crate::stream::ClientStream;
+
+/// What a client whose bytes were refused before parsing is told.
+const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+/// The largest buffer of a connection, in bytes.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Serves a connection until it ends, or until `draining` turns true and its request is answered.
+pub(crate) async fn serve(
+    tcp: TcpStream,
+    client: Client,
+    activity: Arc<Activity>,
+    mut draining: watch::Receiver<bool>,
+) {
+    // Nothing is set up before the client says something: a connection that never does costs almost nothing.
+    let ready = tokio::select! {
+        ready = tcp.readable() => ready.is_ok(),
+        () = drained(&mut draining) => false,
+    };
+    if ready {
+        Box::pin(speak(tcp, client, activity, draining)).await;
+    }
+}
+
+/// HTTP/1.1 on a connection that has something to read.
+async fn speak(tcp: TcpStream, client: Client, activity: Arc<Activity>, mut draining: watch::Receiver<bool>) {
+    let stream = ClientStream::new(tcp, Arc::clone(&activity), client.gateway.services.guard.watch());
+    let mut http = http1::Builder::new();
+    http.header_read_timeout(None).max_header_size(client.gateway.head_bytes_max).max_buf_size(BUFFER_BYTES_MAX);
+    // Not `pipeline_flush`: it copies bodies into one buffer, and lets answers to pipelined requests pile up there.
+    http.writev(true);
+    let service = service_fn(|request| pipeline::answer(&client, request));
+    let mut connection = http.serve_connection(TokioIo::new(stream), service);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = drained(&mut draining) => {
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
+        }
+    };
+    if let Err(cause) = ended {
+        tracing::debug!(%cause, "connection failed");
+    }
+    tell(connection.into_parts().io.into_inner(), &activity).await;
+}
+
+/// Resolves when the server drains.
+async fn drained(draining: &mut watch::Receiver<bool>) {
+    // An error says that nobody is left who could end the draining.
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
+/// Tells a client that its connection did not end well, if HTTP could not.
+async fn tell(stream: ClientStream, activity: &Activity) {
+    let refused = stream.refused();
+    let mut tcp = stream.into_tcp();
+    if activity.is_broken() {
+        // A reset tells the part from a whole.
+        let _ = tcp.set_zero_linger();
+    } else if refused && !activity.is_busy() {
+        let _ = tcp.write_all(BAD_REQUEST).await;
+        let _ = tcp.shutdown().await;
+    }
+}

@@ -1,0 +1,265 @@
+//! The content steps of a request: resolve, then a file, a listing, a block or a CAR. Each waits for a limited time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use atoll_content::ReadError;
+use atoll_content::export::{Scope, export};
+use atoll_content::reader::{Kind, Resolved, list, read, read_cached, resolve, resolve_cached};
+use atoll_core::{Blocks, FetchError};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, header};
+use tokio::time::timeout;
+
+use crate::body::Body;
+use crate::failure::{Failure, Step};
+use crate::gateway::Gateway;
+use crate::hot::Ready;
+use crate::negotiate::{Format, Wanted};
+use crate::respond::file::Part;
+use crate::respond::{self, Described, car, insert, listing, mime, redirect};
+use crate::route::ContentPath;
+
+/// The file that stands for its directory.
+const INDEX: &str = "index.html";
+/// The type of a symlink, whose content is its target (Path Gateway, "Symlinks").
+const SYMLINK: HeaderValue = HeaderValue::from_static("inode/symlink");
+const RAW: HeaderValue = HeaderValue::from_static("application/vnd.ipld.raw");
+
+/// Answers a request for content.
+pub(crate) async fn answer(gateway: &Gateway, path: &ContentPath, request: &Parts) -> Result<Response<Body>, Failure> {
+    let wanted = Wanted::parse(request.uri.query(), &request.headers)?;
+    check_service_worker(path, request)?;
+    let held_only = only_if_cached(request);
+    let blocks = if held_only { &gateway.services.local } else { &gateway.services.blocks };
+    let reading = Reading { gateway, blocks, path, request, wanted };
+    let answered = reading.answer().await;
+    match answered {
+        Err(Failure::Read { cause: ReadError::Fetch(FetchError::NotFound(_) | FetchError::NotAllowed(_)), .. })
+            if held_only =>
+        {
+            Err(Failure::OnlyIfCached)
+        }
+        answered => answered,
+    }
+}
+
+/// One request for content.
+struct Reading<'a> {
+    gateway: &'a Gateway,
+    blocks: &'a Arc<dyn Blocks>,
+    path: &'a ContentPath,
+    request: &'a Parts,
+    wanted: Wanted,
+}
+
+impl Reading<'_> {
+    async fn answer(&self) -> Result<Response<Body>, Failure> {
+        let resolved = self.resolve(&self.path.segments).await?;
+        match self.wanted.format {
+            Format::Raw => Ok(self.block(&resolved)),
+            Format::Car(scope) => self.car(&resolved, scope).await,
+            Format::UnixFs => match resolved.kind {
+                Kind::File { .. } => self.file(&resolved, &resolved, self.path.name()).await,
+                Kind::Directory => self.directory(&resolved).await,
+                Kind::Symlink { ref target } => Ok(self.symlink(&resolved, target)),
+                _ => Err(Failure::Codec(resolved.cid.codec())),
+            },
+        }
+    }
+
+    async fn resolve(&self, segments: &[String]) -> Result<Resolved, Failure> {
+        if let Some(resolved) = resolve_cached(&**self.blocks, &self.path.root, segments) {
+            return resolved.map_err(Failure::reading(Step::Resolve));
+        }
+        let resolved = resolve(&**self.blocks, &self.path.root, segments);
+        within(self.gateway.timeouts.resolve, Step::Resolve, resolved).await
+    }
+
+    /// A file, which `shown` stands for: itself, or the directory whose index it is.
+    async fn file(&self, file: &Resolved, shown: &Resolved, name: Option<&str>) -> Result<Response<Body>, Failure> {
+        let Kind::File { len } = file.kind else { return Err(Failure::Codec(file.cid.codec())) };
+        let name = self.wanted.filename.as_deref().or(name);
+        let content_type = match name.and_then(mime::by_name) {
+            Some(known) => known,
+            None => mime::by_content(&self.start(file).await?),
+        };
+        let described = self.described(shown, &format!("\"{}\"", file.cid), content_type, len);
+        self.send(file, described).await
+    }
+
+    /// The first bytes of a file, for what its name does not tell.
+    async fn start(&self, file: &Resolved) -> Result<Bytes, Failure> {
+        let range = 0..mime::SNIFF_BYTES;
+        if let Some(parts) = read_cached(&**self.blocks, file, range.clone(), mime::SNIFF_BYTES) {
+            return parts.map(|parts| parts.concat().into()).map_err(Failure::reading(Step::Read));
+        }
+        let stream = read(Arc::clone(self.blocks), file, range).map_err(Failure::reading(Step::Read))?;
+        let (first, _) = self.first(stream).await?;
+        Ok(first.unwrap_or_default())
+    }
+
+    async fn send(&self, file: &Resolved, described: Described) -> Result<Response<Body>, Failure> {
+        let part = described.part(&self.request.headers);
+        let range = match &part {
+            Part::NotModified | Part::Unsatisfiable => return Ok(described.respond(&part, Body::empty())),
+            Part::Whole => 0..described.len,
+            Part::Range(range) => range.clone(),
+        };
+        if self.request.method == Method::HEAD {
+            return Ok(described.respond(&part, Body::empty()));
+        }
+        let in_memory = self.gateway.hot.body_bytes_max().max(mime::SNIFF_BYTES);
+        if let Some(parts) = read_cached(&**self.blocks, file, range.clone(), in_memory) {
+            let parts = parts.map_err(Failure::reading(Step::Read))?;
+            let response = described.respond(&part, Body::whole(parts.iter().cloned()));
+            if part == Part::Whole {
+                self.keep(described, parts);
+            }
+            return Ok(response);
+        }
+        let len = range.end.saturating_sub(range.start);
+        let stream = read(Arc::clone(self.blocks), file, range).map_err(Failure::reading(Step::Read))?;
+        Ok(described.respond(&part, self.body(stream, Some(len)).await?))
+    }
+
+    /// Keeps an answer for plain requests to come.
+    fn keep(&self, described: Described, parts: Vec<Bytes>) {
+        if self.request.uri.query().is_some() || self.wanted.by_accept {
+            return;
+        }
+        let label = crate::host::label_of(&self.path.root).filter(|_| self.path.base.is_empty());
+        let ready = Arc::new(Ready { described, parts });
+        self.gateway.hot.insert(label.as_deref().unwrap_or_default(), self.request.uri.path(), ready);
+    }
+
+    async fn directory(&self, directory: &Resolved) -> Result<Response<Body>, Failure> {
+        if !self.path.slash {
+            return Ok(redirect::to_slash(self.path, self.request.uri.query()));
+        }
+        let mut index = self.path.segments.clone();
+        index.push(INDEX.to_owned());
+        match self.resolve(&index).await {
+            Ok(file) if matches!(file.kind, Kind::File { .. }) => self.file(&file, directory, Some(INDEX)).await,
+            Ok(_) | Err(Failure::Read { cause: ReadError::NoEntry { .. }, .. }) => self.listing(directory).await,
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn listing(&self, directory: &Resolved) -> Result<Response<Body>, Failure> {
+        let headers = listing::headers(self.path, directory);
+        if headers.get(header::ETAG).is_some_and(|etag| respond::none_match(&self.request.headers, etag)) {
+            return Ok(respond::not_modified(&headers));
+        }
+        let limit = self.gateway.timeouts.first_byte;
+        let mut stream = list(Arc::clone(self.blocks), directory);
+        let entries = async {
+            let mut entries = Vec::new();
+            while let Some(entry) = stream.next().await {
+                if entries.len() == listing::ENTRIES_MAX {
+                    return Ok((entries, true));
+                }
+                entries.push(entry?);
+            }
+            Ok((entries, false))
+        };
+        let (entries, more) = within(limit, Step::List, entries).await?;
+        Ok(listing::respond(headers, self.path, entries, more))
+    }
+
+    fn symlink(&self, resolved: &Resolved, target: &Bytes) -> Response<Body> {
+        let etag = format!("\"{}\"", resolved.cid);
+        let described = self.described(resolved, &etag, SYMLINK, target.len() as u64);
+        described.respond_from(&self.request.headers, std::slice::from_ref(target))
+    }
+
+    fn block(&self, resolved: &Resolved) -> Response<Body> {
+        let etag = format!("\"{}.raw\"", resolved.cid);
+        let mut described = self.described(resolved, &etag, RAW, resolved.bytes.len() as u64);
+        let name = format!("{}.bin", resolved.cid);
+        if let Some(value) = respond::disposition(&self.wanted, Some(name)) {
+            described.headers.insert(header::CONTENT_DISPOSITION, value);
+        }
+        self.locate(&mut described.headers, "raw");
+        described.respond_from(&self.request.headers, std::slice::from_ref(&resolved.bytes))
+    }
+
+    async fn car(&self, resolved: &Resolved, scope: Scope) -> Result<Response<Body>, Failure> {
+        let mut headers = car::headers(self.path, resolved, scope, &self.wanted);
+        self.locate(&mut headers, "car");
+        if headers.get(header::ETAG).is_some_and(|etag| respond::none_match(&self.request.headers, etag)) {
+            return Ok(respond::not_modified(&headers));
+        }
+        if self.request.method == Method::HEAD {
+            return Ok(car::respond(headers, Body::unknown()));
+        }
+        let stream = export(Arc::clone(self.blocks), resolved, scope).map_err(Failure::reading(Step::Read))?;
+        Ok(car::respond(headers, self.body(stream, None).await?))
+    }
+
+    fn described(&self, shown: &Resolved, etag: &str, content_type: HeaderValue, len: u64) -> Described {
+        let mut headers = respond::content_headers(self.path, shown);
+        headers.insert(header::CONTENT_TYPE, content_type);
+        headers.insert(header::CACHE_CONTROL, respond::IMMUTABLE);
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        // CIDs are ASCII without quotes, so this is always a tag.
+        let etag = HeaderValue::try_from(etag).unwrap_or(HeaderValue::from_static("\"\""));
+        headers.insert(header::ETAG, etag.clone());
+        if let Some(value) = respond::disposition(&self.wanted, None) {
+            headers.insert(header::CONTENT_DISPOSITION, value);
+        }
+        Described { headers, etag, len }
+    }
+
+    /// Says under which URL the form that `Accept` chose is found (IPIP-523), for caches that know only URLs.
+    fn locate(&self, headers: &mut http::HeaderMap, format: &str) {
+        if self.wanted.by_accept {
+            let query = self.request.uri.query().map_or(String::new(), |query| format!("{query}&"));
+            insert(headers, header::CONTENT_LOCATION, format!("{}?{query}format={format}", self.path.link()));
+        }
+        headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    }
+
+    /// A body whose first part is there, so that a failure before it still has its own status.
+    async fn body<S>(&self, stream: S, len: Option<u64>) -> Result<Body, Failure>
+    where
+        S: Stream<Item = Result<Bytes, ReadError>> + Send + Unpin + 'static,
+    {
+        let (first, rest) = self.first(stream).await?;
+        let parts = stream::iter(first.map(Ok)).chain(rest);
+        Ok(Body::stream(Box::pin(parts), len, self.gateway.timeouts.chunk))
+    }
+
+    async fn first<S>(&self, mut stream: S) -> Result<(Option<Bytes>, S), Failure>
+    where
+        S: Stream<Item = Result<Bytes, ReadError>> + Send + Unpin + 'static,
+    {
+        let first = async { stream.next().await.transpose() };
+        let first = within(self.gateway.timeouts.first_byte, Step::Read, first).await?;
+        Ok((first, stream))
+    }
+}
+
+/// Waits no longer than `limit`.
+async fn within<T>(
+    limit: Duration,
+    step: Step,
+    work: impl Future<Output = Result<T, ReadError>>,
+) -> Result<T, Failure> {
+    let late = |_| Failure::TimedOut { step, limit };
+    timeout(limit, work).await.map_err(late)?.map_err(Failure::reading(step))
+}
+
+/// A worker at the root of a path gateway would control all content of the gateway (Path Gateway, "Service-Worker").
+fn check_service_worker(path: &ContentPath, request: &Parts) -> Result<(), Failure> {
+    let scoped = path.base.is_empty() || path.slash || !path.segments.is_empty();
+    let script = request.headers.get("service-worker").is_some_and(|value| value == "script");
+    if script && !scoped { Err(Failure::ServiceWorker) } else { Ok(()) }
+}
+
+fn only_if_cached(request: &Parts) -> bool {
+    let values = request.headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|directive| directive.trim().eq_ignore_ascii_case("only-if-cached"))
+}

@@ -1,0 +1,83 @@
+//! What can go wrong with a request, named by cause. What a client sees of it is decided in `respond/error.rs`.
+
+use std::time::Duration;
+
+use atoll_content::ReadError;
+use atoll_core::TransportError;
+
+/// The steps of a request, as an error page names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Walking the path.
+    Resolve,
+    /// Getting the first bytes of what it names.
+    Read,
+    /// Reading a directory's entries.
+    List,
+    /// Receiving the body of the request.
+    Body,
+    /// Answering a member.
+    Message,
+}
+
+/// Why a request is not answered as asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("no Host header")]
+    HostMissing,
+    #[error("more than one host, or a malformed one")]
+    HostMalformed,
+    #[error("no gateway of that name")]
+    HostUnknown,
+    #[error("malformed CID")]
+    CidMalformed,
+    #[error("a host label of {0} bytes")]
+    LabelTooLong(usize),
+    #[error("malformed path: {0}")]
+    PathMalformed(&'static str),
+    #[error("malformed query: {0}")]
+    QueryMalformed(&'static str),
+    #[error("nothing is served under that path")]
+    NoRoute,
+    #[error("the method is not one of: {0}")]
+    Method(&'static str),
+    #[error("the format {0} is not served")]
+    Format(&'static str),
+    #[error("the content is of codec 0x{0:x}, which no page can show")]
+    Codec(u64),
+    #[error("a service worker cannot be scoped to a directory without its slash")]
+    ServiceWorker,
+    #[error("asked for what is held here, and it is not")]
+    OnlyIfCached,
+    #[error("the address has too many requests in flight")]
+    TooManyRequests,
+    #[error("{step:?}: {cause}")]
+    Read {
+        /// Where.
+        step: Step,
+        /// Why.
+        cause: ReadError,
+    },
+    #[error("{step:?}: not done within {limit:?}")]
+    TimedOut {
+        /// Where.
+        step: Step,
+        /// The limit.
+        limit: Duration,
+    },
+    #[error("the content type is not application/vnd.ipld.dag-cbor")]
+    MessageType,
+    #[error("the message is over the limit of its size")]
+    MessageTooLarge,
+    #[error("the message broke off")]
+    MessageBroken,
+    #[error("a member's message: {0}")]
+    Message(#[source] TransportError),
+}
+
+impl Failure {
+    /// Says at which step reading failed.
+    pub(crate) fn reading(step: Step) -> impl Fn(ReadError) -> Self {
+        move |cause| Self::Read { step, cause }
+    }
+}

@@ -1,0 +1,50 @@
+//! What all workers share: the services behind the gateway, the cache of ready responses, the names and limits.
+
+use std::sync::Arc;
+
+use atoll_core::{Answer, Blocks};
+
+use crate::admission::Admission;
+use crate::config::{Config, Timeouts};
+use crate::guard::Guard;
+use crate::host::Names;
+use crate::hot::Hot;
+use crate::observe::Observe;
+
+/// What stands behind the listener.
+#[derive(Clone)]
+pub struct Services {
+    /// Blocks from wherever they can be had.
+    pub blocks: Arc<dyn Blocks>,
+    /// Blocks that are held here, for `Cache-Control: only-if-cached`.
+    pub local: Arc<dyn Blocks>,
+    /// Who answers members.
+    pub answer: Arc<dyn Answer>,
+    /// Who takes note of requests.
+    pub observe: Arc<dyn Observe>,
+    /// Who looks at bytes before the HTTP parser does.
+    pub guard: Arc<dyn Guard>,
+}
+
+/// The state that workers share.
+pub(crate) struct Gateway {
+    pub(crate) services: Services,
+    pub(crate) names: Names,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) head_bytes_max: usize,
+    pub(crate) hot: Hot,
+    pub(crate) admission: Arc<Admission>,
+}
+
+impl Gateway {
+    pub(crate) fn new(config: &Config, services: Services) -> Arc<Self> {
+        Arc::new(Self {
+            services,
+            names: Names::new(config),
+            timeouts: config.timeouts.clone(),
+            head_bytes_max: config.limits.head_bytes,
+            hot: Hot::new(&config.hot),
+            admission: Admission::new(config.limits.clone()),
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! The cache of ready responses: immutable files whose answer needs no more than a lookup. In memory only.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, Weighter};
+
+use crate::config;
+use crate::respond::Described;
+
+/// What one entry costs beside its body: key, headers, bookkeeping; in bytes.
+const ENTRY_BYTES: u64 = 1024;
+
+/// Ready responses by host label and path.
+pub(crate) struct Hot {
+    cache: Cache<Key, Arc<Ready>, Weight>,
+    body_bytes_max: u64,
+}
+
+/// A file that is all in memory.
+pub(crate) struct Ready {
+    pub(crate) described: Described,
+    /// Its bytes, leaf by leaf.
+    pub(crate) parts: Vec<Bytes>,
+}
+
+/// Under what a response is kept: the label of its host, empty on path gateways, and the path without query.
+#[derive(Clone, PartialEq, Eq)]
+struct Key {
+    label: Box<str>,
+    path: Box<str>,
+}
+
+/// A [`Key`] that owns nothing.
+struct Borrowed<'a> {
+    label: &'a str,
+    path: &'a str,
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Hot {
+    pub(crate) fn new(config: &config::Hot) -> Self {
+        let mib = |count: usize| (count as u64).saturating_mul(1024 * 1024);
+        let per_entry = mib(config.memory_mib).saturating_add(ENTRY_BYTES.saturating_mul(config.entries as u64));
+        let body_bytes_max = if config.entries == 0 { 0 } else { mib(config.body_mib) };
+        Self { cache: Cache::with_weighter(config.entries, per_entry, Weight), body_bytes_max }
+    }
+
+    /// The largest body that is kept, in bytes.
+    pub(crate) fn body_bytes_max(&self) -> u64 {
+        self.body_bytes_max
+    }
+
+    pub(crate) fn get(&self, label: &str, path: &str) -> Option<Arc<Ready>> {
+        self.cache.get(&Borrowed { label, path })
+    }
+
+    pub(crate) fn insert(&self, label: &str, path: &str, ready: Arc<Ready>) {
+        if ready.described.len <= self.body_bytes_max {
+            self.cache.insert(Key { label: label.into(), path: path.into() }, ready);
+        }
+    }
+}
+
+impl Weighter<Key, Arc<Ready>> for Weight {
+    fn weight(&self, key: &Key, ready: &Arc<Ready>) -> u64 {
+        ENTRY_BYTES.saturating_add((key.path.len() as u64).saturating_mul(2)).saturating_add(ready.described.len)
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Borrowed { label: &self.label, path: &self.path }.hash(state);
+    }
+}
+
+impl Hash for Borrowed<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.label.hash(state);
+        self.path.hash(state);
+    }
+}
+
+impl Equivalent<Key> for Borrowed<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self.path == *key.path && *self.label == *key.label
+    }
+}

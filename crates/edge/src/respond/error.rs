@@ -1,0 +1,180 @@
+//! What a client sees of a failure: the one place where failures become HTTP. Says which step failed and what to do, never
+//! anything internal and nothing that the client sent.
+
+use atoll_content::ReadError;
+use atoll_core::{FetchError, TransportError};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use super::{allow_any_origin, mime};
+use crate::body::Body;
+use crate::failure::{Failure, Step};
+
+/// When to come back, in seconds, where it is not known better.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// The answer to a request that failed, as a page for whoever accepts one.
+pub(crate) fn respond(failure: &Failure, request: &HeaderMap) -> Response<Body> {
+    let (status, text) = explain(failure);
+    let accepts = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("text/html"));
+    let html = request.get_all(header::ACCEPT).iter().any(accepts);
+    let title = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
+    let body = if html { page(&title, text) } else { format!("{title}: {text}\n") };
+    let mut response = Response::new(Body::one(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, if html { mime::HTML } else { mime::TEXT });
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    allow_any_origin(headers);
+    if let Failure::Method(allowed) = failure {
+        headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+    }
+    if matches!(status.as_u16(), 429 | 502..=504) {
+        headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
+    response
+}
+
+fn page(title: &str, text: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
+         <meta name=\"viewport\" content=\"width=device-width\"></head>\n\
+         <body style=\"font:16px/1.5 system-ui,sans-serif;margin:4rem auto;max-width:40rem;padding:0 1rem\">\
+         <h1>{title}</h1>\n<p>{text}</p></body></html>\n"
+    )
+}
+
+/// Status and text. The texts are HTML and plain text at once: they hold no character that HTML gives a meaning.
+fn explain(failure: &Failure) -> (StatusCode, &'static str) {
+    match failure {
+        Failure::HostMissing => (StatusCode::BAD_REQUEST, "The request has no Host header."),
+        Failure::HostMalformed => (StatusCode::BAD_REQUEST, "The request names no host, or more than one."),
+        Failure::HostUnknown => (StatusCode::NOT_FOUND, "This node serves no site of that name."),
+        Failure::CidMalformed => {
+            (StatusCode::BAD_REQUEST, "The address holds no valid CID. CIDs in host names are written in lower case.")
+        }
+        Failure::LabelTooLong(_) => {
+            (StatusCode::BAD_REQUEST, "The CID is too long for a host name: a label has at most 63 characters.")
+        }
+        Failure::PathMalformed(text) | Failure::QueryMalformed(text) => (StatusCode::BAD_REQUEST, text),
+        Failure::NoRoute => (StatusCode::NOT_FOUND, "Nothing is served here. Content is found under /ipfs/CID."),
+        Failure::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "This address does not take that method."),
+        Failure::Format(_) => {
+            (StatusCode::NOT_ACCEPTABLE, "This node serves files, raw blocks and CARs, not the format asked for.")
+        }
+        Failure::Codec(_) => (
+            StatusCode::NOT_ACCEPTABLE,
+            "This is neither a file nor a directory. Its block can be had as it is with ?format=raw.",
+        ),
+        Failure::ServiceWorker => {
+            (StatusCode::BAD_REQUEST, "A service worker cannot be loaded from the root of a path gateway.")
+        }
+        Failure::OnlyIfCached => (StatusCode::PRECONDITION_FAILED, "This node does not hold the content itself."),
+        Failure::TooManyRequests => {
+            (StatusCode::TOO_MANY_REQUESTS, "Too many requests from this address are being answered already.")
+        }
+        Failure::Read { step, cause } => read(*step, cause),
+        Failure::TimedOut { step, .. } => (StatusCode::GATEWAY_TIMEOUT, late(*step)),
+        Failure::MessageType => {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Messages of members are application/vnd.ipld.dag-cbor.")
+        }
+        Failure::MessageTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The message is too large."),
+        Failure::MessageBroken => (StatusCode::BAD_REQUEST, "The message broke off."),
+        Failure::Message(cause) => message(cause),
+    }
+}
+
+fn read(step: Step, cause: &ReadError) -> (StatusCode, &'static str) {
+    match cause {
+        ReadError::Fetch(FetchError::NotFound(_)) => {
+            (StatusCode::NOT_FOUND, "Neither this node nor any that it asked holds the content.")
+        }
+        ReadError::Fetch(FetchError::NotAllowed(_)) => {
+            (StatusCode::NOT_FOUND, "This node does not hold the content, and fetches only what is placed on it.")
+        }
+        ReadError::Fetch(FetchError::Unreachable { .. }) => {
+            (StatusCode::BAD_GATEWAY, "None of the nodes that should hold the content could be reached.")
+        }
+        ReadError::Fetch(FetchError::TimedOut { .. }) => (StatusCode::GATEWAY_TIMEOUT, late(step)),
+        ReadError::NoEntry { .. } => (StatusCode::NOT_FOUND, "The directory has no entry of that name."),
+        ReadError::NotDirectory { .. } => {
+            (StatusCode::NOT_FOUND, "The path goes on below something that is no directory.")
+        }
+        ReadError::PathTooLong(_) => (StatusCode::BAD_REQUEST, "The path has too many segments."),
+        ReadError::Node { .. }
+        | ReadError::Links { .. }
+        | ReadError::SizeLies { .. }
+        | ReadError::Misplaced(_)
+        | ReadError::NotFile(_)
+        | ReadError::NotListable(_) => {
+            (StatusCode::BAD_GATEWAY, "The content is what its publisher named, but contradicts itself.")
+        }
+        ReadError::TooDeep { .. } | ReadError::TooWide(_) | ReadError::TooManyBlocks => {
+            (StatusCode::BAD_GATEWAY, "The content is nested deeper or wider than this node follows.")
+        }
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, failed(step)),
+    }
+}
+
+fn late(step: Step) -> &'static str {
+    match step {
+        Step::Resolve => "The path could not be followed in time: its blocks did not arrive.",
+        Step::Read => "The beginning of the content did not arrive in time.",
+        Step::List => "The entries of the directory did not arrive in time.",
+        Step::Body => "The body of the request did not arrive in time.",
+        Step::Message => "The message could not be answered in time.",
+    }
+}
+
+fn failed(step: Step) -> &'static str {
+    match step {
+        Step::Resolve => "This node failed while following the path.",
+        Step::Read => "This node failed while reading the content.",
+        Step::List => "This node failed while listing the directory.",
+        Step::Body | Step::Message => "This node failed while answering the message.",
+    }
+}
+
+fn message(cause: &TransportError) -> (StatusCode, &'static str) {
+    match cause {
+        TransportError::Malformed => (StatusCode::BAD_REQUEST, "The message is malformed."),
+        TransportError::Refused => (StatusCode::FORBIDDEN, "The message is refused."),
+        TransportError::NotFound => (StatusCode::NOT_FOUND, "There is no answer to that."),
+        TransportError::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, late(Step::Message)),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, failed(Step::Message)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cid() -> atoll_core::Cid {
+        "bafkqaaa".parse().unwrap()
+    }
+
+    #[test]
+    fn each_failure_has_its_status() {
+        let read = |cause| Failure::Read { step: Step::Resolve, cause };
+        for (failure, status) in [
+            (Failure::HostMissing, 400),
+            (Failure::NoRoute, 404),
+            (Failure::TooManyRequests, 429),
+            (Failure::OnlyIfCached, 412),
+            (read(FetchError::NotFound(cid()).into()), 404),
+            (read(FetchError::NotAllowed(cid()).into()), 404),
+            (read(FetchError::Unreachable { cid: cid(), asked: 1, last: String::new() }.into()), 502),
+            (read(FetchError::TimedOut { cid: cid(), limit_ms: 1 }.into()), 504),
+            (read(FetchError::Store("/secret/path".to_owned()).into()), 500),
+        ] {
+            assert_eq!(explain(&failure).0.as_u16(), status, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_should_come_back_is_told_when() {
+        let response = respond(&Failure::TooManyRequests, &HeaderMap::new());
+        assert!(response.headers().contains_key(header::RETRY_AFTER));
+        assert!(!respond(&Failure::NoRoute, &HeaderMap::new()).headers().contains_key(header::RETRY_AFTER));
+    }
+}

@@ -1,0 +1,179 @@
+//! Bytes of a known length: files and single blocks, whole or in part (RFC 9110, sections 13 and 14).
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use super::{insert, none_match, not_modified};
+use crate::body::Body;
+
+/// Everything about bytes but themselves.
+#[derive(Clone, Debug)]
+pub(crate) struct Described {
+    /// The headers of an answer with all of them, but for `Content-Length`.
+    pub(crate) headers: HeaderMap,
+    /// Their strong tag.
+    pub(crate) etag: HeaderValue,
+    /// How many they are.
+    pub(crate) len: u64,
+}
+
+/// What a client is to be sent of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Nothing: it has them.
+    NotModified,
+    /// All.
+    Whole,
+    /// Some; never empty.
+    Range(Range<u64>),
+    /// It asked for what lies behind the end.
+    Unsatisfiable,
+}
+
+impl Described {
+    /// What a client that sent `request` is to be sent.
+    pub(crate) fn part(&self, request: &HeaderMap) -> Part {
+        // Most requests have neither.
+        if request.contains_key(header::IF_NONE_MATCH) && none_match(request, &self.etag) {
+            return Part::NotModified;
+        }
+        match request.get(header::RANGE) {
+            Some(range) if self.if_range(request) => self.range(range),
+            _ => Part::Whole,
+        }
+    }
+
+    /// The response, given the body of that part.
+    pub(crate) fn respond(&self, part: &Part, body: Body) -> Response<Body> {
+        match part {
+            Part::NotModified => not_modified(&self.headers),
+            Part::Whole => self.with(StatusCode::OK, self.len, None, body),
+            Part::Range(range) => {
+                let content_range = format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), self.len);
+                let len = range.end.saturating_sub(range.start);
+                self.with(StatusCode::PARTIAL_CONTENT, len, Some(content_range), body)
+            }
+            Part::Unsatisfiable => {
+                let content_range = format!("bytes */{}", self.len);
+                let mut response = self.with(StatusCode::RANGE_NOT_SATISFIABLE, 0, Some(content_range), Body::empty());
+                response.headers_mut().remove(header::CONTENT_TYPE);
+                response.headers_mut().remove(header::CACHE_CONTROL);
+                response
+            }
+        }
+    }
+
+    /// The response from bytes that are all there.
+    pub(crate) fn respond_from(&self, request: &HeaderMap, parts: &[Bytes]) -> Response<Body> {
+        let part = self.part(request);
+        let body = match &part {
+            Part::Whole => Body::whole(parts.iter().cloned()),
+            Part::Range(range) => Body::whole(cut(parts, range)),
+            Part::NotModified | Part::Unsatisfiable => Body::empty(),
+        };
+        self.respond(&part, body)
+    }
+
+    fn with(&self, status: StatusCode, len: u64, content_range: Option<String>, body: Body) -> Response<Body> {
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
+        if let Some(content_range) = content_range {
+            insert(headers, header::CONTENT_RANGE, content_range);
+        }
+        response
+    }
+
+    /// Whether a range may be served: without `If-Range`, or if that names the tag (RFC 9110, section 13.1.5). There are
+    /// no dates here, so that one never matches.
+    fn if_range(&self, request: &HeaderMap) -> bool {
+        request.get(header::IF_RANGE).is_none_or(|tag| tag == self.etag)
+    }
+
+    /// Reads a `Range`. Several ranges, and what is none, are answered with the whole, as RFC 9110 allows.
+    fn range(&self, value: &HeaderValue) -> Part {
+        let Some(spec) = value.to_str().ok().and_then(|value| value.trim().strip_prefix("bytes=")) else {
+            return Part::Whole;
+        };
+        let Some((from, to)) = spec.trim().split_once('-') else { return Part::Whole };
+        let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok());
+        let range = match (number(from), number(to)) {
+            (Some(None), Some(Some(last))) if from.is_empty() => self.len.saturating_sub(last)..self.len,
+            (Some(Some(first)), Some(None)) if to.is_empty() => first..self.len,
+            (Some(Some(first)), Some(Some(last))) if first <= last => first..last.saturating_add(1).min(self.len),
+            _ => return Part::Whole,
+        };
+        if range.start < range.end { Part::Range(range) } else { Part::Unsatisfiable }
+    }
+}
+
+/// The bytes of `parts` in `range`, without a copy.
+fn cut(parts: &[Bytes], range: &Range<u64>) -> Vec<Bytes> {
+    let mut at = 0_u64;
+    let mut found = Vec::new();
+    for part in parts {
+        let index = |offset: u64| usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX).min(part.len());
+        let (start, end) = (index(range.start), index(range.end));
+        if start < end {
+            found.push(part.slice(start..end));
+        }
+        at = at.saturating_add(part.len() as u64);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(len: u64, headers: &[(&'static str, &str)]) -> Part {
+        let etag = HeaderValue::from_static("\"tag\"");
+        let described = Described { headers: HeaderMap::new(), etag, len };
+        let mut request = HeaderMap::new();
+        for (name, value) in headers {
+            request.insert(*name, value.parse().unwrap());
+        }
+        described.part(&request)
+    }
+
+    #[test]
+    fn ranges_are_read() {
+        for (spec, expected) in [
+            ("bytes=0-0", Part::Range(0..1)),
+            ("bytes=2-", Part::Range(2..10)),
+            ("bytes=-3", Part::Range(7..10)),
+            ("bytes=-30", Part::Range(0..10)),
+            ("bytes=5-99", Part::Range(5..10)),
+            ("bytes=5-18446744073709551615", Part::Range(5..10)),
+            ("bytes=10-", Part::Unsatisfiable),
+            ("bytes=-0", Part::Unsatisfiable),
+            ("bytes=5-4", Part::Whole),
+            ("bytes=0-1,3-4", Part::Whole),
+            ("bytes=+1-2", Part::Whole),
+            ("bytes=-", Part::Whole),
+            ("bytes=99999999999999999999-", Part::Whole),
+            ("lines=1-2", Part::Whole),
+        ] {
+            assert_eq!(part(10, &[("range", spec)]), expected, "{spec}");
+        }
+        assert_eq!(part(0, &[("range", "bytes=0-")]), Part::Unsatisfiable);
+    }
+
+    #[test]
+    fn a_range_is_bound_to_its_version() {
+        assert_eq!(part(10, &[("range", "bytes=0-1"), ("if-range", "\"tag\"")]), Part::Range(0..2));
+        assert_eq!(part(10, &[("range", "bytes=0-1"), ("if-range", "\"old\"")]), Part::Whole);
+        assert_eq!(part(10, &[("range", "bytes=0-1"), ("if-none-match", "\"tag\"")]), Part::NotModified);
+    }
+
+    #[test]
+    fn parts_are_cut_across_leaves() {
+        let parts = [Bytes::from_static(b"abc"), Bytes::from_static(b"def"), Bytes::from_static(b"ghi")];
+        assert_eq!(cut(&parts, &(2..7)).concat(), b"cdefg");
+        assert_eq!(cut(&parts, &(3..6)), [Bytes::from_static(b"def")]);
+    }
+}

@@ -1,0 +1,153 @@
+//! The public listener: one thread, one listener and one single-threaded runtime per worker. The kernel spreads
+//! connections over the listeners; workers share only what `gateway` holds. A crash loses connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::{mpsc, watch};
+
+use crate::config::Config;
+use crate::gateway::{Gateway, Services};
+use crate::worker::{self, Worker};
+
+/// Connections that the kernel holds for a worker until it accepts them.
+const BACKLOG: i32 = 1024;
+
+/// Bound to its address, not yet serving.
+pub struct Server {
+    address: SocketAddr,
+    listeners: Vec<std::net::TcpListener>,
+    gateway: Arc<Gateway>,
+}
+
+/// Serving. Dropping it drains without waiting.
+pub struct Running {
+    address: SocketAddr,
+    gateway: Arc<Gateway>,
+    draining: watch::Sender<bool>,
+    /// Yields how many connections each worker cut, and ends with the last of them.
+    ended: mpsc::UnboundedReceiver<usize>,
+}
+
+impl Server {
+    /// Binds one listener per worker.
+    ///
+    /// # Errors
+    /// [`ServeError::Config`] with every problem of `config`, or [`ServeError::Bind`].
+    pub fn bind(config: &Config, services: Services) -> Result<Self, ServeError> {
+        let problems = config.check();
+        if !problems.is_empty() {
+            return Err(ServeError::Config(problems));
+        }
+        let fail = |source| ServeError::Bind { address: config.listen, source };
+        let first = listen(config.listen, Sharing::Alone).map_err(fail)?;
+        let address = first.local_addr().map_err(fail)?;
+        let others = (1..config.workers()).map(|_| listen(address, Sharing::Shared));
+        let listeners = std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>().map_err(fail)?;
+        Ok(Self { address, listeners, gateway: Gateway::new(config, services) })
+    }
+
+    /// Where it listens; the port that was chosen, if the configuration left it open.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// [`ServeError::Worker`] if the system gives no thread or no runtime.
+    pub fn spawn(self) -> Result<Running, ServeError> {
+        let (draining, drained) = watch::channel(false);
+        let (ending, ended) = mpsc::unbounded_channel();
+        for (index, listener) in self.listeners.into_iter().enumerate() {
+            let worker = Worker::new(index, Arc::clone(&self.gateway), drained.clone());
+            let runtime = worker::runtime().map_err(ServeError::Worker)?;
+            let ending = ending.clone();
+            let run = move || {
+                let cut = runtime.block_on(worker.run(listener));
+                // Nobody may be waiting for it.
+                let _ = ending.send(cut);
+            };
+            thread::Builder::new().name(format!("edge-{index}")).spawn(run).map_err(ServeError::Worker)?;
+        }
+        tracing::info!(address = %self.address, "gateway listens");
+        Ok(Running { address: self.address, gateway: self.gateway, draining, ended })
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Open connections.
+    pub fn connections(&self) -> usize {
+        self.gateway.admission.connections()
+    }
+
+    /// Requests whose answer is not yet handed over.
+    pub fn in_flight(&self) -> usize {
+        self.gateway.admission.in_flight()
+    }
+
+    /// Takes no more connections, lets requests in flight finish within [`crate::config::Timeouts::drain`], and ends;
+    /// how many connections were cut at that limit.
+    pub async fn drain(mut self) -> usize {
+        self.draining.send_replace(true);
+        let mut cut = 0;
+        while let Some(more) = self.ended.recv().await {
+            cut += more;
+        }
+        cut
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.draining.send_replace(true);
+    }
+}
+
+/// Whether a listener may find others on its address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// The first: a port that another process listens on is an error, not half of its connections.
+    Alone,
+    /// The others of this process.
+    Shared,
+}
+
+fn listen(address: SocketAddr, sharing: Sharing) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(sharing == Sharing::Shared)?;
+    socket.bind(&address.into())?;
+    socket.set_reuse_port(true)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Why the listener does not serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The configuration has these problems.
+    #[error("the gateway's configuration is wrong: {}", .0.join("; "))]
+    Config(Vec<String>),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another address with `listen`")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A worker cannot start.
+    #[error("a worker of the gateway cannot start: {0}; set fewer `threads`")]
+    Worker(io::Error),
+}

@@ -1,0 +1,182 @@
+//! One worker: accepts connections, serves each in a task of its own thread, and ends them.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::activity::{Connections, Id, SWEEP_EVERY};
+use crate::admission::{Refused, Ticket};
+use crate::client::Client;
+use crate::connection;
+use crate::gateway::Gateway;
+
+/// Threads of one worker for calls that block, such as reading files.
+const BLOCKING_THREADS_MAX: usize = 32;
+/// The most refused clients that are told so at the same time; others are just closed.
+const REFUSALS_MAX: usize = 128;
+/// How long a refused client may take to hear it.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// The pause after the system had no descriptor for a new connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often a draining worker looks whether its last connection ended.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
+
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
+Content-Type: text/plain; charset=utf-8\r\nContent-Length: 29\r\n\r\nAll connections are in use.\r\n";
+const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nConnection: close\r\n\
+Content-Type: text/plain; charset=utf-8\r\nContent-Length: 40\r\n\r\nToo many connections from this address.\n";
+
+/// A worker of the listener.
+pub(crate) struct Worker {
+    index: usize,
+    gateway: Arc<Gateway>,
+    draining: watch::Receiver<bool>,
+    connections: Arc<Connections>,
+    refusals: Arc<AtomicUsize>,
+    /// Random, so that the ids of requests tell nothing about how many there were.
+    names: RandomState,
+    accepted: AtomicU64,
+}
+
+/// The runtime of a worker.
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()
+}
+
+impl Worker {
+    pub(crate) fn new(index: usize, gateway: Arc<Gateway>, draining: watch::Receiver<bool>) -> Self {
+        Self {
+            index,
+            gateway,
+            draining,
+            connections: Connections::new(),
+            refusals: Arc::default(),
+            names: RandomState::new(),
+            accepted: AtomicU64::new(0),
+        }
+    }
+
+    /// Serves until it is told to drain; how many connections had to be cut then.
+    pub(crate) async fn run(self, listener: std::net::TcpListener) -> usize {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(cause) => {
+                tracing::error!(%cause, worker = self.index, "the worker cannot use its listener");
+                return 0;
+            }
+        };
+        let mut draining = self.draining.clone();
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            tokio::select! {
+                _ = draining.wait_for(|draining| *draining) => break,
+                _ = sweep.tick() => self.connections.sweep(&self.gateway.timeouts),
+                accepted = listener.accept() => match accepted {
+                    Ok((tcp, from)) => self.take_on(tcp, from),
+                    Err(cause) => self.pause(&cause).await,
+                },
+            }
+        }
+        drop(listener);
+        self.drain().await
+    }
+
+    async fn drain(&self) -> usize {
+        let ended = async {
+            while self.connections.len() > 0 {
+                sleep(DRAIN_POLL).await;
+                self.connections.sweep(&self.gateway.timeouts);
+            }
+        };
+        let _ = timeout(self.gateway.timeouts.drain, ended).await;
+        let cut = self.connections.len();
+        self.connections.abort();
+        cut
+    }
+
+    /// After an error of accept: most concern one connection, but without descriptors trying at once would only spin.
+    async fn pause(&self, cause: &io::Error) {
+        let gone = [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::Interrupted];
+        if !gone.contains(&cause.kind()) {
+            tracing::warn!(%cause, worker = self.index, "no connection could be accepted");
+            self.connections.shed();
+            sleep(ACCEPT_PAUSE).await;
+        }
+    }
+
+    fn take_on(&self, tcp: TcpStream, from: SocketAddr) {
+        match self.ticket(from) {
+            Ok(ticket) => self.spawn(tcp, ticket),
+            Err(refused) => self.refuse(tcp, refused),
+        }
+    }
+
+    /// A place for a connection; if there is none, those that were idle longest make room.
+    fn ticket(&self, from: SocketAddr) -> Result<Ticket, Refused> {
+        match self.gateway.admission.connect(from.ip(), false) {
+            Err(Refused::Full) if self.connections.shed() > 0 => self.gateway.admission.connect(from.ip(), true),
+            other => other,
+        }
+    }
+
+    fn spawn(&self, tcp: TcpStream, ticket: Ticket) {
+        // Answers are written whole: waiting for more to send would only delay their end.
+        if tcp.set_nodelay(true).is_err() {
+            return;
+        }
+        let (id, activity) = self.connections.open();
+        let name = self.names.hash_one(self.accepted.fetch_add(1, Ordering::Relaxed));
+        let client = Client::new(Arc::clone(&self.gateway), ticket, Arc::clone(&activity), self.index, name);
+        let serving = connection::serve(tcp, client, Arc::clone(&activity), self.draining.clone());
+        let closing = Closing { connections: Arc::clone(&self.connections), id };
+        let task = tokio::spawn(async move {
+            let _closing = closing;
+            serving.await;
+        });
+        self.connections.watch(id, activity, task.abort_handle());
+    }
+
+    /// Tells a client why it is not served, if not too many are being told already.
+    fn refuse(&self, mut tcp: TcpStream, refused: Refused) {
+        tracing::debug!(?refused, "connection refused");
+        if self.refusals.fetch_add(1, Ordering::Relaxed) >= REFUSALS_MAX {
+            self.refusals.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let refusals = Arc::clone(&self.refusals);
+        let text = if refused == Refused::Full { FULL } else { TOO_MANY };
+        tokio::spawn(async move {
+            let telling = async {
+                tcp.write_all(text).await?;
+                tcp.shutdown().await?;
+                // Closing with bytes unread would reset the connection before the client read the answer.
+                let mut unread = [0; 1024];
+                while tcp.read(&mut unread).await? > 0 {}
+                io::Result::Ok(())
+            };
+            let _ = timeout(REFUSAL_TIMEOUT, telling).await;
+            refusals.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+/// Forgets a connection, however its task ends.
+struct Closing {
+    connections: Arc<Connections>,
+    id: Id,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.connections.close(self.id);
+    }
+}

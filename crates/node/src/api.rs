@@ -1,0 +1,178 @@
+//! What a node tells its CLI and its operator: the JSON of the socket and of the admin listener.
+
+use serde::{Deserialize, Serialize};
+
+/// Printed once the node serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// Always true.
+    pub ready: bool,
+    /// The node's peer id.
+    pub peer_id: String,
+    /// URL of the public gateway, without a trailing slash.
+    pub gateway: String,
+    /// URL of the admin listener, without a trailing slash.
+    pub admin: String,
+    /// Path of the CLI's socket.
+    pub socket: String,
+}
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// The node's peer id.
+    pub peer_id: String,
+    /// The operator's public key.
+    pub operator: String,
+    /// The operator's label, which anybody may claim.
+    pub operator_label: String,
+    /// URL of the public gateway.
+    pub gateway: String,
+    /// URL of the admin listener.
+    pub admin: String,
+    /// Seconds since the start.
+    pub uptime_seconds: u64,
+    /// Whether it takes requests: started and not draining.
+    pub ready: bool,
+    /// The block store.
+    pub store: StoreStatus,
+    /// The public listener.
+    pub traffic: Traffic,
+    /// Pinned roots.
+    pub pins: Vec<PinStatus>,
+    /// Members and placements, as this node sees them.
+    pub network: atoll_routing::Snapshot,
+}
+
+/// The block store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Blocks held.
+    pub blocks: u64,
+    /// Their bytes.
+    pub block_bytes: u64,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// The budget (`store.bytes_max`).
+    pub bytes_max: u64,
+    /// Pack files.
+    pub packs: u64,
+    /// Damaged blocks met since the start.
+    pub damaged: u64,
+    /// Bytes of verified blocks in memory.
+    pub cache_bytes: u64,
+}
+
+/// The public listener since the start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Requests answered.
+    pub requests: u64,
+    /// Of these, answered from memory.
+    pub hits: u64,
+    /// Of these, answered with 5xx.
+    pub errors: u64,
+    /// Bytes of bodies sent.
+    pub bytes: u64,
+    /// Median time to the head of the answer over the last minutes, in milliseconds.
+    pub p50_ms: Option<f64>,
+    /// The same, 99th percentile.
+    pub p99_ms: Option<f64>,
+}
+
+/// A pin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinStatus {
+    /// Root.
+    pub root: String,
+    /// Why it is pinned.
+    pub name: String,
+}
+
+/// `POST /v1/import`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ImportRequest {
+    /// Absolute path of the file or folder.
+    pub path: String,
+    /// Take hidden files too.
+    pub hidden: bool,
+    /// Name of the pin.
+    pub name: String,
+}
+
+/// The end of an import.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Imported {
+    /// Root.
+    pub root: String,
+    /// Files read.
+    pub files: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Bytes of all blocks of the DAG, each counted once.
+    pub dag_bytes: u64,
+}
+
+/// The end of a CAR import.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CarImported {
+    /// The roots, which are pinned.
+    pub roots: Vec<String>,
+    /// Blocks read.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The body of the pin calls.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PinRequest {
+    /// Root.
+    pub cid: String,
+    /// Name of the pin.
+    pub name: String,
+}
+
+/// The end of a garbage collection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected {
+    /// Blocks removed.
+    pub blocks: u64,
+    /// Bytes of disk given back.
+    pub bytes: u64,
+}
+
+/// The end of a verification.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Blocks read and hashed.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The damaged ones: CID, pack and offset.
+    pub damaged: Vec<Damaged>,
+}
+
+/// A damaged block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damaged {
+    /// Multihash, as a raw CIDv1.
+    pub block: String,
+    /// Pack number.
+    pub pack: u64,
+    /// Where its record starts in the pack.
+    pub offset: u64,
+}
+
+/// One line of `GET /v1/ls/…`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Name in the directory.
+    pub name: String,
+    /// CID.
+    pub cid: String,
+    /// Total size as its directory says, in bytes; unverified until the entry is read.
+    pub size: u64,
+}

@@ -1,0 +1,215 @@
+//! A node's configuration: flags over environment over `node.toml` over defaults, every problem reported at once.
+//!
+//! Each setting has a path such as `gateway.listen`; its environment variable is `ATOLL_` and the path in capitals with
+//! `_` for `.`. Nothing is read after start.
+
+mod layers;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use layers::{Layers, Problem, Problems, Source, Sources};
+
+/// All settings of a node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Who the node is.
+    pub node: NodeConfig,
+    /// The block store.
+    pub store: StoreConfig,
+    /// The public listener.
+    pub gateway: atoll_edge::Config,
+    /// The listener of operators: status page, metrics, health.
+    pub admin: AdminConfig,
+    /// Members, placement, fetching.
+    pub routing: atoll_routing::Config,
+    /// What is written to standard error.
+    pub log: LogConfig,
+}
+
+/// Who the node is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Addresses under which others reach the public listener, as multiaddrs; empty: the address that was bound.
+    pub announce: Vec<String>,
+    /// Gateways of members to join through, as multiaddrs or `http://host:port`.
+    pub seeds: Vec<String>,
+    /// File with the operator's certificate for this node (`atoll key certify`); empty: the node makes an operator key
+    /// of its own.
+    pub operator_certificate: String,
+    /// Label of that own operator.
+    pub operator_label: String,
+    /// Which sites it holds for others: `any` or `none`; a list of site ids for some.
+    pub accept: Accept,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            announce: Vec::new(),
+            seeds: Vec::new(),
+            operator_certificate: String::new(),
+            operator_label: "independent".to_owned(),
+            accept: Accept::Word(AcceptWord::Any),
+        }
+    }
+}
+
+/// Which placements the node accepts, as it is written in TOML.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Accept {
+    /// `"any"` or `"none"`.
+    Word(AcceptWord),
+    /// Site ids.
+    Sites(Vec<String>),
+}
+
+/// See [`Accept`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AcceptWord {
+    /// All, while there is room.
+    Any,
+    /// None.
+    None,
+}
+
+/// The block store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// The most bytes on disk.
+    pub bytes_max: u64,
+    /// The most bytes of verified blocks in memory.
+    pub cache_bytes: u64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { bytes_max: 64 << 30, cache_bytes: 256 << 20 }
+    }
+}
+
+/// The listener of operators.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Address; keep it on loopback or a private network.
+    pub listen: SocketAddr,
+    /// Host names beside `localhost` and IP addresses under which it answers.
+    pub hosts: Vec<String>,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)), hosts: Vec::new() }
+    }
+}
+
+/// What is written to standard error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// Directives such as `info` or `info,atoll_edge=debug`.
+    pub filter: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), json: false }
+    }
+}
+
+impl Config {
+    /// What the types cannot say, all of it.
+    pub fn check(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut wrong = |path: &str, why: String| problems.push(Problem::new(path, why));
+        for text in &self.node.announce {
+            if text.parse::<atoll_core::Multiaddr>().is_err() {
+                wrong("node.announce", format!("`{text}` is not a multiaddr such as /ip4/192.0.2.1/tcp/8080/http"));
+            }
+        }
+        for text in &self.node.seeds {
+            if let Err(why) = crate::address::parse(text) {
+                wrong("node.seeds", why.to_string());
+            }
+        }
+        if let Accept::Sites(sites) = &self.node.accept {
+            for site in sites.iter().filter(|site| site.parse::<atoll_core::SiteId>().is_err()) {
+                wrong("node.accept", format!("`{site}` is not a site id"));
+            }
+        }
+        if self.node.operator_label.len() > atoll_core::record::LABEL_BYTES_MAX {
+            wrong("node.operator_label", "is longer than 63 bytes".to_owned());
+        }
+        if self.store.bytes_max < 16 << 20 {
+            wrong("store.bytes_max", "is below 16777216 (16 MiB), too little for one pack".to_owned());
+        }
+        if self.gateway.listen == self.admin.listen && self.admin.listen.port() != 0 {
+            wrong("admin.listen", "is the same address as gateway.listen; they are separate listeners".to_owned());
+        }
+        problems.extend(self.gateway.check().into_iter().map(|problem| Problem::in_section("gateway", &problem)));
+        problems.extend(self.routing.problems().into_iter().map(|problem| Problem::in_section("routing", &problem)));
+        if !crate::log::is_filter(&self.log.filter) {
+            problems.push(Problem::new("log.filter", "takes directives such as `info` or `info,atoll_edge=debug`"));
+        }
+        problems
+    }
+}
+
+/// Where a node keeps things: one folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// The folder at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> PathBuf {
+        self.0.join("node.toml")
+    }
+
+    /// Its secret keys.
+    pub fn keys(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+
+    /// Its blocks.
+    pub fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    /// The records of others that it knows.
+    pub fn records(&self) -> PathBuf {
+        self.0.join("records")
+    }
+
+    /// The socket of its CLI.
+    pub fn socket(&self) -> PathBuf {
+        self.0.join("node.sock")
+    }
+
+    /// The token of its admin API.
+    pub fn token(&self) -> PathBuf {
+        self.0.join("admin.token")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! Figures of the node, for Prometheus and for the status page. Lost with the process, as scraped figures are.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use atoll_content::store::Store;
+use atoll_edge::observe::{Counters, Totals};
+use atoll_routing::Router;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::api::Traffic;
+
+/// How often the totals are remembered, and for how many times: percentiles look back five minutes.
+const STEP: Duration = Duration::from_secs(10);
+const STEPS_MAX: usize = 30;
+
+/// Everything that is measured.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    counters: Arc<Counters>,
+    window: Mutex<VecDeque<(Instant, Totals)>>,
+    registry: Registry,
+}
+
+impl Metrics {
+    /// Metrics over the gateway's counters, the store and the network.
+    pub(crate) fn new(counters: Arc<Counters>, store: Store, router: Arc<Router>) -> Self {
+        let mut registry = Registry::with_prefix("atoll");
+        let collector = NodeCollector { counters: Arc::clone(&counters), store, router };
+        registry.register_collector(Box::new(collector));
+        Self { counters, window: Mutex::default(), registry }
+    }
+
+    /// The OpenMetrics text.
+    pub(crate) fn text(&self) -> String {
+        let mut out = String::new();
+        // Writing into a string cannot fail.
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+
+    /// The gateway's figures.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let now = self.counters.totals();
+        let earlier = self.earlier(&now);
+        let ms = |share| now.quantile(share, earlier.as_ref()).map(|duration| duration.as_secs_f64() * 1000.0);
+        let errors = now.classes.get(4).copied().unwrap_or(0);
+        Traffic { requests: now.requests(), hits: now.hot, errors, bytes: now.bytes, p50_ms: ms(0.5), p99_ms: ms(0.99) }
+    }
+
+    /// The totals of some minutes ago; remembers the present ones now and then.
+    fn earlier(&self, now: &Totals) -> Option<Totals> {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = Instant::now();
+        if window.back().is_none_or(|(then, _)| at.duration_since(*then) >= STEP) {
+            window.push_back((at, now.clone()));
+        }
+        if window.len() > STEPS_MAX {
+            window.pop_front();
+        }
+        // Before the window is full, everything since the start counts.
+        (window.len() == STEPS_MAX).then(|| window.front().map(|(_, totals)| totals.clone())).flatten()
+    }
+}
+
+/// Reads the figures when they are asked for.
+#[derive(Debug)]
+struct NodeCollector {
+    counters: Arc<Counters>,
+    store: Store,
+    router: Arc<Router>,
+}
+
+impl Collector for NodeCollector {
+    fn encode(&self, mut out: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let totals = self.counters.totals();
+        let requests = "Requests answered by the public gateway, by class of status";
+        let mut family =
+            out.encode_descriptor("http_requests", requests, None, ConstCounter::new(0_u64).metric_type())?;
+        for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(totals.classes) {
+            ConstCounter::new(count).encode(family.encode_family(&[("class", *class)])?)?;
+        }
+        counter(&mut out, "http_hot_hits", "Requests answered from the cache of ready responses", None, totals.hot)?;
+        counter(&mut out, "http_broken", "Answers broken off before their end", None, totals.broken)?;
+        counter(&mut out, "http_sent", "Bytes of bodies sent", Some(&Unit::Bytes), totals.bytes)?;
+        let seconds = totals.duration.as_secs_f64();
+        let metric = ConstCounter::new(seconds);
+        let help = "Time from the head of each request to the end of its answer";
+        let encoder = out.encode_descriptor("http_duration", help, Some(&Unit::Seconds), metric.metric_type())?;
+        metric.encode(encoder)?;
+        let store = self.store.stats();
+        gauge(&mut out, "store_blocks", "Blocks held", None, store.blocks)?;
+        gauge(&mut out, "store_disk", "Bytes on disk", Some(&Unit::Bytes), store.bytes_on_disk)?;
+        gauge(&mut out, "store_budget", "Most bytes on disk", Some(&Unit::Bytes), store.bytes_max)?;
+        let network = self.router.snapshot();
+        let live = network.members.iter().filter(|member| member.live).count();
+        let below = network.placements.iter().filter(|placement| placement.copies < placement.target).count();
+        gauge(&mut out, "members_live", "Members that answer", None, live as u64)?;
+        gauge(&mut out, "members", "Members known", None, network.members.len() as u64)?;
+        gauge(&mut out, "placements", "Placements known", None, network.placements.len() as u64)?;
+        gauge(&mut out, "placements_below_target", "Placements with too few copies", None, below as u64)
+    }
+}
+
+fn counter(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    value: u64,
+) -> Result<(), std::fmt::Error> {
+    let metric = ConstCounter::new(value);
+    metric.encode(out.encode_descriptor(name, help, unit, metric.metric_type())?)
+}
+
+fn gauge(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    value: u64,
+) -> Result<(), std::fmt::Error> {
+    let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    metric.encode(out.encode_descriptor(name, help, unit, metric.metric_type())?)
+}

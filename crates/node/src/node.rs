@@ -1,0 +1,270 @@
+//! One node: what is made from its configuration, in which order it starts, and in which it stops.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use atoll_content::local::LocalBlocks;
+use atoll_content::store::StoreError;
+use atoll_core::record::{Accept, Member};
+use atoll_core::{Multiaddr, SiteId};
+use atoll_edge::guard::NoopGuard;
+use atoll_edge::observe::Counters;
+use atoll_edge::{Running, ServeError, Server, Services};
+use atoll_routing::{FileLog, HttpConfig, HttpTransport, Parts, RemoteBlocks, RouteError, Router, TokioClock};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::address;
+use crate::api::{PinStatus, Ready, Status, StoreStatus};
+use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources};
+use crate::control::{self, Door};
+use crate::keys::{self, KeysError, NodeKeys};
+use crate::metrics::Metrics;
+use crate::work;
+
+/// A running node.
+pub struct Node {
+    inner: Arc<Inner>,
+    server: Running,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// What the node's own HTTP and its tasks share.
+pub(crate) struct Inner {
+    pub(crate) local: Arc<LocalBlocks>,
+    pub(crate) remote: Arc<RemoteBlocks>,
+    pub(crate) router: Arc<Router>,
+    pub(crate) metrics: Metrics,
+    pub(crate) sources: Sources,
+    ready: AtomicBool,
+    started: Instant,
+    summary: Ready,
+    operator: (String, String),
+}
+
+impl Node {
+    /// Starts a node in `folder`, making what it needs, and serves.
+    ///
+    /// # Errors
+    /// [`NodeError`] names the step that failed; nothing runs then.
+    pub async fn bind(folder: &Folder, config: Config, sources: Sources) -> Result<Self, NodeError> {
+        let path = folder.path();
+        keys::create_private_dir(path).map_err(|error| NodeError::Folder(path.to_owned(), error))?;
+        let keys = NodeKeys::open(folder, &config.node.operator_certificate, &config.node.operator_label)?;
+        let store = work::open_store(folder, &config.store)?;
+        let local = Arc::new(LocalBlocks::new(store.clone(), config.store.cache_bytes));
+        let operator = (keys.operator.key.to_string(), keys.operator.label.clone());
+        let peer_id = keys.identity.peer_id().to_string();
+        let router = Arc::new(spawn_router(folder, &config, keys, &local).await?);
+        let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
+        let counters = Arc::new(Counters::new(config.gateway.workers()));
+        let services = Services {
+            blocks: Arc::clone(&remote) as _,
+            local: Arc::clone(&local) as _,
+            answer: router.answer(),
+            observe: Arc::clone(&counters) as _,
+            guard: Arc::new(NoopGuard),
+        };
+        let server = Server::bind(&config.gateway, services)?;
+        let socket_path = folder.socket();
+        let socket = control::bind_socket(&socket_path).await;
+        let socket = socket.map_err(|error| NodeError::Socket(socket_path.clone(), error))?;
+        let listen = config.admin.listen;
+        let admin = control::bind_admin(listen).await;
+        let admin = admin.map_err(|error| NodeError::Admin(listen, error))?;
+        let admin_address = admin.local_addr().unwrap_or(listen);
+        let token = open_token(folder)?;
+        let bound = server.local_addr();
+        router.set_addresses(announced(&config, bound))?;
+        let summary = Ready {
+            ready: true,
+            peer_id,
+            gateway: format!("http://{bound}"),
+            admin: format!("http://{admin_address}"),
+            socket: socket_path.to_string_lossy().into_owned(),
+        };
+        let metrics = Metrics::new(counters, store, Arc::clone(&router));
+        let door = Door::admin(config.admin.hosts.clone(), &token);
+        let server = server.spawn()?;
+        let (ready, started) = (AtomicBool::new(true), Instant::now());
+        let inner = Arc::new(Inner { local, remote, router, metrics, sources, ready, started, summary, operator });
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(control::serve_socket(socket, Arc::clone(&inner), stopped.clone()));
+        tasks.spawn(control::serve_admin(admin, Arc::clone(&inner), door, stopped.clone()));
+        tasks.spawn(work::release_published(Arc::clone(&inner), stopped));
+        tracing::info!(peer_id = inner.summary.peer_id, gateway = inner.summary.gateway, "the node serves");
+        Ok(Self { inner, server, stop, tasks })
+    }
+
+    /// Where it serves.
+    pub fn ready(&self) -> Ready {
+        self.inner.summary.clone()
+    }
+
+    /// Drains and stops: no new connections, requests in flight end within `gateway.timeouts.drain`, records and store are saved.
+    ///
+    /// # Errors
+    /// [`NodeError::Routing`] when the records could not be saved, and [`NodeError::Store`] when the store's index could
+    /// not; its blocks are safe all the same.
+    pub async fn shutdown(mut self) -> Result<(), NodeError> {
+        self.inner.ready.store(false, Ordering::Relaxed);
+        let cut = self.server.drain().await;
+        tracing::info!(cut, "the gateway has drained");
+        let _ = self.stop.send(true);
+        self.tasks.shutdown().await;
+        let saved = self.inner.router.shutdown().await;
+        let store = self.inner.local.store().clone();
+        let flushed = tokio::task::spawn_blocking(move || store.flush()).await;
+        if let Err(error) = std::fs::remove_file(&self.inner.summary.socket) {
+            tracing::debug!(%error, "the socket was gone already");
+        }
+        saved?;
+        Ok(flushed.unwrap_or(Ok(()))?)
+    }
+}
+
+impl Inner {
+    /// Whether it takes requests.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// All that is shown of the node.
+    pub(crate) fn status(&self) -> Status {
+        let store = self.local.store().stats();
+        let pins = self.local.store().pins();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            peer_id: self.summary.peer_id.clone(),
+            operator: self.operator.0.clone(),
+            operator_label: self.operator.1.clone(),
+            gateway: self.summary.gateway.clone(),
+            admin: self.summary.admin.clone(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            ready: self.is_ready(),
+            store: StoreStatus {
+                blocks: store.blocks,
+                block_bytes: store.bytes_live,
+                disk_bytes: store.bytes_on_disk,
+                bytes_max: store.bytes_max,
+                packs: store.packs,
+                damaged: self.local.damaged(),
+                cache_bytes: self.local.cache().bytes(),
+            },
+            traffic: self.metrics.traffic(),
+            pins: pins.into_iter().map(|pin| PinStatus { root: pin.cid.to_string(), name: pin.name }).collect(),
+            network: self.router.snapshot(),
+        }
+    }
+}
+
+/// The router over HTTP, with this node's member record.
+async fn spawn_router(
+    folder: &Folder,
+    config: &Config,
+    keys: NodeKeys,
+    local: &Arc<LocalBlocks>,
+) -> Result<Router, NodeError> {
+    let records = folder.records();
+    keys::create_private_dir(&records).map_err(|error| NodeError::Folder(records.clone(), error))?;
+    let identity = Arc::new(keys.identity);
+    let (signer, answer, operator) = (Arc::clone(&identity), keys.answer, keys.operator);
+    let (accept, store) = (accept(&config.node.accept), local.store().clone());
+    let member = move |addresses: &[Multiaddr]| {
+        let mut member = Member::new(&signer, &answer, operator.clone(), addresses);
+        let stats = store.stats();
+        member.free = stats.bytes_max.saturating_sub(stats.bytes_on_disk);
+        member.accept = accept.clone();
+        member
+    };
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|_| NodeError::Randomness)?;
+    // The settings were checked, so what does not parse cannot be here.
+    let seeds = config.node.seeds.iter().filter_map(|seed| address::parse(seed).ok()).collect();
+    let parts = Parts {
+        identity,
+        member: Box::new(member),
+        transport: Arc::new(HttpTransport::new(HttpConfig::default())),
+        clock: Arc::new(TokioClock),
+        storage: Arc::clone(local) as _,
+        log: Arc::new(FileLog::new(records.join("known"))),
+        seeds,
+        seed,
+    };
+    Ok(Router::spawn(parts, config.routing.clone()).await?)
+}
+
+/// The addresses that the node tells others.
+fn announced(config: &Config, bound: SocketAddr) -> Vec<Multiaddr> {
+    let told: Vec<Multiaddr> = config.node.announce.iter().filter_map(|text| text.parse().ok()).collect();
+    if !told.is_empty() {
+        return told;
+    }
+    if bound.ip().is_unspecified() {
+        tracing::warn!("gateway.listen is a wildcard: set node.announce, or no member can reach this node");
+        return Vec::new();
+    }
+    vec![address::of_socket(bound)]
+}
+
+fn accept(setting: &AcceptSetting) -> Accept {
+    match setting {
+        AcceptSetting::Word(AcceptWord::Any) => Accept::Any,
+        AcceptSetting::Word(AcceptWord::None) => Accept::None,
+        AcceptSetting::Sites(sites) => {
+            Accept::List(sites.iter().filter_map(|site| site.parse::<SiteId>().ok()).collect())
+        }
+    }
+}
+
+/// The token of the admin API, made on first start.
+fn open_token(folder: &Folder) -> Result<String, NodeError> {
+    let path = folder.token();
+    let in_file = |error| NodeError::Folder(path.clone(), error);
+    match keys::read_small(&path) {
+        Ok(token) => Ok(token.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut bytes = [0; 32];
+            getrandom::fill(&mut bytes).map_err(|_| NodeError::Randomness)?;
+            let token = data_encoding::HEXLOWER.encode(&bytes);
+            keys::write_private(&path, token.as_bytes()).map_err(in_file)?;
+            Ok(token)
+        }
+        Err(error) => Err(in_file(error)),
+    }
+}
+
+/// Why a node did not start, or did not stop well.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// A folder or file of its own.
+    #[error("{path}: {1}", path = .0.display())]
+    Folder(PathBuf, #[source] std::io::Error),
+    /// Its keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// Its blocks.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Members and placements.
+    #[error(transparent)]
+    Routing(#[from] RouteError),
+    /// The public listener.
+    #[error(transparent)]
+    Gateway(#[from] ServeError),
+    /// The admin listener.
+    #[error("cannot listen on {0} (admin.listen): {1}")]
+    Admin(SocketAddr, #[source] std::io::Error),
+    /// The CLI's socket.
+    #[error("cannot listen on {path}: {1}; paths of sockets have at most 107 bytes, and one node uses one --dir", path = .0.display())]
+    Socket(PathBuf, #[source] std::io::Error),
+    /// `getrandom` failed.
+    #[error("the operating system gave no randomness")]
+    Randomness,
+}

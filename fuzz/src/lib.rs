@@ -1,0 +1,43 @@
+//! One function for each parser that reads a stranger's bytes. Each takes any bytes and returns; a panic, a hang or a
+//! broken promise (asserted inside) is a bug.
+//!
+//! `fuzz_targets/` hands them to libFuzzer; `tests/corpus.rs` replays `corpus/` on stable Rust. Keeps nothing.
+
+mod blocks;
+mod car;
+mod records;
+mod unixfs;
+
+pub use blocks::{block, links};
+pub use car::car;
+pub use records::{id, record};
+pub use unixfs::{dagpb, unixfs};
+
+/// A target by name.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target; `corpus/` and `fuzz_targets/` have one entry for each.
+pub const TARGETS: &[Target] = &[
+    ("block", block),
+    ("car", car),
+    ("dagpb", dagpb),
+    ("id", id),
+    ("links", links),
+    ("record", record),
+    ("unixfs", unixfs),
+];
+
+/// Makes the `main` of a file in `fuzz_targets/`.
+#[macro_export]
+macro_rules! target {
+    ($name:ident) => {
+        #[cfg(fuzzing)]
+        libfuzzer_sys::fuzz_target!(|data: &[u8]| $crate::$name(data));
+
+        /// Without cargo-fuzz: runs the target over the files named as arguments.
+        #[cfg(not(fuzzing))]
+        fn main() -> std::io::Result<()> {
+            std::env::args_os().skip(1).try_for_each(|file| Ok($crate::$name(&std::fs::read(file)?)))
+        }
+    };
+}

@@ -1,0 +1,169 @@
+//! `cargo xtask bench`: Atoll beside nginx, Kubo, ipfs-car and a bare loop, on this machine, in alternating runs.
+//!
+//! Works in `target/bench`, emptied at the start, and writes `docs/benchmarks.md`. Every answer that is timed was compared
+//! with the file once before; a server that refuses or cuts a request stops the bench.
+
+mod bare;
+mod hot;
+mod import;
+mod report;
+mod servers;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::install;
+use crate::shell::{self, Workspace};
+use report::Report;
+
+/// What to measure.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Measures only this; may be given more than once
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
+    /// One short run of each and no page: shows that the bench works, not how fast anything is
+    #[arg(long)]
+    quick: bool,
+    /// Leaves Atoll out: what the peers do here
+    #[arg(long)]
+    peers_only: bool,
+}
+
+/// A part of the bench.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Small and large objects out of memory, over HTTP; resident memory
+    Hot,
+    /// 512 MiB in one file
+    Import,
+    /// 10,000 small files
+    Publish,
+}
+
+/// Where the bench works, and with what.
+struct Bench {
+    folder: PathBuf,
+    /// `None` when Atoll is left out.
+    atoll: Option<Atoll>,
+    kubo: PathBuf,
+    nginx: PathBuf,
+    wrk: PathBuf,
+    node_modules: PathBuf,
+    runs: usize,
+    seconds: u64,
+}
+
+/// Atoll's binary, and the small program that imports straight into a store.
+#[derive(Clone)]
+struct Atoll {
+    binary: PathBuf,
+    importer: PathBuf,
+}
+
+impl Bench {
+    /// Installs the peers and builds ours as it is handed out.
+    fn prepare(workspace: &Workspace, options: &Options) -> Result<Self> {
+        let atoll = if options.peers_only { None } else { Some(build(workspace)?) };
+        let folder = workspace.target.join("bench");
+        // Left over from a bench that was stopped.
+        fs::remove_dir_all(&folder).or_else(|error| if folder.exists() { Err(error) } else { Ok(()) })?;
+        fs::create_dir_all(&folder)?;
+        Ok(Self {
+            folder,
+            atoll,
+            kubo: install::kubo(workspace)?,
+            nginx: install::debian("nginx", "nginx-light")?,
+            wrk: install::debian("wrk", "wrk")?,
+            node_modules: install::npm(workspace)?,
+            runs: if options.quick { 1 } else { 5 },
+            seconds: if options.quick { 1 } else { 10 },
+        })
+    }
+
+    /// A new empty folder.
+    fn fresh(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.folder.join(name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+}
+
+fn build(workspace: &Workspace) -> Result<Atoll> {
+    shell::run(workspace.cargo(&["build", "--locked", "--profile", "dist", "--package", "atoll"]))?;
+    let example = ["--package", "atoll-content", "--example", "import"];
+    shell::run(workspace.cargo(&[&["build", "--locked", "--profile", "dist"][..], &example[..]].concat()))?;
+    let folder = workspace.target.join("dist");
+    Ok(Atoll { binary: folder.join("atoll"), importer: folder.join("examples/import") })
+}
+
+/// Measures what was asked for; `false` when a target was missed.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
+    let bench = Bench::prepare(workspace, options)?;
+    let mut report = Report::default();
+    let wanted = |part| options.only.is_empty() || options.only.contains(&part);
+    if wanted(Part::Hot) {
+        hot::measure(&bench, &mut report)?;
+    }
+    if wanted(Part::Import) {
+        import::measure_large(&bench, &mut report)?;
+    }
+    if wanted(Part::Publish) {
+        import::measure_small(&bench, &mut report)?;
+    }
+    print!("{}", report.table());
+    // A part, or a short run, is no page.
+    if options.only.is_empty() && !options.quick && !options.peers_only {
+        fs::write(workspace.root.join("docs/benchmarks.md"), report.page(&bench)?)?;
+    }
+    fs::remove_dir_all(&bench.folder)?;
+    Ok(report.targets_met())
+}
+
+/// Bytes that no compression helps with, the same for the same seed.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        // xorshift64*
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn bytes(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(length + 8);
+        while bytes.len() < length {
+            bytes.extend(self.next().to_le_bytes());
+        }
+        bytes.truncate(length);
+        bytes
+    }
+}
+
+/// Waits until `ready` says so.
+fn wait_for(what: &str, mut ready: impl FnMut() -> bool) -> Result<()> {
+    const ATTEMPTS: u32 = 600;
+    const PAUSE: Duration = Duration::from_millis(100);
+    for _ in 0..ATTEMPTS {
+        if ready() {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    ensure!(ready(), "{what} was not ready after {} s", (PAUSE * ATTEMPTS).as_secs());
+    Ok(())
+}
+
+/// The file's name as text, for arguments that have to be text.
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

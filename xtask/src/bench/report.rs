@@ -1,0 +1,184 @@
+//! Figures, their medians and ratios, and the page that shows them.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::Bench;
+use crate::install::KUBO_VERSION;
+
+/// What is compared: each of ours against each peer.
+#[derive(Default)]
+pub(super) struct Report {
+    figures: Vec<Figure>,
+}
+
+/// One thing that was measured, for everyone who took part.
+pub(super) struct Figure {
+    measure: String,
+    unit: &'static str,
+    better: Better,
+    runs: Vec<(&'static str, Vec<f64>)>,
+    targets: Vec<(&'static str, f64)>,
+    at_most: Option<f64>,
+}
+
+/// Which way a figure should go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Better {
+    More,
+    Less,
+}
+
+const US: &str = "Atoll";
+
+impl Figure {
+    pub(super) fn new(measure: impl Into<String>, unit: &'static str, better: Better) -> Self {
+        Self { measure: measure.into(), unit, better, runs: Vec::new(), targets: Vec::new(), at_most: None }
+    }
+
+    /// Adds the result of one run.
+    pub(super) fn add(&mut self, name: &'static str, value: f64) {
+        println!("{}: {name} {value:.0} {}", self.measure, self.unit);
+        match self.runs.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, values)) => values.push(value),
+            None => self.runs.push((name, vec![value])),
+        }
+    }
+
+    /// Asks for at least this many times the peer's figure.
+    pub(super) fn target(&mut self, peer: &'static str, times: f64) -> &mut Self {
+        self.targets.push((peer, times));
+        self
+    }
+
+    /// Asks for a figure of ours of at most this.
+    pub(super) fn at_most(&mut self, most: f64) {
+        self.at_most = Some(most);
+    }
+
+    fn median(&self, name: &str) -> Option<f64> {
+        let (_, values) = self.runs.iter().find(|(known, _)| *known == name)?;
+        let mut values = values.clone();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied()
+    }
+
+    /// How many times better than the peer we are.
+    fn ratio(&self, peer: &str) -> Option<f64> {
+        let (ours, theirs) = (self.median(US)?, self.median(peer)?);
+        Some(if self.better == Better::More { ours / theirs } else { theirs / ours })
+    }
+
+    /// Each target in words, and whether it was met.
+    fn verdicts(&self) -> Vec<(String, bool)> {
+        let mut verdicts = Vec::new();
+        for (peer, times) in &self.targets {
+            if let Some(ratio) = self.ratio(peer) {
+                verdicts.push((format!("≥ {times}× {peer}"), ratio >= *times));
+            }
+        }
+        if let (Some(most), Some(ours)) = (self.at_most, self.median(US)) {
+            verdicts.push((format!("≤ {most} {}", self.unit), ours <= most));
+        }
+        verdicts
+    }
+
+    fn row(&self) -> String {
+        let names = || self.runs.iter().map(|(name, _)| *name);
+        let peers: Vec<_> = names().filter_map(|name| self.median(name).map(|value| (name, value))).collect();
+        let ours =
+            peers.iter().find(|(name, _)| *name == US).map_or("–".to_owned(), |(_, value)| format!("{value:.0}"));
+        let theirs = peers.iter().filter(|(name, _)| *name != US).map(|(name, value)| format!("{name} {value:.0}"));
+        let ratios =
+            names().filter(|name| *name != US).filter_map(|name| Some(format!("{:.2}× {name}", self.ratio(name)?)));
+        let verdicts = self.verdicts();
+        let targets = verdicts.iter().map(|(text, met)| format!("{text}: {}", if *met { "met" } else { "**missed**" }));
+        let cells = [
+            theirs.collect::<Vec<_>>().join(", "),
+            ratios.collect::<Vec<_>>().join(", "),
+            targets.collect::<Vec<_>>().join("; "),
+        ];
+        format!("| {} | {} | {ours} | {} |\n", self.measure, self.unit, cells.join(" | "))
+    }
+}
+
+impl Report {
+    /// Adds a finished figure.
+    pub(super) fn push(&mut self, figure: Figure) {
+        self.figures.push(figure);
+    }
+
+    /// Whether every target that could be judged was met.
+    pub(super) fn targets_met(&self) -> bool {
+        self.figures.iter().flat_map(Figure::verdicts).all(|(_, met)| met)
+    }
+
+    /// The medians as a Markdown table.
+    pub(super) fn table(&self) -> String {
+        let head = "| measure | unit | Atoll | others | Atoll is | target |\n|---|---|---|---|---|---|\n".to_owned();
+        self.figures.iter().fold(head, |table, figure| table + &figure.row())
+    }
+
+    /// `docs/benchmarks.md`.
+    pub(super) fn page(&self, bench: &Bench) -> Result<String> {
+        let mut page = format!(
+            "# Benchmarks\n\nMade by `cargo xtask bench`, which installs the peers and writes this page. Medians of {} \
+             alternating runs; `wrk -t1 -c64 -d{}s` on the same machine as the servers, two server threads each.\n\n\
+             {}\n## Machine and versions\n\n",
+            bench.runs,
+            bench.seconds,
+            self.table()
+        );
+        for (name, value) in machine(bench)? {
+            writeln!(page, "- {name}: {value}")?;
+        }
+        page.push_str(METHOD);
+        Ok(page)
+    }
+}
+
+const METHOD: &str = "
+## How
+
+- **Hot**: random bytes, compared with the file once, then one second of warm-up, then the runs. nginx serves the plain
+  files with `sendfile`, `tcp_nopush`, `open_file_cache`, no access log and long keep-alive; Kubo (offline) and Atoll
+  serve `/ipfs/ROOT/NAME`. Atoll is the `dist` build.
+- **Import**: one file of random bytes from the page cache into a fresh store; the disk is settled with `sync` before each
+  run. Kubo is `ipfs add` with the `unixfs-v1-2025` profile on flatfs, its `sync` off (the default) or on. ipfs-car packs into
+  one file. The bare loop reads, hashes with SHA-256 and writes 1 MiB at a time on two threads, then calls `fdatasync`
+  once where synced. Roots are compared with Kubo's.
+- **Publish**: 100 folders of 100 files of 100 to 4,100 bytes, `atoll publish` into a running node, which syncs before it
+  acknowledges, against `ipfs add` as it comes (unsynced) and with `sync` on.
+- **Memory**: resident memory of a new node that nobody has asked anything, and the highest during the hot runs.
+";
+
+/// What the figures depend on.
+fn machine(bench: &Bench) -> Result<Vec<(&'static str, String)>> {
+    let info = fs::read_to_string("/proc/cpuinfo")?;
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
+    let cores = std::thread::available_parallelism()?;
+
+    let mut list = vec![
+        ("Processor", format!("{}, {cores} cores", model.trim_start_matches([' ', '\t', ':']))),
+        ("System", version(Path::new("uname"), "-sr")?),
+        ("nginx", version(&bench.nginx, "-v")?),
+        ("Kubo", KUBO_VERSION.to_owned()),
+        ("wrk", version(&bench.wrk, "-v")?),
+        ("Node", version(Path::new("node"), "--version")?),
+    ];
+    if let Some(atoll) = &bench.atoll {
+        list.insert(2, ("Atoll", version(&atoll.binary, "--version")?));
+    }
+    Ok(list)
+}
+
+/// The first line that a program says of its version, wherever it says it and whatever it then returns.
+fn version(program: &Path, argument: &str) -> Result<String> {
+    let answer = Command::new(program).arg(argument).output()?;
+    let words = [answer.stdout, answer.stderr].concat();
+    Ok(String::from_utf8_lossy(&words).lines().next().unwrap_or_default().trim().to_owned())
+}

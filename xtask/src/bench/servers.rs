@@ -1,0 +1,197 @@
+//! The servers that are compared, each started on loopback with two threads and stopped when dropped.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use super::{Bench, text, wait_for};
+use crate::shell::{output, run};
+
+/// A running server.
+pub(super) struct Server {
+    /// Whose it is, as the report names it.
+    pub(super) name: &'static str,
+    /// `127.0.0.1:PORT`.
+    pub(super) address: String,
+    /// What stands before a file's name in a request.
+    pub(super) prefix: String,
+    child: Child,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // SIGTERM first: nginx stops its workers, the others close their stores.
+        let stopped =
+            Command::new("kill").arg(self.child.id().to_string()).status().is_ok_and(|status| status.success());
+        if !stopped || wait_for("the server's end", || matches!(self.child.try_wait(), Ok(Some(_)))).is_err() {
+            // Already gone, or deaf: nothing more can be done about it here.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl Server {
+    /// Starts nginx over a folder, as its users tune it for static files.
+    pub(super) fn nginx(bench: &Bench, files: &Path) -> Result<Self> {
+        let folder = bench.fresh("nginx")?;
+        let address = format!("127.0.0.1:{}", free_port()?);
+        fs::write(folder.join("nginx.conf"), nginx_conf(&folder, files, &address))?;
+        let mut command = Command::new(&bench.nginx);
+        command.arg("-p").arg(&folder).arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg(folder.join("error.log"));
+        Self::start("nginx", command, address, "/".to_owned())
+    }
+
+    /// Starts Kubo, offline, over a folder that is added first.
+    pub(super) fn kubo(bench: &Bench, files: &Path) -> Result<Self> {
+        let repo = Kubo::init(bench, "kubo", false)?;
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let gateway = format!("/ip4/127.0.0.1/tcp/{}", address.rsplit(':').next().unwrap_or_default());
+        output(repo.command(&["config", "Addresses.Gateway", &gateway]))?;
+        output(repo.command(&["config", "Addresses.API", "/ip4/127.0.0.1/tcp/0"]))?;
+        output(repo.command(&["config", "--json", "Addresses.Swarm", "[]"]))?;
+        let root = output(repo.command(&["add", "--recursive", "--quieter", &text(files)]))?;
+        let mut command = repo.command(&["daemon", "--offline"]);
+        command.env("GOMAXPROCS", "2").stdout(Stdio::null()).stderr(Stdio::null());
+        Self::start("Kubo", command, address, format!("/ipfs/{}/", root.trim()))
+    }
+
+    /// Starts a node of ours over a folder that is published first.
+    pub(super) fn atoll(binary: &Path, folder: &Path, files: Option<&Path>) -> Result<(Self, Ready)> {
+        let mut command = Command::new(binary);
+        command.args(["node", "--gateway-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--json", "--dir"]);
+        command.arg(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().context("atoll node did not start")?;
+        let mut lines = BufReader::new(child.stdout.take().context("atoll node has no output")?).lines();
+        let first = lines.next().context("atoll node ended before it was ready")??;
+        let ready: Ready = serde_json::from_str(&first).with_context(|| format!("atoll node said: {first}"))?;
+        // Read on, so that the node never waits for a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let address = ready.gateway.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let mut server = Self { name: "Atoll", address, prefix: String::new(), child };
+        if let Some(files) = files {
+            server.prefix = format!("/ipfs/{}/", publish(binary, &ready.socket, files)?);
+        }
+        Ok((server, ready))
+    }
+
+    fn start(name: &'static str, mut command: Command, address: String, prefix: String) -> Result<Self> {
+        let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("{name} did not start"))?;
+        let server = Self { name, address, prefix, child };
+        wait_for(name, || TcpStream::connect(&server.address).is_ok())?;
+        Ok(server)
+    }
+
+    /// The address of a file.
+    pub(super) fn url(&self, file: &str) -> String {
+        format!("http://{}{}{file}", self.address, self.prefix)
+    }
+
+    /// Fetches a file once and compares it, so that nobody is measured serving errors.
+    pub(super) fn check(&self, file: &str, expected: &[u8]) -> Result<()> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        let (prefix, host) = (&self.prefix, &self.address);
+        write!(stream, "GET {prefix}{file} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let status = String::from_utf8_lossy(&answer[..answer.len().min(12)]).into_owned();
+        ensure!(status == "HTTP/1.1 200", "{} answered {status} for {file}", self.name);
+        ensure!(answer.ends_with(expected), "{} served other bytes for {file}", self.name);
+        Ok(())
+    }
+
+    /// Resident memory in MB: now, and the most it was. Of the process that was started, not its children.
+    pub(super) fn memory(&self) -> Result<(f64, f64)> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let read = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).with_context(|| name.to_owned())?;
+            let kib: f64 = line.split_whitespace().nth(1).unwrap_or_default().parse()?;
+            anyhow::Ok(kib * 1024.0 / 1e6)
+        };
+        Ok((read("VmRSS:")?, read("VmHWM:")?))
+    }
+}
+
+/// The line that `atoll node --json` prints when it serves.
+#[derive(Deserialize)]
+pub(super) struct Ready {
+    gateway: String,
+    pub(super) socket: PathBuf,
+}
+
+/// Publishes a folder to a running node alone and returns its root.
+pub(super) fn publish(binary: &Path, socket: &Path, files: &Path) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Published {
+        root: String,
+    }
+    let mut command = Command::new(binary);
+    command.arg("publish").arg(files).args(["--replicas", "0", "--json", "--node"]).arg(socket);
+    let printed = output(command)?;
+    let last = printed.lines().last().unwrap_or_default();
+    let published: Published = serde_json::from_str(last).with_context(|| format!("atoll publish said: {last}"))?;
+    Ok(published.root)
+}
+
+/// A Kubo repository.
+pub(super) struct Kubo {
+    binary: PathBuf,
+    folder: PathBuf,
+}
+
+impl Kubo {
+    /// Makes a new one with Kubo's default store, flatfs, which syncs each block, or none as its default is.
+    pub(super) fn init(bench: &Bench, name: &str, sync: bool) -> Result<Self> {
+        let repo = Self { binary: bench.kubo.clone(), folder: bench.fresh(name)? };
+        output(repo.command(&["init", "--profile=unixfs-v1-2025"]))?;
+        let path = repo.folder.join("config");
+        let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
+        let mounts = config.pointer_mut("/Datastore/Spec/mounts").and_then(serde_json::Value::as_array_mut);
+        let Some(flatfs) = mounts.into_iter().flatten().find(|mount| mount["type"] == "flatfs") else {
+            bail!("Kubo's configuration has no flatfs where it used to be");
+        };
+        flatfs["sync"] = sync.into();
+        fs::write(path, serde_json::to_vec_pretty(&config)?)?;
+        Ok(repo)
+    }
+
+    /// Kubo over this repository.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).env("IPFS_PATH", &self.folder);
+        command
+    }
+
+    /// Adds a folder and returns its root.
+    pub(super) fn add(&self, files: &Path) -> Result<String> {
+        Ok(output(self.command(&["--offline", "add", "--recursive", "--quieter", &text(files)]))?.trim().to_owned())
+    }
+}
+
+/// Writes everything that is still to be written, so that no run pays for the one before.
+pub(super) fn settle() -> Result<()> {
+    run(Command::new("sync"))
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn nginx_conf(folder: &Path, files: &Path, address: &str) -> String {
+    let (folder, files) = (folder.display(), files.display());
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("  {name}_temp_path {folder}/{name};\n"))
+        .concat();
+    // Workers keep the user who runs the bench: the files need not be readable by others.
+    format!(
+        "daemon off;\nuser root;\nworker_processes 2;\npid {folder}/nginx.pid;\nevents {{ worker_connections 1024; }}\n\
+         http {{\n{temporary}  access_log off;\n  sendfile on;\n  tcp_nopush on;\n  open_file_cache max=1000;\n  \
+         open_file_cache_valid 60s;\n  keepalive_timeout 1h;\n  keepalive_requests 1000000000;\n  \
+         default_type application/octet-stream;\n  server {{ listen {address}; root {files}; }}\n}}\n"
+    )
+}

@@ -1,0 +1,140 @@
+//! Manifests and dependencies: edition and Rust version, lints, and the bans and licences of `deny.toml`, which is the
+//! one place that names them (cargo-deny reads the same file).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::Report;
+use crate::shell::Workspace;
+
+/// The part of `deny.toml` that is read.
+#[derive(Deserialize)]
+struct Deny {
+    licenses: Licenses,
+    bans: Bans,
+}
+
+#[derive(Deserialize)]
+struct Licenses {
+    allow: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+struct Bans {
+    deny: Vec<Ban>,
+}
+
+#[derive(Deserialize)]
+struct Ban {
+    #[serde(rename = "crate")]
+    name: String,
+    reason: String,
+}
+
+/// The crates that do TLS's cryptography, of which there may be one.
+const TLS_PROVIDERS: [&str; 4] = ["aws-lc-rs", "boring", "openssl", "ring"];
+
+/// Checks our manifests and everything they bring along.
+pub(super) fn check(workspace: &Workspace, report: &mut Report) -> Result<()> {
+    check_manifests(workspace, report)?;
+    check_fuzz_lock(workspace, report)?;
+    let path = workspace.root.join("deny.toml");
+    let deny: Deny = toml::from_str(&fs::read_to_string(path)?).context("deny.toml")?;
+    let packages = &workspace.metadata.packages;
+    for ban in &deny.bans.deny {
+        if packages.iter().any(|package| *package.name == ban.name) {
+            report.problem(format!("{} is banned: {}", ban.name, ban.reason));
+        }
+    }
+    for package in packages.iter().filter(|package| package.source.is_some()) {
+        let license = package.license.as_deref().unwrap_or("none");
+        if !allowed(license, &deny.licenses.allow) {
+            report.problem(format!("{} has the licence {license}, which deny.toml does not allow", package.name));
+        }
+    }
+    let providers: BTreeSet<_> = packages.iter().map(|package| &**package.name).collect();
+    let providers: Vec<_> = TLS_PROVIDERS.into_iter().filter(|name| providers.contains(name)).collect();
+    if providers.len() > 1 {
+        report.problem(format!("more than one TLS crypto provider: {}", providers.join(", ")));
+    }
+    let mut versions = BTreeMap::<_, Vec<_>>::new();
+    for package in packages {
+        versions.entry(&*package.name).or_default().push(package.version.to_string());
+    }
+    let twice: Vec<_> =
+        versions.iter().filter(|(_, versions)| versions.len() > 1).map(|(name, _)| name.as_str()).collect();
+    if !twice.is_empty() {
+        report.warning(format!("in more than one version: {}", twice.join(", ")));
+    }
+    Ok(())
+}
+
+/// Checks that ours share edition, Rust version and lints, and stay unpublished.
+fn check_manifests(workspace: &Workspace, report: &mut Report) -> Result<()> {
+    let toolchain = fs::read_to_string(workspace.root.join("rust-toolchain.toml"))?;
+    for package in workspace.metadata.workspace_packages() {
+        let version = package.rust_version.as_ref().map(ToString::to_string).unwrap_or_default();
+        // Metadata pads 1.95 to 1.95.0, as rust-toolchain.toml writes it.
+        if version.is_empty() || !toolchain.contains(&format!("\"{version}")) {
+            report.problem(format!("{}: rust-version {version:?} is not rust-toolchain.toml's", package.name));
+        }
+        if package.edition.as_str() != "2024" {
+            report.problem(format!("{}: edition {} is not 2024", package.name, package.edition));
+        }
+        if package.publish.as_deref() != Some(&[]) {
+            report.problem(format!("{}: `publish` is not false", package.name));
+        }
+        if !fs::read_to_string(&package.manifest_path)?.contains("[lints]\nworkspace = true") {
+            report.problem(format!("{}: [lints] does not take the workspace's", package.name));
+        }
+    }
+    Ok(())
+}
+
+/// What is fuzzed has to be what is shipped: a package in both lock files has one version in both.
+fn check_fuzz_lock(workspace: &Workspace, report: &mut Report) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Lock {
+        package: Vec<Locked>,
+    }
+    #[derive(Deserialize)]
+    struct Locked {
+        name: String,
+        version: String,
+    }
+    let read = |path: &str| -> Result<Lock> {
+        toml::from_str(&fs::read_to_string(workspace.root.join(path))?).with_context(|| path.to_owned())
+    };
+    let (ours, fuzz) = (read("Cargo.lock")?, read("fuzz/Cargo.lock")?);
+    for locked in fuzz.package {
+        let mut same = ours.package.iter().filter(|other| other.name == locked.name).peekable();
+        if same.peek().is_some() && !same.any(|other| other.version == locked.version) {
+            report.problem(format!("fuzz/Cargo.lock has {} {}, Cargo.lock another", locked.name, locked.version));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an SPDX expression of the usual shape can be met by the allowed licences.
+fn allowed(expression: &str, allow: &BTreeSet<String>) -> bool {
+    // Every term of the conjunction must offer an allowed choice; parentheses group the choices.
+    let expression = expression.replace('/', " OR ").replace(['(', ')'], " ");
+    expression.split(" AND ").all(|term| term.split(" OR ").any(|license| allow.contains(license.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_allowed_choice_in_each_term_is_enough() {
+        let allow = BTreeSet::from(["MIT".to_owned(), "Unicode-3.0".to_owned()]);
+        assert!(allowed("MIT/Apache-2.0", &allow));
+        assert!(allowed("(MIT OR Apache-2.0) AND Unicode-3.0", &allow));
+        assert!(!allowed("(MIT OR Apache-2.0) AND OpenSSL", &allow));
+        assert!(!allowed("none", &allow));
+    }
+}
