@@ -106,19 +106,18 @@ impl Router {
         self.shared.refresh_member(true)
     }
 
-    /// Takes a publisher's signed placement and announces it.
+    /// Takes a publisher's signed placement, keeps it and announces it; it survives power loss once this returns.
     ///
     /// # Errors
-    /// [`RouteError`] says why it is refused. One that is known already is no error.
-    pub fn announce_placement(&self, envelope: Bytes) -> Result<SiteId, RouteError> {
-        match Opened::open(envelope)? {
-            Opened::Placement(signed) => {
-                let site = signed.site();
-                self.shared.insert(Opened::Placement(signed))?;
-                Ok(site)
-            }
-            Opened::Member(..) => Err(RouteError::Record(atoll_core::RecordError::OtherKind)),
-        }
+    /// [`RouteError`] says why it is refused or could not be kept. One that is known already is no error.
+    pub async fn announce_placement(&self, envelope: Bytes) -> Result<SiteId, RouteError> {
+        let Opened::Placement(signed) = Opened::open(envelope)? else {
+            return Err(RouteError::Record(atoll_core::RecordError::OtherKind));
+        };
+        let site = signed.site();
+        self.shared.insert(Opened::Placement(signed))?;
+        self.shared.save().await?;
+        Ok(site)
     }
 
     /// All that is known now, for people.
@@ -153,8 +152,7 @@ impl Router {
     pub async fn shutdown(&self) -> Result<(), RouteError> {
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
-        let envelopes = self.shared.lock().table.envelopes();
-        self.shared.log.save(envelopes).await
+        self.shared.save().await.map(drop)
     }
 }
 
@@ -177,6 +175,8 @@ pub(crate) struct Shared {
     log: Arc<dyn RecordLog>,
     seeds: Vec<Multiaddr>,
     state: Mutex<State>,
+    /// Held while the log is written, so that two writers do not meet.
+    saving: tokio::sync::Mutex<()>,
     version: watch::Sender<u64>,
     /// Wakes the announcer.
     news: Notify,
@@ -238,6 +238,7 @@ impl Shared {
                 log: parts.log,
                 seeds: parts.seeds,
                 state: Mutex::new(state),
+                saving: tokio::sync::Mutex::default(),
                 version: watch::Sender::new(0),
                 news: Notify::new(),
                 suspects: Notify::new(),
@@ -254,6 +255,17 @@ impl Shared {
     /// Tells the planner, and whoever watches, that something changed.
     pub(crate) fn changed(&self) {
         self.version.send_modify(|version| *version = version.wrapping_add(1));
+    }
+
+    /// Writes all records to the log; up to which change.
+    async fn save(&self) -> Result<u64, RouteError> {
+        let _turn = self.saving.lock().await;
+        let (change, envelopes) = {
+            let state = self.lock();
+            (state.table.last_change(), state.table.envelopes())
+        };
+        self.log.save(envelopes).await?;
+        Ok(change)
     }
 
     /// Checks an envelope from anywhere and takes it if it is news; counts it when it is refused.

@@ -16,6 +16,7 @@ pub struct MemoryStorage {
 
 #[derive(Debug, Default)]
 struct Inner {
+    full: bool,
     blocks: HashMap<Cid, Bytes>,
     pins: BTreeMap<Cid, BTreeSet<String>>,
 }
@@ -28,6 +29,11 @@ impl MemoryStorage {
     /// Puts `blocks` there without ceremony.
     pub fn fill<'a>(&self, blocks: impl IntoIterator<Item = &'a Block>) {
         self.lock().blocks.extend(blocks.into_iter().map(|block| (*block.cid(), block.bytes().clone())));
+    }
+
+    /// Takes no more blocks, as a full disk would, or takes them again.
+    pub fn set_full(&self, full: bool) {
+        self.lock().full = full;
     }
 
     /// Removes one block, as a damaged disk would.
@@ -87,8 +93,11 @@ impl Storage for MemoryStorage {
     }
 
     fn put(&self, block: Block) -> BoxFuture<'_, Result<(), StorageError>> {
-        self.fill([&block]);
-        Box::pin(async { Ok(()) })
+        let full = self.lock().full;
+        if !full {
+            self.fill([&block]);
+        }
+        Box::pin(async move { if full { Err(StorageError::Full) } else { Ok(()) } })
     }
 
     fn pin<'a>(&'a self, root: &'a Cid, reason: &'a str) -> BoxFuture<'a, Result<(), StorageError>> {

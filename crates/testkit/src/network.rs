@@ -167,7 +167,7 @@ impl Network {
         node.storage.fill(&site.blocks(version));
         atoll_core::Storage::pin(&*node.storage, &site.root(version), "publish").await.unwrap();
         let envelope = site.placement(version, n, self.clock.now());
-        node.router.as_ref().unwrap().announce_placement(envelope).unwrap();
+        node.router.as_ref().unwrap().announce_placement(envelope).await.unwrap();
     }
 
     /// Takes back the copy that [`Network::publish`] kept.

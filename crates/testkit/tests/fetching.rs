@@ -1,9 +1,11 @@
 //! Fetching for visitors and for people: who is asked, who is dropped, and what is refused. All in simulated time.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test where it stands")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use atoll_core::{Blocks, FetchError, Storage};
+use atoll_core::{Blocks, FetchError, Multiaddr, Storage};
 use atoll_routing::{Client, Config, FetchPolicy, RemoteBlocks, Root};
 use atoll_testkit::{Fault, Network, Plan, Site};
 use futures_util::future::join_all;
@@ -177,16 +179,19 @@ async fn a_client_discovers_members_and_learns_who_is_slow() {
     assert_eq!(client.discover().await, 0);
     let slow = &network.nodes[holders[0]].address;
     network.net.set_fault(slow, Fault::Slow(Duration::from_millis(900)));
+    // One after the other: the slow one is asked at first, and hardly again.
     for block in site.blocks(1) {
         client.block(&site.root(1), block.cid()).await.unwrap();
     }
-    let stats = client.stats();
-    let blocks = |address: &atoll_core::Multiaddr| {
-        stats.peers.iter().find(|peer| peer.address == *address).map_or(0, |peer| peer.blocks)
-    };
-    assert!(blocks(slow) <= 2, "a slow one is left aside: {stats:?}");
-    assert!(
-        holders[1..].iter().all(|holder| blocks(&network.nodes[*holder].address) >= 10),
-        "work is shared: {stats:?}"
-    );
+    assert!(blocks(&client, slow) <= 5, "{:?}", client.stats());
+    // All at once: the others share the work.
+    read_all(&*client, &site, 1).await.unwrap();
+    for holder in &holders[1..] {
+        assert!(blocks(&client, &network.nodes[*holder].address) >= 20, "{:?}", client.stats());
+    }
+}
+
+/// How many blocks came from a gateway.
+fn blocks(client: &Client, address: &Multiaddr) -> u64 {
+    client.stats().peers.iter().find(|peer| peer.address == *address).map_or(0, |peer| peer.blocks)
 }

@@ -1,5 +1,7 @@
 //! How members come to know each other, and what they refuse to believe. All in simulated time.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test where it stands")]
+
 use std::time::Duration;
 
 use atoll_core::record::{PROBE_ROOTS_MAX, ProbeAnswer};
@@ -122,6 +124,25 @@ async fn member_records_are_renewed_long_before_they_expire_and_the_dead_expire(
     network.kill(1);
     network.pass(25 * HOUR).await;
     assert_eq!(network.snapshot(0).members.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_answers_at_anothers_address_is_not_taken_for_it() {
+    let mut network = three_nodes(Config::demo()).await;
+    network.kill(1);
+    let (address, other) = (&network.nodes[1].address, &network.nodes[2]);
+    let answer = other.router.as_ref().unwrap().answer();
+    network.net.up(address, answer, std::sync::Arc::clone(&other.storage));
+    let dead = |network: &Network| {
+        let members = network.snapshot(0).members;
+        members.into_iter().any(|member| member.peer == network.nodes[1].peer && !member.live)
+    };
+    network.until("the impostor is noticed", BOUND, dead).await;
+    network.pass(BOUND).await;
+    assert!(dead(&network));
+    let members = network.snapshot(0).members;
+    let trouble = members.into_iter().find_map(|member| member.trouble);
+    assert_eq!(trouble.as_deref(), Some("somebody else answers at its address"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -232,7 +232,7 @@ async fn a_site_over_its_quota_is_not_pulled_and_says_why() {
     atoll_core::Storage::pin(&*network.nodes[0].storage, &site.root(1), "publish").await.unwrap();
     let placement = atoll_core::record::Placement::new(site.root(1), 5, 100);
     let envelope = site.sign(placement, network.now());
-    network.nodes[0].router.as_ref().unwrap().announce_placement(envelope).unwrap();
+    network.nodes[0].router.as_ref().unwrap().announce_placement(envelope).await.unwrap();
     network
         .until("a pull fails", BOUND, |network| {
             let role = network.placement(1, &site).map(|view| view.role);
@@ -240,4 +240,52 @@ async fn a_site_over_its_quota_is_not_pulled_and_says_why() {
         })
         .await;
     assert_eq!(network.copies(&site, 1), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_holds_a_site_stays_its_holder_when_it_has_no_more_room() {
+    let mut network = five_nodes(81).await;
+    let site = Site::new(16, 10);
+    network.publish(0, &site, 1, 3).await;
+    network.until("three copies", BOUND, |network| settled(network, &site, 1, 3)).await;
+    network.release(0, &site, 1).await;
+    network.pass(5 * SECOND).await;
+    let (holders, pulls) = (network.copies(&site, 1), network.pulls());
+    for holder in &holders {
+        network.kill(*holder);
+        network.nodes[*holder].free = 0;
+        network.restart(*holder).await;
+        network.pass(5 * SECOND).await;
+    }
+    // And a member without room is none for a site that it does not hold yet.
+    network.until("settled", BOUND, |network| settled(network, &site, 1, 3)).await;
+    assert_eq!((network.copies(&site, 1), network.pulls()), (holders.clone(), pulls));
+    let another = Site::new(17, 10);
+    network.publish(holders[0], &another, 1, 3).await;
+    network.until("a copy with each that has room", BOUND, |network| network.copies(&another, 1).len() == 3).await;
+    network.pass(BOUND).await;
+    let view = network.placement(0, &another).unwrap();
+    assert!(holders[1..].iter().all(|holder| !view.ranked.contains(&network.nodes[*holder].peer)), "{view:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_lets_go_before_others_hold() {
+    let network = five_nodes(82).await;
+    let site = Site::new(18, 10);
+    network.publish(0, &site, 1, 3).await;
+    network.until("three copies", BOUND, |network| settled(network, &site, 1, 3)).await;
+    network.release(0, &site, 1).await;
+    network.pass(5 * SECOND).await;
+    let holders = network.copies(&site, 1);
+    let next = (0..5).find(|index| !holders.contains(index)).unwrap();
+    // From now on one other member is to hold it, whose disk is full.
+    network.nodes[next].storage.set_full(true);
+    let peer = network.nodes[next].peer.parse().unwrap();
+    let placement = atoll_core::record::Placement::new(site.root(1), 1, 1 << 20).only(&[peer]);
+    let envelope = site.sign(placement, network.now());
+    network.nodes[0].router.as_ref().unwrap().announce_placement(envelope).await.unwrap();
+    network.pass(LET_GO * 2).await;
+    assert_eq!(network.copies(&site, 1), holders);
+    network.nodes[next].storage.set_full(false);
+    network.until("one copy, where it belongs", LET_GO, |network| network.copies(&site, 1) == [next]).await;
 }

@@ -87,7 +87,7 @@ async fn import(node: Arc<Inner>, body: Incoming) -> Routed {
 async fn place(node: &Inner, body: Incoming) -> Routed {
     let envelope = read(body).await?;
     let refused = |error| events::error(StatusCode::BAD_REQUEST, error);
-    let site = node.router.announce_placement(envelope).map_err(refused)?;
+    let site = node.router.announce_placement(envelope).await.map_err(refused)?;
     Ok(events::json(&serde_json::json!({ "site": site.to_string() })))
 }
 

@@ -84,16 +84,11 @@ pub(super) async fn persist(shared: Arc<Shared>) {
     let mut saved = 0;
     while version.changed().await.is_ok() {
         shared.clock.sleep(shared.config.persist_delay).await;
-        let (change, envelopes) = {
-            let state = shared.lock();
-            let change = state.table.last_change();
-            if change == saved {
-                continue;
-            }
-            (change, state.table.envelopes())
-        };
-        match shared.log.save(envelopes).await {
-            Ok(()) => saved = change,
+        if shared.lock().table.last_change() == saved {
+            continue;
+        }
+        match shared.save().await {
+            Ok(change) => saved = change,
             Err(error) => tracing::error!(%error, "known records are not on disk"),
         }
     }

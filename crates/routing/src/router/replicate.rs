@@ -170,7 +170,7 @@ impl State {
     /// What to do about `site`, of which the roots `held` are pinned for it.
     fn decide(&mut self, shared: &Shared, site: SiteId, held: &[Cid], now: Timestamp) -> Decision {
         let Some(placed) = self.table.placements.get(&site) else {
-            return self.let_go(shared, site, held, now);
+            return self.let_go(shared, site, held, true, now);
         };
         let standing = Standing::of(&self.table, &site, placed);
         let near = if standing.near().contains(&shared.me) { standing.near().to_vec() } else { Vec::new() };
@@ -184,13 +184,14 @@ impl State {
             let from = since.after(shared.config.take_over_after);
             self.sites.entry(site).or_default().hold((root, quota), held, from, now)
         } else {
-            self.let_go(shared, site, held, now)
+            let is_safe = self.is_safe_without(placed, &standing);
+            self.let_go(shared, site, held, is_safe, now)
         };
         Decision { near, ..decision }
     }
 
-    /// This node need not hold the site: it lets go in time, if others hold it.
-    fn let_go(&mut self, shared: &Shared, site: SiteId, held: &[Cid], now: Timestamp) -> Decision {
+    /// This node need not hold the site: it lets go in time, if that is safe by then.
+    fn let_go(&mut self, shared: &Shared, site: SiteId, held: &[Cid], is_safe: bool, now: Timestamp) -> Decision {
         let entry = self.sites.entry(site).or_default();
         entry.stop();
         if held.is_empty() {
@@ -198,23 +199,23 @@ impl State {
             return Decision::default();
         }
         let until = entry.out_since.get_or_insert(now).after(shared.config.let_go_after);
-        let placed = self.table.placements.get(&site);
         if now < until {
             Decision { again: Some(until), ..Decision::default() }
-        } else if placed.is_some_and(|placed| !self.is_safe_without(placed, &shared.me)) {
+        } else if !is_safe {
             Decision { again: Some(now.after(shared.config.probe_interval)), ..Decision::default() }
         } else {
             Decision { release: held.to_vec(), ..Decision::default() }
         }
     }
 
-    /// Whether as many others as the placement wants were seen to hold its present root.
-    fn is_safe_without(&self, placed: &Placed, me: &PeerId) -> bool {
-        let placement = placed.signed.record();
-        let others = self.table.members.iter().filter(|(peer, entry)| {
-            *peer != me && entry.health.live && entry.health.holds.contains_key(&placement.root)
-        });
-        others.count() as u64 >= placement.n
+    /// Whether every member that is to hold the site was seen to hold its present root. Copies elsewhere do not count: those
+    /// who keep them may let go at the same moment.
+    fn is_safe_without(&self, placed: &Placed, standing: &Standing) -> bool {
+        let holds = |peer| {
+            let entry = self.table.members.get(peer);
+            entry.is_some_and(|entry| entry.health.holds.contains_key(&placed.signed.record().root))
+        };
+        !standing.holders().is_empty() && standing.holders().iter().all(holds)
     }
 }
 
