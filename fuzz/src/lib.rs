@@ -6,11 +6,13 @@
 mod blocks;
 mod car;
 mod records;
+mod store;
 mod unixfs;
 
 pub use blocks::{block, links};
 pub use car::car;
 pub use records::{id, record};
+pub use store::pack;
 pub use unixfs::{dagpb, unixfs};
 
 /// A target by name.
@@ -23,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     ("dagpb", dagpb),
     ("id", id),
     ("links", links),
+    ("pack", pack),
     ("record", record),
     ("unixfs", unixfs),
 ];

@@ -49,7 +49,7 @@ enum Part {
 struct Bench {
     folder: PathBuf,
     /// `None` when Atoll is left out.
-    atoll: Option<Atoll>,
+    atoll: Option<PathBuf>,
     kubo: PathBuf,
     nginx: PathBuf,
     wrk: PathBuf,
@@ -58,17 +58,14 @@ struct Bench {
     seconds: u64,
 }
 
-/// Atoll's binary, and the small program that imports straight into a store.
-#[derive(Clone)]
-struct Atoll {
-    binary: PathBuf,
-    importer: PathBuf,
-}
-
 impl Bench {
     /// Installs the peers and builds ours as it is handed out.
     fn prepare(workspace: &Workspace, options: &Options) -> Result<Self> {
-        let atoll = if options.peers_only { None } else { Some(build(workspace)?) };
+        let atoll = if options.peers_only {
+            None
+        } else {
+            Some(build(workspace, if options.quick { "release" } else { "dist" })?)
+        };
         let folder = workspace.target.join("bench");
         // Left over from a bench that was stopped.
         fs::remove_dir_all(&folder).or_else(|error| if folder.exists() { Err(error) } else { Ok(()) })?;
@@ -96,12 +93,9 @@ impl Bench {
     }
 }
 
-fn build(workspace: &Workspace) -> Result<Atoll> {
-    shell::run(workspace.cargo(&["build", "--locked", "--profile", "dist", "--package", "atoll"]))?;
-    let example = ["--package", "atoll-content", "--example", "import"];
-    shell::run(workspace.cargo(&[&["build", "--locked", "--profile", "dist"][..], &example[..]].concat()))?;
-    let folder = workspace.target.join("dist");
-    Ok(Atoll { binary: folder.join("atoll"), importer: folder.join("examples/import") })
+fn build(workspace: &Workspace, profile: &str) -> Result<PathBuf> {
+    shell::run(workspace.cargo(&["build", "--locked", "--profile", profile, "--package", "atoll"]))?;
+    Ok(workspace.target.join(profile).join("atoll"))
 }
 
 /// Measures what was asked for; `false` when a target was missed.

@@ -31,8 +31,8 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let mut servers = Vec::new();
     if let Some(atoll) = &bench.atoll {
         // At rest: an empty node, ready, before anything was asked of it.
-        rest.add("Atoll", Server::atoll(&atoll.binary, &bench.fresh("rest")?, None)?.0.memory()?.0);
-        servers.push(Server::atoll(&atoll.binary, &bench.fresh("node")?, Some(&files))?.0);
+        rest.add("Atoll", Server::atoll(atoll, &bench.fresh("rest")?, None)?.memory()?.0);
+        servers.push(Server::atoll(atoll, &bench.fresh("node")?, Some(&files))?);
     }
     servers.push(Server::nginx(bench, &files)?);
     servers.push(Server::kubo(bench, &files)?);

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 
 use super::report::{Better, Figure, Report};
 use super::servers::{Kubo, Server, publish, settle};
-use super::{Bench, Noise, bare};
+use super::{Bench, Noise, bare, servers};
 use crate::shell::output;
 
 const LARGE_BYTES: usize = 512 * 1024 * 1024;
@@ -46,10 +46,11 @@ fn measure_large_once(bench: &Bench, folder: &Path, figure: &mut Figure, sync: b
     if let Some(atoll) = &bench.atoll {
         let store = bench.fresh("store")?;
         settle()?;
-        let mut command = Command::new(&atoll.importer);
-        command.arg(folder).arg(&store).args(sync.then_some("--sync"));
+        let mut command = Command::new(atoll);
+        command.arg("import").arg(folder).args(["--offline", "--json", "--dir"]).arg(&store);
+        command.args((!sync).then_some("--no-sync"));
         let (seconds, printed) = timed(|| output(command))?;
-        root = Some(printed.trim().to_owned());
+        root = Some(servers::root(&printed)?);
         figure.add("Atoll", speed(seconds));
         fs::remove_dir_all(store)?;
     }
@@ -93,9 +94,10 @@ pub(super) fn measure_small(bench: &Bench, report: &mut Report) -> Result<()> {
     let speed = |seconds: f64| (SMALL_FOLDERS * SMALL_FILES) as f64 / seconds;
     for _ in 0..bench.runs {
         if let Some(atoll) = &bench.atoll {
-            let (server, ready) = Server::atoll(&atoll.binary, &bench.fresh("small-node")?, None)?;
+            let node = bench.fresh("small-node")?;
+            let server = Server::atoll(atoll, &node, None)?;
             settle()?;
-            figure.add(server.name, speed(timed(|| publish(&atoll.binary, &ready.socket, &folder))?.0));
+            figure.add(server.name, speed(timed(|| publish(atoll, &node, &folder))?.0));
         }
         for (name, sync) in [("Kubo", false), ("Kubo synced", true)] {
             let repo = Kubo::init(bench, "kubo-small", sync)?;

@@ -171,7 +171,7 @@ fn machine(bench: &Bench) -> Result<Vec<(&'static str, String)>> {
         ("Node", version(Path::new("node"), "--version")?),
     ];
     if let Some(atoll) = &bench.atoll {
-        list.insert(2, ("Atoll", version(&atoll.binary, "--version")?));
+        list.insert(2, ("Atoll", version(atoll, "--version")?));
     }
     Ok(list)
 }

@@ -62,10 +62,11 @@ impl Server {
     }
 
     /// Starts a node of ours over a folder that is published first.
-    pub(super) fn atoll(binary: &Path, folder: &Path, files: Option<&Path>) -> Result<(Self, Ready)> {
+    pub(super) fn atoll(binary: &Path, folder: &Path, files: Option<&Path>) -> Result<Self> {
         let mut command = Command::new(binary);
-        command.args(["node", "--gateway-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--json", "--dir"]);
-        command.arg(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args(["node", "--gateway-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--json"]);
+        command.args(["--set", "gateway.threads=2", "--dir"]).arg(folder);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().context("atoll node did not start")?;
         let mut lines = BufReader::new(child.stdout.take().context("atoll node has no output")?).lines();
         let first = lines.next().context("atoll node ended before it was ready")??;
@@ -75,9 +76,9 @@ impl Server {
         let address = ready.gateway.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let mut server = Self { name: "Atoll", address, prefix: String::new(), child };
         if let Some(files) = files {
-            server.prefix = format!("/ipfs/{}/", publish(binary, &ready.socket, files)?);
+            server.prefix = format!("/ipfs/{}/", publish(binary, folder, files)?);
         }
-        Ok((server, ready))
+        Ok(server)
     }
 
     fn start(name: &'static str, mut command: Command, address: String, prefix: String) -> Result<Self> {
@@ -119,23 +120,27 @@ impl Server {
 
 /// The line that `atoll node --json` prints when it serves.
 #[derive(Deserialize)]
-pub(super) struct Ready {
+struct Ready {
     gateway: String,
-    pub(super) socket: PathBuf,
 }
 
-/// Publishes a folder to a running node alone and returns its root.
-pub(super) fn publish(binary: &Path, socket: &Path, files: &Path) -> Result<String> {
+/// Publishes files to the node of a folder alone and returns their root.
+pub(super) fn publish(binary: &Path, folder: &Path, files: &Path) -> Result<String> {
+    let mut command = Command::new(binary);
+    command.arg("publish").arg(files).args(["--replicas", "0", "--json", "--dir"]).arg(folder);
+    command.arg("--keyring").arg(folder.join("keyring"));
+    root(&output(command)?)
+}
+
+/// The root in the last line of what a command of ours printed with `--json`.
+pub(super) fn root(printed: &str) -> Result<String> {
     #[derive(Deserialize)]
-    struct Published {
+    struct Printed {
         root: String,
     }
-    let mut command = Command::new(binary);
-    command.arg("publish").arg(files).args(["--replicas", "0", "--json", "--node"]).arg(socket);
-    let printed = output(command)?;
     let last = printed.lines().last().unwrap_or_default();
-    let published: Published = serde_json::from_str(last).with_context(|| format!("atoll publish said: {last}"))?;
-    Ok(published.root)
+    let printed: Printed = serde_json::from_str(last).with_context(|| format!("atoll said: {last}"))?;
+    Ok(printed.root)
 }
 
 /// A Kubo repository.

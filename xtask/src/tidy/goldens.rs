@@ -12,7 +12,7 @@ use crate::shell::{self, Workspace, output};
 
 /// The page of every command's help.
 const CLI: &str = "docs/cli.md";
-/// The example configuration, which `atoll config --example` prints.
+/// The example configuration, which `atoll config --toml` prints.
 const EXAMPLE: &str = "docs/node.example.toml";
 /// The most nested commands that are followed.
 const DEPTH_MAX: usize = 4;
@@ -26,7 +26,7 @@ pub(super) fn check(workspace: &Workspace, bless: bool, report: &mut Report) -> 
             .to_owned();
     append_help(&binary, &mut Vec::new(), &mut page)?;
     compare(workspace, CLI, &page, bless, report)?;
-    let example = output(atoll(&binary, &["config", "--example"]))?;
+    let example = output(atoll(&binary, &["config", "--toml"]))?;
     compare(workspace, EXAMPLE, &example, bless, report)
 }
 
