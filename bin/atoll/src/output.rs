@@ -32,9 +32,9 @@ impl Output {
     /// An error: causes in one line.
     pub(crate) fn error(&self, error: &anyhow::Error) {
         if self.json {
-            eprintln!("{}", serde_json::json!({ "error": format!("{error:#}") }));
+            eprintln!("{}", serde_json::json!({ "error": causes(error) }));
         } else {
-            eprintln!("atoll: {error:#}");
+            eprintln!("atoll: {}", causes(error));
         }
     }
 
@@ -67,6 +67,19 @@ impl Output {
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }
+}
+
+/// An error and its causes in one line, each said once: many texts name their cause already.
+fn causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// `12.3 MiB`.

@@ -13,7 +13,7 @@ use atoll_core::{Multiaddr, SiteId};
 use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Running, ServeError, Server, Services};
-use atoll_routing::{FileLog, HttpConfig, HttpTransport, Parts, RemoteBlocks, RouteError, Router, TokioClock};
+use atoll_routing::{FetchPolicy, FileLog, HttpConfig, HttpTransport, Parts, RemoteBlocks, RouteError, Router, TokioClock};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -36,7 +36,8 @@ pub struct Node {
 /// What the node's own HTTP and its tasks share.
 pub(crate) struct Inner {
     pub(crate) local: Arc<LocalBlocks>,
-    pub(crate) remote: Arc<RemoteBlocks>,
+    /// What the operator asks for, from whichever member has it.
+    pub(crate) anywhere: Arc<RemoteBlocks>,
     pub(crate) router: Arc<Router>,
     pub(crate) metrics: Metrics,
     pub(crate) sources: Sources,
@@ -61,9 +62,10 @@ impl Node {
         let peer_id = keys.identity.peer_id().to_string();
         let router = Arc::new(spawn_router(folder, &config, keys, &local).await?);
         let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
+        let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
         let services = Services {
-            blocks: Arc::clone(&remote) as _,
+            blocks: remote,
             local: Arc::clone(&local) as _,
             answer: router.answer(),
             observe: Arc::clone(&counters) as _,
@@ -91,7 +93,7 @@ impl Node {
         let door = Door::admin(config.admin.hosts.clone(), &token);
         let server = server.spawn()?;
         let (ready, started) = (AtomicBool::new(true), Instant::now());
-        let inner = Arc::new(Inner { local, remote, router, metrics, sources, ready, started, summary, operator });
+        let inner = Arc::new(Inner { local, anywhere, router, metrics, sources, ready, started, summary, operator });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(control::serve_socket(socket, Arc::clone(&inner), stopped.clone()));

@@ -179,7 +179,7 @@ pub(crate) async fn pin_running(
         {
             let node = Arc::clone(&node);
             running.push(async move {
-                let bytes = node.remote.block(&root, &cid).await.map_err(|error| error.to_string())?;
+                let bytes = node.anywhere.block(&root, &cid).await.map_err(|error| error.to_string())?;
                 let block = Block::verified(cid, bytes).map_err(|error| error.to_string())?;
                 node.local.keep(block.clone()).await.map_err(|error| error.to_string())?;
                 links(&cid, block.bytes()).map_err(|error| error.to_string())

@@ -133,7 +133,7 @@ async fn ls(node: Arc<Inner>, path: &str) -> Routed {
     let root = parse_cid(segments.next().unwrap_or_default())?;
     let segments: Vec<&str> = segments.collect();
     let failed = |error: atoll_content::error::ReadError| events::error(StatusCode::NOT_FOUND, error);
-    let blocks = Arc::clone(&node.remote) as Arc<dyn atoll_core::Blocks>;
+    let blocks = Arc::clone(&node.anywhere) as Arc<dyn atoll_core::Blocks>;
     let resolved = reader::resolve(&*blocks, &root, &segments).await.map_err(failed)?;
     let mut stream = reader::list(blocks, &resolved);
     let mut entries = Vec::new();
