@@ -151,8 +151,8 @@ const METHOD: &str = "
   run. Kubo is `ipfs add` with the `unixfs-v1-2025` profile on flatfs, its `sync` off (the default) or on. ipfs-car packs into
   one file. The bare loop reads, hashes with SHA-256 and writes 1 MiB at a time on two threads, then calls `fdatasync`
   once where synced. Roots are compared with Kubo's.
-- **Publish**: 100 folders of 100 files of 100 to 4,100 bytes, `atoll publish` into a running node, which syncs before it
-  acknowledges, against `ipfs add` as it comes (unsynced) and with `sync` on.
+- **Publish**: 100 folders of 100 files of 100 to 4,100 bytes, `atoll import` into a running node (a publish without
+  placing it elsewhere), which syncs before it acknowledges, against `ipfs add` as it comes (unsynced) and with `sync` on.
 - **Memory**: resident memory of a new node that nobody has asked anything, and the highest during the hot runs.
 ";
 

@@ -124,11 +124,10 @@ struct Ready {
     gateway: String,
 }
 
-/// Publishes files to the node of a folder alone and returns their root.
+/// Brings files into the running node of a folder, synced and pinned: a publish without placing, and returns their root.
 pub(super) fn publish(binary: &Path, folder: &Path, files: &Path) -> Result<String> {
     let mut command = Command::new(binary);
-    command.arg("publish").arg(files).args(["--replicas", "0", "--json", "--dir"]).arg(folder);
-    command.arg("--keyring").arg(folder.join("keyring"));
+    command.arg("import").arg(files).args(["--json", "--dir"]).arg(folder);
     root(&output(command)?)
 }
 
