@@ -1,0 +1,306 @@
+//! The commands against a real node, as a person would type them: results, JSON, exit codes, and what is left on disk.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A folder for one test, and the node that may run in it.
+struct Bench {
+    dir: tempfile::TempDir,
+    node: Option<Child>,
+    gateway: String,
+    admin: String,
+}
+
+impl Bench {
+    /// With a running node.
+    fn with_node() -> Self {
+        let mut bench = Self::without_node();
+        bench.start();
+        bench
+    }
+
+    fn without_node() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), node: None, gateway: String::new(), admin: String::new() }
+    }
+
+    fn start(&mut self) {
+        let mut command = self.atoll(&["node", "--json", "--gateway-listen", "127.0.0.1:0"]);
+        command.args(["--admin-listen", "127.0.0.1:0", "--set", "gateway.threads=1"]);
+        let log = fs::File::options().create(true).append(true).open(self.path("node.log")).unwrap();
+        let mut node = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the node said {line:?}"));
+        self.gateway = ready["gateway"].as_str().unwrap().to_owned();
+        self.admin = ready["admin"].as_str().unwrap().to_owned();
+        self.node = Some(node);
+    }
+
+    /// SIGTERM, and waits; the exit code.
+    fn stop(&mut self) -> Option<i32> {
+        let mut node = self.node.take().unwrap();
+        assert!(Command::new("kill").arg(node.id().to_string()).status().unwrap().success());
+        node.wait().unwrap().code()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn atoll(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_atoll"));
+        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        command.env("ATOLL_DIR", self.path("node")).env("ATOLL_KEYRING", self.path("keyring"));
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.atoll(args).output().unwrap()
+    }
+
+    /// Runs with `--json`, expects success, and reads the result.
+    fn json(&self, args: &[&str]) -> Value {
+        let output = self.atoll(args).arg("--json").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{args:?} printed {text:?}"))
+    }
+
+    /// Runs, expects failure, and gives what it said.
+    fn fails(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(output.stdout.is_empty() || args.contains(&"verify") || args[0] == "status", "{args:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn import(&self, path: &Path) -> String {
+        self.json(&["import", path.to_str().unwrap()])["root"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(mut node) = self.node.take() {
+            let _ = node.kill();
+            let _ = node.wait();
+        }
+    }
+}
+
+fn site() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/site")
+}
+
+/// Bytes that look random but are the same in every run.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(step).take(len).collect()
+}
+
+#[test]
+fn content_goes_in_and_comes_out() {
+    let bench = Bench::with_node();
+    let root = bench.import(&site());
+    assert_eq!(bench.json(&["publish", site().to_str().unwrap(), "--only-hash"])["root"], root.as_str());
+    let names = bench.json(&["ls", &root]);
+    let names: Vec<_> = names.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["drop.svg", "index.html", "pages", "style.css"]);
+    assert_eq!(bench.json(&["ls"])[0]["root"], root.as_str());
+
+    let page = bench.run(&["get", &format!("{root}/pages/deep.html"), "-o", "-"]);
+    assert_eq!(page.stdout, fs::read(site().join("pages/deep.html")).unwrap());
+    let got = bench.json(&["get", &format!("{}/ipfs/{root}/", bench.gateway), "-o", "copy"]);
+    assert_eq!(got["nodes"], 1);
+    assert_eq!(fs::read(bench.path("copy/style.css")).unwrap(), fs::read(site().join("style.css")).unwrap());
+    assert!(bench.fails(&["get", &root, "-o", "copy"]).contains("a folder is there already"));
+
+    let archive = bench.run(&["car", "export", &root]).stdout;
+    assert!(bench.run(&["car", "export", &root, "-o", "site.car"]).status.success());
+    assert_eq!(fs::read(bench.path("site.car")).unwrap(), archive);
+    bench.json(&["pin", "rm", &root, "--name", "import"]);
+    assert!(bench.json(&["gc"])["blocks"].as_u64().unwrap() >= 4);
+    assert_eq!(bench.json(&["status"])["store"]["blocks"], 0);
+    assert_eq!(bench.json(&["car", "import", "site.car"])["roots"][0], root.as_str());
+    assert_eq!(bench.json(&["pin", "ls"])[0]["name"], "car");
+    bench.json(&["pin", "add", &root, "--name", "kept"]);
+    assert_eq!(bench.json(&["pin", "ls"]).as_array().unwrap().len(), 2);
+    assert!(bench.fails(&["pin", "rm", &root, "--name", "other"]).contains("is not pinned"));
+}
+
+#[test]
+fn a_broken_car_leaves_no_pin_and_names_the_byte() {
+    let bench = Bench::with_node();
+    let root = bench.import(&site());
+    let archive = bench.run(&["car", "export", &root]).stdout;
+    let fresh = Bench::with_node();
+    fs::write(fresh.path("short.car"), &archive[..archive.len() - 7]).unwrap();
+    assert!(fresh.fails(&["car", "import", "short.car"]).contains("byte"));
+    let mut wrong = archive.clone();
+    let last = wrong.len() - 1;
+    wrong[last] ^= 1;
+    fs::write(fresh.path("wrong.car"), &wrong).unwrap();
+    assert!(fresh.fails(&["car", "import", "wrong.car"]).contains("byte"));
+    assert_eq!(fresh.json(&["pin", "ls"]).as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn npm_ipld_car_finds_the_same_files() {
+    let Ok(modules) = std::env::var("ATOLL_NODE_MODULES") else {
+        assert!(std::env::var_os("CI").is_none(), "ATOLL_NODE_MODULES is not set: run `cargo xtask test`");
+        eprintln!("did not run: ATOLL_NODE_MODULES is not set; `cargo xtask test` sets it");
+        return;
+    };
+    let bench = Bench::with_node();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/site");
+    let root = bench.import(&folder);
+    assert!(bench.run(&["car", "export", &root, "-o", "site.car"]).status.success());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/car.mjs");
+    let read = Command::new("node")
+        .arg(script)
+        .args([&bench.path("site.car"), &folder])
+        .env("ATOLL_NODE_MODULES", modules)
+        .output()
+        .expect("node.js is missing: `cargo xtask test` says how to get it");
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+}
+
+#[test]
+fn a_download_goes_on_where_it_was() {
+    let bench = Bench::with_node();
+    let content = noise(9_000_000);
+    fs::write(bench.path("chart.bin"), &content).unwrap();
+    let root = bench.import(&bench.path("chart.bin"));
+    // What an interrupted run left: a good beginning, then rubbish.
+    let mut part = content[..5 << 20].to_vec();
+    part.extend(std::iter::repeat_n(0xaa, 1 << 20));
+    fs::write(bench.path("copy.bin.part"), part).unwrap();
+    let got = bench.json(&["get", &root, "-o", "copy.bin"]);
+    assert_eq!(got["reused"], 5 << 20);
+    assert_eq!(fs::read(bench.path("copy.bin")).unwrap(), content);
+    assert!(!bench.path("copy.bin.part").exists());
+}
+
+#[test]
+fn damage_on_disk_is_named_and_never_served() {
+    let mut bench = Bench::with_node();
+    let content = noise(3 << 20);
+    fs::write(bench.path("chart.bin"), &content).unwrap();
+    let root = bench.import(&bench.path("chart.bin"));
+    assert_eq!(bench.stop(), Some(0));
+    let pack = fs::read_dir(bench.path("node/store/packs")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&pack).unwrap();
+    // Into the second leaf, which the pack holds as it is.
+    let wanted = &content[(1 << 20) + 1000..(1 << 20) + 1064];
+    let at = bytes.windows(64).position(|window| window == wanted).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&pack, bytes).unwrap();
+
+    let found = bench.run(&["store", "verify", "--json"]);
+    assert_eq!(found.status.code(), Some(1));
+    let found: Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(found["damaged"].as_array().unwrap().len(), 1, "{found}");
+    bench.start();
+    let got = bench.run(&["get", &root, "-o", "-", "--timeout", "2"]);
+    assert_eq!(got.status.code(), Some(1));
+    assert_eq!(got.stdout, content[..1 << 20], "what comes before the damage is right, and nothing comes behind it");
+}
+
+#[test]
+fn a_node_that_was_killed_comes_back_with_everything() {
+    let mut bench = Bench::with_node();
+    let root = bench.import(&site());
+    let peer = bench.json(&["status"])["peer_id"].clone();
+    let mut node = bench.node.take().unwrap();
+    node.kill().unwrap();
+    node.wait().unwrap();
+    bench.start();
+    assert_eq!(bench.json(&["status"])["peer_id"], peer);
+    assert_eq!(bench.json(&["pin", "ls"])[0]["root"], root.as_str());
+    assert_eq!(bench.stop(), Some(0));
+    assert!(!bench.path("node/node.sock").exists());
+}
+
+#[test]
+fn a_publish_says_what_it_reached() {
+    let bench = Bench::with_node();
+    let site = site();
+    let published = bench.json(&["publish", site.to_str().unwrap(), "--replicas", "1", "--site", "blog"]);
+    assert_eq!((&published["verified_nodes"], &published["verified_operators"]), (&1.into(), &1.into()));
+    let status = bench.json(&["status", "blog"]);
+    assert_eq!((&status["copies"], &status["site"]), (&1.into(), &published["site"]));
+    let short = bench.run(&["publish", site.to_str().unwrap(), "--replicas", "2", "--site", "blog", "--timeout", "2"]);
+    assert_eq!(short.status.code(), Some(1), "two copies cannot be on one node");
+    assert!(String::from_utf8_lossy(&short.stdout).contains("target 2"));
+    assert_eq!(bench.run(&["status", "blog"]).status.code(), Some(1), "below target");
+}
+
+#[test]
+fn keys_stay_private_and_keep_their_roles() {
+    let bench = Bench::without_node();
+    let made = bench.json(&["key", "new", "blog"]);
+    assert_eq!(bench.json(&["key", "show", "blog"]), made);
+    bench.json(&["key", "new", "lagoon", "--operator"]);
+    assert_eq!(bench.json(&["key", "list"]).as_array().unwrap().len(), 2);
+    let file = bench.path("keyring/blog.site.pem");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(bench.fails(&["key", "new", "blog"]).contains("already"));
+    assert!(bench.fails(&["key", "new", "../evil"]).contains("no name for a key"));
+    let peer = bench.json(&["key", "peer-id"])["peer_id"].as_str().unwrap().to_owned();
+    assert!(bench.fails(&["key", "certify", "blog", "--peer", &peer]).contains("not of an operator"));
+    assert!(bench.run(&["key", "certify", "lagoon", "--peer", &peer, "-o", "operator.json"]).status.success());
+    let exported = bench.run(&["key", "export", "blog"]).stdout;
+    fs::write(bench.path("backup.pem"), exported).unwrap();
+    let copy = bench.json(&["key", "import", "copy", "backup.pem"]);
+    assert_eq!(copy["site"], made["site"]);
+}
+
+#[test]
+fn settings_say_where_they_come_from_and_all_that_is_wrong() {
+    let bench = Bench::without_node();
+    fs::create_dir(bench.path("node")).unwrap();
+    fs::write(bench.path("node/node.toml"), "[store]\nbytes_max = 33554432\n").unwrap();
+    let output = bench.atoll(&["config", "--json"]).env("ATOLL_LOG_JSON", "true").output().unwrap();
+    let settings: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let source = |path: &str| {
+        let found = settings.as_array().unwrap().iter().find(|setting| setting["path"] == path).unwrap();
+        found["source"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((source("store.bytes_max"), source("log.json")), ("node.toml".into(), "environment".into()));
+    fs::write(bench.path("node/node.toml"), "[store]\nbytes = 1\n[gateway]\nlisten = \"here\"\n").unwrap();
+    let said = bench.fails(&["node"]);
+    assert!(said.contains("store.bytes:") && said.contains("gateway.listen:"), "{said}");
+    assert!(bench.fails(&["status"]).contains("no node answers"));
+}
+
+#[test]
+fn the_admin_listener_shows_and_changes_nothing_without_its_token() {
+    let bench = Bench::with_node();
+    let code = |args: &[&str]| {
+        let mut command = Command::new("curl");
+        let output = command.args(["-s", "-o", "/dev/null", "-w", "%{http_code}"]).args(args).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for path in ["/", "/healthz", "/readyz", "/metrics", "/v1/status"] {
+        assert_eq!(code(&[&format!("{}{path}", bench.admin)]), "200", "{path}");
+        assert_eq!(code(&[&format!("{}{path}", bench.gateway)]), "404", "the public listener has no {path}");
+    }
+    let gc = format!("{}/v1/gc", bench.admin);
+    assert_eq!(code(&["-X", "POST", &gc]), "401");
+    let token = fs::read_to_string(bench.path("node/admin.token")).unwrap();
+    assert_eq!(code(&["-X", "POST", &gc, "-H", &format!("Authorization: Bearer {token}")]), "200");
+    assert_eq!(code(&[&gc, "-H", "Host: evil.example"]), "421");
+    let socket = fs::metadata(bench.path("node/node.sock")).unwrap();
+    assert_eq!(socket.permissions().mode() & 0o777, 0o600);
+}
