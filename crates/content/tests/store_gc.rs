@@ -13,9 +13,12 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 /// Collections that must have run to the end.
-const COLLECTIONS: usize = 40;
+const COLLECTIONS: usize = 200;
 /// DAGs that must have been written meanwhile.
-const DAGS: usize = 300;
+const DAGS: usize = 2000;
+/// How many DAGs a writer writes before it begins again, and how many of them it keeps pinned.
+const CYCLE: usize = 12;
+const KEPT: usize = 3;
 
 fn options() -> Options {
     Options { pack_bytes: 64 * 1024, flush_blocks: 50, flush_bytes: 100_000, ..Options::default() }
@@ -73,6 +76,15 @@ fn read_dag(store: &Store, root: Cid) -> Result<usize, Cid> {
     Ok(count)
 }
 
+/// Ends the other threads when one ends, also by a panic, which the scope then reports.
+struct StopAll<'a>(&'a AtomicBool);
+
+impl Drop for StopAll<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn what_is_pinned_can_be_read_while_garbage_is_collected() {
     let dir = TempDir::new().unwrap();
@@ -83,20 +95,27 @@ fn what_is_pinned_can_be_read_while_garbage_is_collected() {
         for writer in 0..2 {
             let (store, pinned, done, written) = (&store, &pinned, &done, &written);
             scope.spawn(move || {
-                let mut n = writer;
-                while !done.load(Ordering::Relaxed) {
+                let _stop = StopAll(done);
+                // A few DAGs over and over, so that what is found present is often garbage at that moment.
+                for turn in 0.. {
+                    if done.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let n = writer + 2 * (turn % CYCLE);
                     let root = write_dag(store, n);
+                    assert_eq!(read_dag(store, root), Ok(9), "DAG {n}, just pinned");
                     pinned.lock().unwrap().insert(n, root);
                     written.fetch_add(1, Ordering::Relaxed);
-                    if n >= 20 {
-                        let old = pinned.lock().unwrap().remove(&(n - 20));
-                        store.unpin(&old.unwrap(), "dag").unwrap();
+                    let old = writer + 2 * ((turn + CYCLE - KEPT) % CYCLE);
+                    let root = pinned.lock().unwrap().remove(&old);
+                    if let Some(root) = root {
+                        store.unpin(&root, "dag").unwrap();
                     }
-                    n += 2;
                 }
             });
         }
         let reader = || {
+            let _stop = StopAll(&done);
             while !done.load(Ordering::Relaxed) {
                 let some = pinned.lock().unwrap().iter().next().map(|(n, root)| (*n, *root));
                 let Some((n, root)) = some else { continue };
@@ -107,16 +126,14 @@ fn what_is_pinned_can_be_read_while_garbage_is_collected() {
             }
         };
         scope.spawn(reader);
+        let _stop = StopAll(&done);
         while collected.load(Ordering::Relaxed) < COLLECTIONS || written.load(Ordering::Relaxed) < DAGS {
-            match store.gc(&links, &mut |_| ()) {
-                Ok(_) => collected.fetch_add(1, Ordering::Relaxed),
-                Err(error) => {
-                    done.store(true, Ordering::Relaxed);
-                    panic!("{error}");
-                }
-            };
+            if done.load(Ordering::Relaxed) {
+                return;
+            }
+            store.gc(&links, &mut |_| ()).unwrap();
+            collected.fetch_add(1, Ordering::Relaxed);
         }
-        done.store(true, Ordering::Relaxed);
     });
     let report = store.gc(&links, &mut |_| ()).unwrap();
     assert_eq!(store.stats().blocks, report.marked);
