@@ -216,7 +216,13 @@ fn run_tests(mut command: Command, run: &Run<'_>, tally: &mut Tally) -> Result<(
     Ok(())
 }
 
-/// The part of the drill's report that decides.
+/// The line of the drill's report.
+#[derive(Deserialize)]
+struct DrillLine {
+    drill: Drill,
+}
+
+/// The part of it that decides.
 #[derive(Deserialize)]
 struct Drill {
     requests: u64,
@@ -227,10 +233,10 @@ fn drill(run: &Run<'_>, _: &mut Tally) -> Result<()> {
     let mut command = Command::new(run.workspace.atoll());
     command.args(["demo", "--drill", "--json"]).current_dir(&run.workspace.root);
     let mut report = None;
-    let status = stream(command, |line| report = serde_json::from_str::<Drill>(line).ok().or(report.take()))?;
+    let status = stream(command, |line| report = serde_json::from_str::<DrillLine>(line).ok().or(report.take()))?;
     ensure!(status.success(), "atoll demo --drill: {status}");
-    let Some(Drill { requests, failed }) = report else {
-        bail!("atoll demo --drill printed no JSON line with `requests` and `failed`");
+    let Some(DrillLine { drill: Drill { requests, failed } }) = report else {
+        bail!("atoll demo --drill printed no line with its report");
     };
     ensure!(requests > 0, "the drill made no request");
     ensure!(failed == 0, "{failed} of {requests} requests failed");
