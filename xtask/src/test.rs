@@ -209,7 +209,7 @@ fn run_tests(mut command: Command, run: &Run<'_>, tally: &mut Tally) -> Result<(
         }
     }
     if run.long {
-        command.env("ATOLL_LONG", "1");
+        command.env("ATOLL_TEST_LONG", "1");
     }
     let status = stream(command, |line| tally.read(line))?;
     ensure!(status.success(), "cargo test: {status}");
@@ -218,7 +218,7 @@ fn run_tests(mut command: Command, run: &Run<'_>, tally: &mut Tally) -> Result<(
 
 /// The line of the drill's report.
 #[derive(Deserialize)]
-struct DrillLine {
+struct Report {
     drill: Drill,
 }
 
@@ -233,10 +233,10 @@ fn drill(run: &Run<'_>, _: &mut Tally) -> Result<()> {
     let mut command = Command::new(run.workspace.atoll());
     command.args(["demo", "--drill", "--json"]).current_dir(&run.workspace.root);
     let mut report = None;
-    let status = stream(command, |line| report = serde_json::from_str::<DrillLine>(line).ok().or(report.take()))?;
+    let status = stream(command, |line| report = serde_json::from_str::<Report>(line).ok().or(report.take()))?;
     ensure!(status.success(), "atoll demo --drill: {status}");
-    let Some(DrillLine { drill: Drill { requests, failed } }) = report else {
-        bail!("atoll demo --drill printed no line with its report");
+    let Some(Report { drill: Drill { requests, failed } }) = report else {
+        bail!("atoll demo --drill printed no JSON line with `requests` and `failed`");
     };
     ensure!(requests > 0, "the drill made no request");
     ensure!(failed == 0, "{failed} of {requests} requests failed");

@@ -7,10 +7,12 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 /// A decentralized edge for the web: publish a folder, and independent nodes serve it, verified.
 #[derive(Debug, Parser)]
 #[command(name = "atoll", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Start here:\n  atoll demo                    five nodes on this machine, a site on three of them\n  \
+#[command(
+    after_help = "Start here:\n  atoll demo                    five nodes on this machine, a site on three of them\n  \
     atoll node                    run a node\n  atoll publish ./dist          publish a folder through it\n\n\
     Without a running node work: demo, node, publish --only-hash, import --offline, get --from, car, store verify, gc, \
-    key, config, completions.")]
+    key, config, completions."
+)]
 pub(crate) struct Args {
     /// Print one JSON document (or one a line, for progress) instead of text.
     #[arg(long, global = true)]
@@ -224,7 +226,9 @@ pub(crate) enum PinCommand {
 
 /// Remove blocks that no pin needs.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Examples:\n  atoll gc\n  atoll gc --json\n\nGoes through the running node, else opens the store.")]
+#[command(
+    after_help = "Examples:\n  atoll gc\n  atoll gc --json\n\nGoes through the running node, else opens the store."
+)]
 pub(crate) struct GcArgs {}
 
 /// Content archives (CARv1 in and out, CARv2 in).
@@ -240,7 +244,9 @@ pub(crate) enum CarCommand {
         name: String,
     },
     /// Export a DAG as its canonical CAR, the same bytes as `ipfs dag export`.
-    #[command(after_help = "Examples:\n  atoll car export bafy… -o site.car\n  atoll car export bafy… | ipfs dag import")]
+    #[command(
+        after_help = "Examples:\n  atoll car export bafy… -o site.car\n  atoll car export bafy… | ipfs dag import"
+    )]
     Export {
         /// Root.
         cid: String,

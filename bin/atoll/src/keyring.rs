@@ -79,7 +79,10 @@ impl Keyring {
             names.extend(name.filter(|name| check_name(name).is_ok()).map(str::to_owned));
         }
         names.sort();
-        names.into_iter().filter_map(|name| self.find(&name).map(|key| key.map(|key| (name, key))).transpose()).collect()
+        names
+            .into_iter()
+            .filter_map(|name| self.find(&name).map(|key| key.map(|key| (name, key))).transpose())
+            .collect()
     }
 
     fn read<R: Role>(&self, name: &str) -> Result<Option<SecretKey<R>>> {

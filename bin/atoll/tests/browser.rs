@@ -18,7 +18,10 @@ impl Drop for Demo {
 #[test]
 fn a_person_sees_the_site_and_the_status_page() {
     let (Ok(chromium), Ok(modules)) = (std::env::var("ATOLL_CHROMIUM"), std::env::var("ATOLL_NODE_MODULES")) else {
-        assert!(std::env::var_os("CI").is_none(), "ATOLL_CHROMIUM or ATOLL_NODE_MODULES is not set: run `cargo xtask test`");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "ATOLL_CHROMIUM or ATOLL_NODE_MODULES is not set: run `cargo xtask test`"
+        );
         eprintln!("not run: ATOLL_CHROMIUM or ATOLL_NODE_MODULES is not set; `cargo xtask test` sets them");
         return;
     };

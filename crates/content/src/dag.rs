@@ -1,7 +1,7 @@
 //! Reading blocks of a DAG in the order in which they are needed, a few ahead of the one that is needed now.
 //!
 //! [`Ahead`] is the engine under file reading, CAR export and extraction: a list of blocks to come, the first few of
-//! which are being fetched. Memory is bounded by [`PENDING_MAX`] names and [`AHEAD_BLOCKS`] (and one per level) blocks.
+//! which are being fetched. Memory is bounded by [`PENDING_MAX`] names and four times [`AHEAD_BLOCKS`] blocks.
 //! A crash loses nothing.
 
 use std::collections::{HashSet, VecDeque};
@@ -20,6 +20,9 @@ use crate::error::ReadError;
 pub const PENDING_MAX: usize = 262_144;
 /// Blocks that are fetched ahead of the one that is needed.
 pub const AHEAD_BLOCKS: usize = 4;
+/// Blocks that are held or under way at most, as a multiple of those ahead: a walk may go down that many levels before
+/// what it fetched ahead on the levels above keeps it from fetching ahead.
+const HELD_PER_AHEAD: usize = 4;
 
 /// The most blocks of a DAG that is walked as a whole, some 4 TiB of file: some 150 MB of memory.
 pub const BLOCKS_MAX: usize = 4_194_304;
@@ -79,12 +82,12 @@ impl<T> Ahead<T> {
         while self.slots.front().is_some_and(|slot| skip(&slot.cid)) {
             self.pop();
         }
-        self.start(cx, skip);
+        self.start(cx, skip, true);
         let Some(front) = self.slots.front_mut() else { return Poll::Ready(None) };
         ready!(front.fetch.poll(cx));
         let Some(Slot { cid, what, fetch: Fetch::Done(result) }) = self.pop() else { return Poll::Ready(None) };
-        // What comes next is asked for before this one is worked on.
-        self.start(cx, skip);
+        // What comes next is asked for before this one is worked on; it need not be the front when that is done.
+        self.start(cx, skip, false);
         Poll::Ready(Some(result.map(|bytes| (cid, what, bytes)).map_err(ReadError::from)))
     }
 
@@ -94,15 +97,16 @@ impl<T> Ahead<T> {
         Some(slot)
     }
 
-    /// Starts and drives the front slots. The first is always started, whatever still runs further behind.
-    fn start(&mut self, cx: &mut Context<'_>, skip: &dyn Fn(&Cid) -> bool) {
-        let mut room = self.ahead.saturating_sub(self.started).max(1);
-        for slot in self.slots.iter_mut().take(self.ahead.max(1)) {
+    /// Starts and drives the front slots, but only while not too many blocks are held: what was begun ahead moves back, and
+    /// is kept, whenever a block puts its children before it. The first is started all the same if it is `needed`.
+    fn start(&mut self, cx: &mut Context<'_>, skip: &dyn Fn(&Cid) -> bool, needed: bool) {
+        let held_max = self.ahead * HELD_PER_AHEAD;
+        for (at, slot) in self.slots.iter_mut().take(self.ahead.max(1)).enumerate() {
             if matches!(slot.fetch, Fetch::Waiting) {
-                if room == 0 || skip(&slot.cid) {
+                let front = needed && at == 0;
+                if !front && (self.started >= held_max || skip(&slot.cid)) {
                     continue;
                 }
-                room -= 1;
                 self.started += 1;
                 slot.fetch = Fetch::begin(&self.blocks, self.root, slot.cid);
             }

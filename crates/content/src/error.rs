@@ -2,6 +2,7 @@
 //!
 //! Nothing is kept, a crash loses nothing.
 
+use atoll_core::car::CarError;
 use atoll_core::links::LinksError;
 use atoll_core::unixfs::UnixFsError;
 use atoll_core::{Cid, FetchError};
@@ -78,6 +79,9 @@ pub enum ReadError {
     /// More links would have to be remembered than [`crate::dag::PENDING_MAX`].
     #[error("the DAG below {0} is too wide: over {max} links to remember", max = crate::dag::PENDING_MAX)]
     TooWide(Cid),
+    /// A CAR that cannot begin.
+    #[error(transparent)]
+    Car(#[from] CarError),
     /// More blocks than [`crate::dag::BLOCKS_MAX`].
     #[error("the DAG has more than {max} blocks", max = crate::dag::BLOCKS_MAX)]
     TooManyBlocks,

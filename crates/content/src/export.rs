@@ -58,8 +58,7 @@ pub fn export(blocks: Arc<dyn Blocks>, resolved: &Resolved, scope: Scope) -> Res
     let mut ahead = Ahead::new(blocks, root, AHEAD_BLOCKS);
     ahead.push_ready(resolved.cid, Visit::Below(0), resolved.bytes.clone());
     ahead.push_front(resolved.trail.iter().map(|cid| (*cid, Visit::Trail)).collect())?;
-    // One root is far below the limit of headers.
-    let header = car::encode_header(&[root]).unwrap_or_default();
+    let header = car::encode_header(&[root])?;
     Ok(CarStream { ahead, scope, seen: Seen::default(), out: VecDeque::from([header]), failed: false })
 }
 

@@ -7,6 +7,7 @@ pub mod export;
 pub mod extract;
 pub mod import;
 pub mod local;
+pub mod memory;
 pub mod reader;
 pub mod store;
 

@@ -192,4 +192,4 @@ fn node_error(cid: Cid, cause: UnixFsError) -> ReadError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

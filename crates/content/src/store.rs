@@ -9,9 +9,10 @@
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use atoll_core::Block;
 use atoll_core::block::{IDENTITY, Multihash};
@@ -63,6 +64,8 @@ pub struct Options {
     pub flush_bytes: u64,
     /// Changes that may wait in memory before the index is brought up to date.
     pub flush_blocks: u64,
+    /// How long changes may wait before the index is brought up to date.
+    pub flush_after: Duration,
     /// Bytes of the index that are kept in memory.
     pub index_cache_bytes: usize,
     /// The share of garbage in a pack, in percent, from which collection rewrites it.
@@ -74,8 +77,9 @@ impl Default for Options {
         Self {
             bytes_max: u64::MAX,
             pack_bytes: 1024 * 1024 * 1024,
-            flush_bytes: 256 * 1024 * 1024,
+            flush_bytes: 1024 * 1024 * 1024,
             flush_blocks: 16 * 1024,
+            flush_after: Duration::from_secs(10),
             index_cache_bytes: 16 * 1024 * 1024,
             gc_dead_percent: 25,
         }
@@ -115,7 +119,11 @@ impl Store {
         let options = Options { pack_bytes: options.pack_bytes.min(PACK_BYTES_MAX), ..options };
         let (inner, mut recovered) = recover::open(disk, options)?;
         recover::replay(&inner, &mut recovered)?;
-        inner.flush()?;
+        match inner.flush() {
+            // What is there can be read all the same.
+            Err(error @ StoreError::DiskFull { .. }) => tracing::error!(%error, "the store's index is not up to date"),
+            other => other?,
+        }
         let owner = Owner::spawn(Arc::new(inner), recovered)?;
         Ok(Self { owner: Arc::new(owner) })
     }
@@ -301,7 +309,8 @@ impl Owner {
         let (wake, woken) = mpsc::sync_channel::<()>(1);
         let flushed = inner.clone();
         let flusher = std::thread::Builder::new().name("atoll-store".to_owned()).spawn(move || {
-            while woken.recv().is_ok() {
+            let after = flushed.options.flush_after;
+            while woken.recv_timeout(after) != Err(RecvTimeoutError::Disconnected) {
                 if let Err(error) = flushed.flush() {
                     tracing::error!(%error, "the store's index could not be brought up to date");
                 }

@@ -32,7 +32,7 @@ pub(crate) struct Activity {
     stalled: AtomicU64,
     /// Bytes it took since then.
     taken: AtomicU64,
-    /// Whether an answer broke off.
+    /// Whether an answer broke off whose end only the connection's end can tell.
     broken: AtomicBool,
 }
 
@@ -105,12 +105,12 @@ impl Activity {
         }
     }
 
-    /// An answer broke off: the connection must end so that the client sees it.
+    /// An answer broke off, and only the end of the connection can tell the client.
     pub(crate) fn break_off(&self) {
         self.broken.store(true, Ordering::Relaxed);
     }
 
-    /// Whether an answer broke off.
+    /// Whether an answer broke off that way.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
     }

@@ -70,6 +70,12 @@ impl Admission {
         Ok(Ticket { admission: Arc::clone(self), address, counts: Arc::clone(counts) })
     }
 
+    /// Requests in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        addresses.values().map(|counts| counts.requests.load(Ordering::Relaxed)).sum()
+    }
+
     /// Open connections.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)

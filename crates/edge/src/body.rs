@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use atoll_content::ReadError;
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, stream};
 use http_body::{Frame, SizeHint};
 use tokio::time::Sleep;
 
@@ -51,6 +51,8 @@ pub(crate) struct Ongoing {
     pub(crate) seen: Seen,
     pub(crate) observe: Arc<dyn Observe>,
     pub(crate) activity: Arc<Activity>,
+    /// Whether nothing but the end of the connection ends the body, as with HTTP/1.0.
+    pub(crate) close_delimited: bool,
     /// Ends the request for admission.
     pub(crate) admitted: Option<InFlight>,
 }
@@ -89,6 +91,11 @@ impl Body {
     /// Bytes as they come, each part within `limit`; `len` of them, if it is known.
     pub(crate) fn stream(parts: Parts, len: Option<u64>, limit: Duration) -> Self {
         Self::new(Content::Stream(Paced { parts, limit, left: len, deadline: None }))
+    }
+
+    /// Bytes that are not to be sent, nobody knows how many.
+    pub(crate) fn unknown() -> Self {
+        Self::stream(Box::pin(stream::empty()), None, Duration::ZERO)
     }
 
     /// Without its bytes, as the answer to HEAD.
@@ -185,7 +192,9 @@ impl Ongoing {
             Some(Ok(bytes)) => self.seen.bytes = self.seen.bytes.saturating_add(bytes.len() as u64),
             Some(Err(cause)) => {
                 tracing::info!(%cause, bytes = self.seen.bytes, "answer broken off");
-                self.activity.break_off();
+                if self.close_delimited {
+                    self.activity.break_off();
+                }
             }
         }
     }

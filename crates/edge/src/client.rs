@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 
 use crate::activity::Activity;
 use crate::admission::Ticket;
@@ -60,6 +60,7 @@ impl Client {
             seen,
             observe: Arc::clone(&self.gateway.services.observe),
             activity: Arc::clone(&self.activity),
+            close_delimited: request.version() < Version::HTTP_11,
             admitted: None,
         };
         Exchange { ongoing, id, head: request.method() == Method::HEAD }

@@ -26,40 +26,50 @@ pub(crate) async fn serve(
     activity: Arc<Activity>,
     mut draining: watch::Receiver<bool>,
 ) {
-    let drained = async move {
-        let _ = draining.wait_for(|draining| *draining).await;
-    };
-    tokio::pin!(drained);
     // Nothing is set up before the client says something: a connection that never does costs almost nothing.
-    tokio::select! {
-        ready = tcp.readable() => if ready.is_err() { return },
-        () = &mut drained => return,
+    let ready = tokio::select! {
+        ready = tcp.readable() => ready.is_ok(),
+        () = drained(&mut draining) => false,
+    };
+    if ready {
+        Box::pin(speak(tcp, client, activity, draining)).await;
     }
+}
+
+/// HTTP/1.1 on a connection that has something to read.
+async fn speak(tcp: TcpStream, client: Client, activity: Arc<Activity>, mut draining: watch::Receiver<bool>) {
     let stream = ClientStream::new(tcp, Arc::clone(&activity), client.gateway.services.guard.watch());
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).max_header_size(client.gateway.head_bytes_max).max_buf_size(BUFFER_BYTES_MAX);
-    http.pipeline_flush(true).writev(true);
+    // Not `pipeline_flush`: it copies bodies into one buffer, and lets answers to pipelined requests pile up there.
+    http.writev(true);
     let service = service_fn(|request| pipeline::answer(&client, request));
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = &mut drained => {
+        () = drained(&mut draining) => {
             Pin::new(&mut connection).graceful_shutdown();
             (&mut connection).await
         }
     };
     if let Err(cause) = ended {
         tracing::debug!(%cause, "connection failed");
-        fail(connection.into_parts().io.into_inner(), &activity).await;
     }
+    tell(connection.into_parts().io.into_inner(), &activity).await;
 }
 
-/// Ends a connection that failed, so that its client notices.
-async fn fail(stream: ClientStream, activity: &Activity) {
+/// Resolves when the server drains.
+async fn drained(draining: &mut watch::Receiver<bool>) {
+    // An error says that nobody is left who could end the draining.
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
+/// Tells a client that its connection did not end well, if HTTP could not.
+async fn tell(stream: ClientStream, activity: &Activity) {
     let refused = stream.refused();
     let mut tcp = stream.into_tcp();
     if activity.is_broken() {
-        // Where a body's end is the connection's, only a reset tells a part from the whole.
+        // A reset tells the part from a whole.
         let _ = tcp.set_zero_linger();
     } else if refused && !activity.is_busy() {
         let _ = tcp.write_all(BAD_REQUEST).await;

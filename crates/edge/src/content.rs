@@ -193,7 +193,7 @@ impl Reading<'_> {
             return Ok(respond::not_modified(&headers));
         }
         if self.request.method == Method::HEAD {
-            return Ok(car::respond(headers, Body::empty()));
+            return Ok(car::respond(headers, Body::unknown()));
         }
         let stream = export(Arc::clone(self.blocks), resolved, scope).map_err(Failure::reading(Step::Read))?;
         Ok(car::respond(headers, self.body(stream, None).await?))

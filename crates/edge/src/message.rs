@@ -6,6 +6,7 @@ use atoll_core::transport::{MESSAGE_BYTES_MAX, Request as Message, decode, encod
 use atoll_core::{Answer, TransportError};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -81,6 +82,9 @@ fn check(method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 async fn receive(body: Incoming, limit: Duration) -> Result<Bytes, Failure> {
+    if body.size_hint().lower() > MESSAGE_BYTES_MAX as u64 {
+        return Err(Failure::MessageTooLarge);
+    }
     let late = |_| Failure::TimedOut { step: Step::Body, limit };
     let whole = timeout(limit, Limited::new(body, MESSAGE_BYTES_MAX).collect()).await.map_err(late)?;
     match whole {

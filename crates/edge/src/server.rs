@@ -89,6 +89,11 @@ impl Running {
         self.gateway.admission.connections()
     }
 
+    /// Requests whose answer is not yet handed over.
+    pub fn in_flight(&self) -> usize {
+        self.gateway.admission.in_flight()
+    }
+
     /// Takes no more connections, lets requests in flight finish within [`crate::config::Timeouts::drain`], and ends;
     /// how many connections were cut at that limit.
     pub async fn drain(mut self) -> usize {

@@ -52,12 +52,7 @@ pub(crate) async fn serve_socket(listener: UnixListener, node: Arc<Inner>, mut s
 }
 
 /// Serves the admin listener until `stop` changes.
-pub(crate) async fn serve_admin(
-    listener: TcpListener,
-    node: Arc<Inner>,
-    door: Door,
-    mut stop: watch::Receiver<bool>,
-) {
+pub(crate) async fn serve_admin(listener: TcpListener, node: Arc<Inner>, door: Door, mut stop: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let door = Arc::new(door);
     loop {

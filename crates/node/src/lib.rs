@@ -10,4 +10,4 @@ mod metrics;
 mod node;
 pub mod work;
 
-pub use node::{Node, NodeError, Sources};
+pub use node::{Node, NodeError};

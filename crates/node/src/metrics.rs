@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use atoll_content::store::Store;
-use atoll_routing::Router;
 use atoll_edge::observe::{Counters, Totals};
+use atoll_routing::Router;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -50,14 +50,7 @@ impl Metrics {
         let earlier = self.earlier(&now);
         let ms = |share| now.quantile(share, earlier.as_ref()).map(|duration| duration.as_secs_f64() * 1000.0);
         let errors = now.classes.get(4).copied().unwrap_or(0);
-        Traffic {
-            requests: now.requests(),
-            hits: now.hot,
-            errors,
-            bytes: now.bytes,
-            p50_ms: ms(0.5),
-            p99_ms: ms(0.99),
-        }
+        Traffic { requests: now.requests(), hits: now.hot, errors, bytes: now.bytes, p50_ms: ms(0.5), p99_ms: ms(0.99) }
     }
 
     /// The totals of some minutes ago; remembers the present ones now and then.
@@ -87,7 +80,8 @@ impl Collector for NodeCollector {
     fn encode(&self, mut out: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let totals = self.counters.totals();
         let requests = "Requests answered by the public gateway, by class of status";
-        let mut family = out.encode_descriptor("http_requests", requests, None, ConstCounter::new(0_u64).metric_type())?;
+        let mut family =
+            out.encode_descriptor("http_requests", requests, None, ConstCounter::new(0_u64).metric_type())?;
         for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(totals.classes) {
             ConstCounter::new(count).encode(family.encode_family(&[("class", *class)])?)?;
         }

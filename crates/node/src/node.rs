@@ -19,14 +19,11 @@ use tokio::task::JoinSet;
 
 use crate::address;
 use crate::api::{PinStatus, Ready, Status, StoreStatus};
-use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Source};
+use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources};
 use crate::control::{self, Door};
 use crate::keys::{self, KeysError, NodeKeys};
 use crate::metrics::Metrics;
 use crate::work;
-
-/// The effective settings with their sources.
-pub type Sources = Vec<(String, toml::Value, Source)>;
 
 /// A running node.
 pub struct Node {
@@ -94,8 +91,7 @@ impl Node {
         let door = Door::admin(config.admin.hosts.clone(), &token);
         let server = server.spawn()?;
         let (ready, started) = (AtomicBool::new(true), Instant::now());
-        let inner =
-            Arc::new(Inner { local, remote, router, metrics, sources, ready, started, summary, operator });
+        let inner = Arc::new(Inner { local, remote, router, metrics, sources, ready, started, summary, operator });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(control::serve_socket(socket, Arc::clone(&inner), stopped.clone()));

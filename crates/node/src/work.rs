@@ -220,7 +220,8 @@ pub(crate) async fn import_car_running(node: Arc<Inner>, name: String, body: Inc
     for root in &loaded.roots {
         let held = node.local.store().clone();
         let has = move |cid: &Cid| held.has(cid.hash()).unwrap_or(false);
-        let missing = dag::missing(Arc::clone(&node.local) as _, has, *root).await.map_err(|error| error.to_string())?;
+        let missing =
+            dag::missing(Arc::clone(&node.local) as _, has, *root).await.map_err(|error| error.to_string())?;
         if let Some(missing) = missing.cids.first() {
             return Err(WorkError::Incomplete { root: *root, missing: *missing }.to_string());
         }
@@ -275,7 +276,8 @@ fn released(node: &Inner) -> Vec<(Cid, String)> {
         let held = placement.ranked.iter().all(|peer| placement.holders.contains(peer));
         placement.root != root || (own && held && placement.ranked.len() as u64 >= placement.target)
     };
-    let done = pins.iter().filter(|pin| pin.name.strip_prefix("publish:").is_some_and(|s| is_done(&pin.cid.to_string(), s)));
+    let done =
+        pins.iter().filter(|pin| pin.name.strip_prefix("publish:").is_some_and(|s| is_done(&pin.cid.to_string(), s)));
     done.map(|pin| (pin.cid, pin.name.clone())).collect()
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::config::{Config, FetchConfig};
 use crate::fetch::{Fetcher, PeerStats};
+use crate::reach::Reach;
 use crate::table::Opened;
 use crate::time::{millis, within};
 
@@ -77,13 +78,19 @@ impl Client {
         Self { transport, clock, fetcher, gateways, deadline: config.deadline }
     }
 
-    /// Learns of more gateways from the members that the known ones know; how many were new.
+    /// Learns of more gateways from the members that the known ones know; how many were new. None is nearer than the nearest
+    /// known one: gateways on the internet cannot lead into this machine or its network.
     pub async fn discover(&self) -> usize {
         let mut found = 0;
-        for gateway in self.gateways() {
+        let known = self.gateways();
+        let reach = Reach::nearest(&known);
+        for gateway in known {
             let limit = self.deadline;
             match within(&*self.clock, limit, self.ask_members(&gateway)).await {
-                Some(Ok(addresses)) => found += self.add(&addresses),
+                Some(Ok(mut addresses)) => {
+                    addresses.retain(|address| reach.allows(address));
+                    found += self.add(&addresses);
+                }
                 Some(Err(error)) => tracing::debug!(%gateway, %error, "no records"),
                 None => tracing::debug!(%gateway, "no records in time"),
             }

@@ -1,10 +1,9 @@
-//! Walking a DAG: links, the account of what is still wanted of it, and a random way down.
+//! Walking a DAG: the account of what has arrived of it, and what is still wanted. Lost with the pull that keeps it.
 
 use std::collections::HashSet;
 
-use atoll_core::block::{DAG_CBOR, DAG_PB, RAW};
+use atoll_core::links::links;
 use atoll_core::{Block, Cid};
-use ipld_core::codec::Links;
 
 use crate::error::PullError;
 
@@ -57,7 +56,7 @@ impl Walk {
         if self.bytes > self.quota {
             return Err(PullError::Quota(self.quota));
         }
-        let links = links(block).map_err(|cause| PullError::Codec(*block.cid(), cause))?;
+        let links = links(block.cid(), block.bytes()).map_err(|cause| PullError::Links(*block.cid(), cause))?;
         for cid in links.into_iter().rev() {
             if self.seen.insert(cid) {
                 self.wanted.insert(cid);
@@ -75,17 +74,5 @@ impl Walk {
     /// How many bytes have arrived.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
-    }
-}
-
-/// What a block links to.
-pub(crate) fn links(block: &Block) -> Result<Vec<Cid>, String> {
-    match block.cid().codec() {
-        RAW => Ok(Vec::new()),
-        DAG_PB => ipld_dagpb::DagPbCodec::links(block.bytes()).map(Iterator::collect).map_err(|e| e.to_string()),
-        DAG_CBOR => serde_ipld_dagcbor::codec::DagCborCodec::links(block.bytes())
-            .map(Iterator::collect)
-            .map_err(|e| e.to_string()),
-        other => Err(format!("codec 0x{other:x} is not known")),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use atoll_core::{Cid, FetchError, RecordError, StorageError, TransportError};
+use atoll_core::links::LinksError;
+use atoll_core::{BlockError, Cid, FetchError, RecordError, StorageError, TransportError};
 
 /// Why a record was refused, or a router could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -48,11 +49,14 @@ pub enum PullError {
     #[error("the DAG has more than {0} blocks")]
     Blocks(usize),
     /// A verified block that does not decode as its codec says.
-    #[error("block {0} cannot be decoded: {1}")]
-    Codec(Cid, String),
+    #[error("block {0} cannot be followed: {1}")]
+    Links(Cid, LinksError),
     /// A block could not be had.
     #[error(transparent)]
-    Fetch(#[from] FetchError),
+    Fetch(Box<FetchError>),
+    /// The store gave wrong bytes.
+    #[error("the block store failed: {0}")]
+    Block(#[from] BlockError),
     /// The block store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -62,18 +66,18 @@ pub enum PullError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CarError {
-    /// The bytes are not a CARv1.
-    #[error("not a CARv1 at byte {0}: {1}")]
-    Malformed(u64, &'static str),
+    /// The bytes are not a CAR, or end too early.
+    #[error(transparent)]
+    Framing(#[from] atoll_core::car::CarError),
     /// A block whose bytes do not hash to its CID.
     #[error("wrong bytes for {0}")]
     Lie(Cid),
     /// A block that nothing before it links to.
     #[error("block {0} was not asked for")]
     Unwanted(Cid),
-    /// It ended within a section.
-    #[error("the CAR ended at byte {0}, within a section")]
-    Short(u64),
+    /// A block that cannot be verified.
+    #[error(transparent)]
+    Block(BlockError),
     /// The connection broke.
     #[error(transparent)]
     Transport(#[from] TransportError),

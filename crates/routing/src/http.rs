@@ -212,7 +212,12 @@ fn authority(address: &Multiaddr) -> Option<String> {
     let host = match parts.next()? {
         Protocol::Ip4(ip) => ip.to_string(),
         Protocol::Ip6(ip) => format!("[{ip}]"),
-        Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => name.into_owned(),
+        // Nothing that could end the host and reach into port or path.
+        Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name)
+            if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) =>
+        {
+            name.into_owned()
+        }
         _ => return None,
     };
     let Protocol::Tcp(port) = parts.next()? else { return None };

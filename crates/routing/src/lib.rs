@@ -16,6 +16,7 @@ mod health;
 mod http;
 mod log;
 mod plan;
+mod reach;
 mod remote;
 mod router;
 mod snapshot;

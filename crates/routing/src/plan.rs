@@ -13,24 +13,21 @@ pub(crate) struct Standing {
     pub(crate) ranked: Vec<PeerId>,
     /// How many hold.
     pub(crate) n: usize,
-    /// Since when nobody who decides about `of` has come or gone.
-    pub(crate) stable_since: Timestamp,
 }
 
 impl Standing {
-    /// Works it out for `site`, as seen by `of`.
-    pub(crate) fn of(table: &Table, site: &SiteId, placed: &Placed, of: &PeerId) -> Self {
-        let placement = placed.signed.record();
-        let holds = |member: &Member| peer(table, member).is_some_and(|peer| peer.health.holds_any(&placed.roots));
-        let live = table.members.values().filter(|peer| peer.health.live).map(|peer| peer.signed.record());
-        let all = table.members.values().map(|peer| peer.signed.record());
-        let ranked: Vec<PeerId> = rank(site, placement, live, holds).into_iter().filter_map(Member::peer_id).collect();
-        let possible: Vec<PeerId> = rank(site, placement, all, holds).into_iter().filter_map(Member::peer_id).collect();
-        // Whoever stands before this node now, or would if it lived, decides whether this node holds.
-        let deciding = up_to(&ranked, of).iter().chain(up_to(&possible, of));
+    /// Works it out for `site`.
+    pub(crate) fn of(table: &Table, site: &SiteId, placed: &Placed) -> Self {
+        let n = usize::try_from(placed.signed.record().n).unwrap_or(usize::MAX);
+        Self { ranked: ranked(table, site, placed, |peer| peer.health.live), n }
+    }
+
+    /// Since when nobody has come or gone who decides whether `me` holds: those who stand before it, or would if they lived.
+    pub(crate) fn stable_since(&self, table: &Table, site: &SiteId, placed: &Placed, me: &PeerId) -> Timestamp {
+        let possible = ranked(table, site, placed, |_| true);
+        let deciding = up_to(&self.ranked, me).iter().chain(up_to(&possible, me));
         let changed = deciding.filter_map(|peer| table.members.get(peer)).map(|peer| peer.health.changed);
-        let stable_since = changed.max().unwrap_or_default();
-        Self { ranked, n: usize::try_from(placement.n).unwrap_or(usize::MAX), stable_since }
+        changed.max().unwrap_or_default()
     }
 
     /// The members that hold.
@@ -38,10 +35,22 @@ impl Standing {
         self.ranked.get(..self.n).unwrap_or(&self.ranked)
     }
 
+    /// The holders and as many more, who would hold if those died.
+    pub(crate) fn near(&self) -> &[PeerId] {
+        self.ranked.get(..self.n.saturating_mul(2)).unwrap_or(&self.ranked)
+    }
+
     /// Whether `peer` is one of the holders.
     pub(crate) fn is_holder(&self, peer: &PeerId) -> bool {
         self.holders().contains(peer)
     }
+}
+
+/// The rank among the members that `counts` lets through.
+fn ranked(table: &Table, site: &SiteId, placed: &Placed, counts: impl Fn(&Peer) -> bool) -> Vec<PeerId> {
+    let holds = |member: &Member| peer(table, member).is_some_and(|peer| peer.health.holds_any(&placed.roots));
+    let members = table.members.values().filter(|peer| counts(peer)).map(|peer| peer.signed.record());
+    rank(site, placed.signed.record(), members, holds).into_iter().filter_map(Member::peer_id).collect()
 }
 
 /// The list up to and with `peer`, or all of it.

@@ -9,7 +9,7 @@ mod probe;
 mod pull;
 mod replicate;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use atoll_core::keys::IdentityKey;
@@ -25,6 +25,7 @@ use crate::config::{Config, FetchPolicy};
 use crate::error::RouteError;
 use crate::fetch::{Fetcher, PeerStats};
 use crate::log::RecordLog;
+use crate::reach::Reach;
 use crate::remote::RemoteBlocks;
 use crate::snapshot::Snapshot;
 use crate::table::{Opened, Table};
@@ -73,6 +74,7 @@ impl Router {
         }
         let envelopes = parts.log.load().await?;
         let shared = Shared::new(parts, config);
+        shared.lock().table.set_reach(Reach::nearest(&shared.seeds));
         for envelope in envelopes {
             if let Err(error) = shared.accept(envelope) {
                 tracing::debug!(%error, "a kept record is left out");
@@ -91,10 +93,16 @@ impl Router {
 
     /// Makes the node a member, reachable at `addresses`, or changes them; the record is announced at once.
     ///
+    /// Other members' loopback or private addresses are dialled only when one of `addresses`, or a seed, is as near.
+    ///
     /// # Errors
     /// [`RouteError::Record`] when the member record breaks a rule, such as an expired operator certificate.
     pub fn set_addresses(&self, addresses: Vec<Multiaddr>) -> Result<(), RouteError> {
-        self.shared.lock().addresses = addresses;
+        {
+            let mut state = self.shared.lock();
+            state.table.set_reach(Reach::nearest(addresses.iter().chain(&self.shared.seeds)));
+            state.addresses = addresses;
+        }
         self.shared.refresh_member(true)
     }
 
@@ -184,6 +192,8 @@ pub(crate) struct State {
     /// Records that were refused, and pulls that were finished, since the start.
     pub(crate) refused: u64,
     pub(crate) pulled: u64,
+    /// The members that decide about sites which this node holds, or would hold next.
+    matter: BTreeSet<PeerId>,
     pins_at: Timestamp,
     addresses: Vec<Multiaddr>,
     cursors: HashMap<Multiaddr, (u64, u64)>,
@@ -201,6 +211,7 @@ impl Shared {
             pins: BTreeMap::new(),
             refused: 0,
             pulled: 0,
+            matter: BTreeSet::new(),
             pins_at: Timestamp::default(),
             addresses: Vec::new(),
             cursors: HashMap::new(),
@@ -280,13 +291,8 @@ impl Shared {
     /// Drops the members that are reached at `address`, since wrong bytes came from there.
     fn drop_members_at(&self, address: &Multiaddr, reason: &str) {
         let mut state = self.lock();
-        let peers: Vec<PeerId> = state
-            .table
-            .members
-            .iter()
-            .filter(|(_, peer)| peer.address().as_ref() == Some(address))
-            .map(|(p, _)| *p)
-            .collect();
+        let peers: Vec<PeerId> =
+            state.table.members.iter().filter(|(_, peer)| peer.is_at(address)).map(|(p, _)| *p).collect();
         for peer in peers {
             state.drop_member(&peer, reason, self.clock.now(), &self.config);
         }
@@ -326,9 +332,11 @@ impl Shared {
                 .filter(|(peer, entry)| **peer != self.me && entry.health.live)
                 .map(|(_, entry)| entry)
         };
-        let holders: Vec<_> =
-            others().filter(|entry| entry.health.holds_any(roots)).filter_map(|entry| entry.address()).collect();
-        if holders.is_empty() { others().filter_map(|entry| entry.address()).collect() } else { holders }
+        let holders: Vec<_> = others()
+            .filter(|entry| entry.health.holds_any(roots))
+            .filter_map(|entry| entry.address().cloned())
+            .collect();
+        if holders.is_empty() { others().filter_map(|entry| entry.address().cloned()).collect() } else { holders }
     }
 }
 

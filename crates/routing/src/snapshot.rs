@@ -158,7 +158,7 @@ impl MemberView {
 impl PlacementView {
     fn of(state: &State, site: &SiteId, placed: &Placed, me: &PeerId) -> Self {
         let placement = placed.signed.record();
-        let standing = Standing::of(&state.table, site, placed, me);
+        let standing = Standing::of(&state.table, site, placed);
         let holding = || {
             let live = state.table.members.iter().filter(|(_, entry)| entry.health.live);
             live.filter(|(_, entry)| entry.health.holds.contains_key(&placement.root))

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::error::RouteError;
 use crate::health::Health;
+use crate::reach::Reach;
 
 /// How many earlier roots of a site are remembered, so that its holders count as holders right after a deploy.
 const EARLIER_ROOTS_MAX: usize = 4;
@@ -48,15 +49,25 @@ pub(crate) enum Key {
 pub(crate) struct Peer {
     pub(crate) signed: Signed<Member>,
     pub(crate) health: Health,
+    /// Those of its addresses that this node may dial.
+    addresses: Vec<Multiaddr>,
     change: u64,
 }
 
 impl Peer {
     /// The address to use now.
-    pub(crate) fn address(&self) -> Option<Multiaddr> {
-        let member = self.signed.record();
-        let count = member.addresses().count();
-        member.addresses().nth(self.health.address.checked_rem(count)?)
+    pub(crate) fn address(&self) -> Option<&Multiaddr> {
+        self.addresses.get(self.health.address.checked_rem(self.addresses.len())?)
+    }
+
+    /// Whether it is reached at `address`.
+    pub(crate) fn is_at(&self, address: &Multiaddr) -> bool {
+        self.addresses.contains(address)
+    }
+
+    /// Leaves out the addresses that are nearer than `reach`.
+    fn set_reach(&mut self, reach: Reach) {
+        self.addresses = self.signed.record().addresses().filter(|address| reach.allows(address)).collect();
     }
 }
 
@@ -76,6 +87,7 @@ pub(crate) struct Table {
     pub(crate) placements: BTreeMap<SiteId, Placed>,
     known: HashSet<Bytes>,
     order: BTreeMap<u64, Key>,
+    reach: Reach,
     epoch: u64,
     change: u64,
 }
@@ -84,7 +96,21 @@ impl Table {
     /// An empty table; `epoch` names its order to others and must differ between runs.
     pub(crate) fn new(epoch: u64) -> Self {
         let (members, placements) = (BTreeMap::new(), BTreeMap::new());
-        Self { members, placements, known: HashSet::new(), order: BTreeMap::new(), epoch, change: 0 }
+        Self {
+            members,
+            placements,
+            known: HashSet::new(),
+            order: BTreeMap::new(),
+            reach: Reach::Public,
+            epoch,
+            change: 0,
+        }
+    }
+
+    /// Sets which members' addresses may be dialled.
+    pub(crate) fn set_reach(&mut self, reach: Reach) {
+        self.reach = reach;
+        self.members.values_mut().for_each(|peer| peer.set_reach(reach));
     }
 
     /// Whether these very bytes are in the table.
@@ -127,7 +153,9 @@ impl Table {
         }
         let change = self.note(Key::Member(peer), signed.bytes());
         let health = health.unwrap_or_else(|| Health::unknown(now));
-        self.members.insert(peer, Peer { signed, health, change });
+        let mut entry = Peer { signed, health, addresses: Vec::new(), change };
+        entry.set_reach(self.reach);
+        self.members.insert(peer, entry);
         Ok(true)
     }
 

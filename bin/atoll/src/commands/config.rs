@@ -4,14 +4,10 @@ use std::fs;
 use std::io::ErrorKind;
 
 use anyhow::{Context as _, Result, bail};
-use atoll_node::config::{Config, Folder, Layers, Source};
-use toml::Value;
+use atoll_node::config::{Config, Folder, Layers, Sources};
 
 use crate::args::SettingArgs;
 use crate::output::{Output, table};
-
-/// Settings with their paths, values and sources.
-pub(crate) type Sources = Vec<(String, Value, Source)>;
 
 /// Prints the effective settings.
 pub(crate) fn run(args: &SettingArgs, folder: &Folder, output: &Output) -> Result<()> {

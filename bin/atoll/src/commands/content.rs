@@ -163,7 +163,8 @@ pub(crate) async fn car(command: CarCommand, control: &Control, output: &Output)
                 let opened = opened.with_context(|| format!("cannot read {}", file.display()))?;
                 control.events(&path, reader_body(opened), |_| {}).await?
             };
-            let text = || format!("{}\n{} blocks, {}", imported.roots.join("\n"), imported.blocks, bytes(imported.bytes));
+            let text =
+                || format!("{}\n{} blocks, {}", imported.roots.join("\n"), imported.blocks, bytes(imported.bytes));
             Ok(output.result(&imported, text)?)
         }
         CarCommand::Export { cid, output: to } => export(&cid, to.as_deref(), control).await,

@@ -71,7 +71,8 @@ pub(crate) async fn run(args: GetArgs, control: &Control, output: &Output) -> Re
     });
     let text = || {
         let nodes = super::publish::plural(from, "node");
-        let reused = if done.reused > 0 { format!(", {} of it there already", bytes(done.reused)) } else { String::new() };
+        let reused =
+            if done.reused > 0 { format!(", {} of it there already", bytes(done.reused)) } else { String::new() };
         let seconds = started.elapsed().as_secs_f64();
         format!("{}: {}{reused}, verified, from {nodes} in {seconds:.1} s", to.display(), bytes(done.bytes))
     };
@@ -133,7 +134,8 @@ impl Target {
         let mut parts = path.split('/').filter(|part| !part.is_empty());
         let cid = parts.next().unwrap_or_default();
         let root = cid.parse().ok().with_context(|| format!("`{cid}` is not a CID"))?;
-        let segments = parts.map(|part| Ok(percent_decode_str(part).decode_utf8()?.into_owned())).collect::<Result<_>>()?;
+        let segments =
+            parts.map(|part| Ok(percent_decode_str(part).decode_utf8()?.into_owned())).collect::<Result<_>>()?;
         Ok(Self { root, segments, gateway })
     }
 
@@ -164,7 +166,10 @@ mod tests {
         let path = parsed(format!("http://192.0.2.7:8080/ipfs/{CID}/a%20b/c.txt?download=true"));
         assert_eq!((path.gateway.as_deref(), &path.segments), (Some("http://192.0.2.7:8080"), &plain.segments));
         let subdomain = parsed(format!("http://{CID}.ipfs.localhost:8080/a%20b/c.txt#x"));
-        assert_eq!((subdomain.gateway.as_deref(), &subdomain.segments), (Some("http://127.0.0.1:8080"), &plain.segments));
+        assert_eq!(
+            (subdomain.gateway.as_deref(), &subdomain.segments),
+            (Some("http://127.0.0.1:8080"), &plain.segments)
+        );
         assert!(Target::parse("https://example.com/ipfs/x").is_err());
         assert!(Target::parse("nothing").is_err());
     }

@@ -70,7 +70,8 @@ fn show(name: &str, keyring: &Keyring, output: &Output) -> Result<()> {
 fn list(keyring: &Keyring, output: &Output) -> Result<()> {
     let keys: Vec<_> = keyring.list()?.iter().map(|(name, key)| describe(name, key)).collect();
     let cell = |key: &serde_json::Value, field: &str| key.get(field).and_then(|v| v.as_str()).unwrap_or("").to_owned();
-    let rows: Vec<_> = keys.iter().map(|key| ["name", "role", "public", "site"].map(|f| cell(key, f)).to_vec()).collect();
+    let rows: Vec<_> =
+        keys.iter().map(|key| ["name", "role", "public", "site"].map(|f| cell(key, f)).to_vec()).collect();
     Ok(output.result(&keys, || table(&["NAME", "ROLE", "PUBLIC KEY", "SITE"], &rows))?)
 }
 

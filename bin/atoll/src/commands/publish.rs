@@ -52,7 +52,8 @@ pub(crate) async fn run(
     if made {
         output.note(&format!("made site key `{}` in the keyring; back it up with `atoll key export`", args.site));
     }
-    let imported = content::import_through(control, &args.path, args.hidden, &format!("publish:{site}"), output).await?;
+    let imported =
+        content::import_through(control, &args.path, args.hidden, &format!("publish:{site}"), output).await?;
     let root: Cid = imported.root.parse()?;
     let now = SystemClock::now();
     let mut placement = Placement::new(root, args.replicas, imported.dag_bytes);

@@ -61,8 +61,11 @@ pub(crate) async fn peers(control: &Control, output: &Output) -> Result<()> {
     Ok(output.result(members, || table(&["PEER", "OPERATOR", "ADDRESS", "RTT", "STATE"], &rows))?)
 }
 
+/// Tells of a site id and a root whether they are the ones that were asked for.
+type Selector = Box<dyn Fn(&str, &str) -> bool>;
+
 /// Whether a placement, by site id and root, is the one that was asked for.
-fn selector(target: &str, keyring: &Keyring) -> Result<Box<dyn Fn(&str, &str) -> bool>> {
+fn selector(target: &str, keyring: &Keyring) -> Result<Selector> {
     if let Ok(cid) = target.parse::<Cid>() {
         let root = cid.into_v1().map(|cid| cid.to_string()).unwrap_or_default();
         return Ok(Box::new(move |_, of| of == root));
@@ -85,8 +88,19 @@ fn node_text(status: &Status) -> String {
     let mut text = format!("peer id   {}\noperator  {} ({})\n", status.peer_id, status.operator, status.operator_label);
     text += &format!("gateway   {}\nstatus    {}/\n", status.gateway, status.admin);
     text += &format!("state     {}\n", if status.ready { "ready" } else { "not ready" });
-    text += &format!("store     {} blocks, {} on disk of {}\n", store.blocks, bytes(store.disk_bytes), bytes(store.bytes_max));
-    text += &format!("traffic   {} requests, {} hits, {} errors, {}", traffic.requests, traffic.hits, traffic.errors, bytes(traffic.bytes));
+    text += &format!(
+        "store     {} blocks, {} on disk of {}\n",
+        store.blocks,
+        bytes(store.disk_bytes),
+        bytes(store.bytes_max)
+    );
+    text += &format!(
+        "traffic   {} requests, {} hits, {} errors, {}",
+        traffic.requests,
+        traffic.hits,
+        traffic.errors,
+        bytes(traffic.bytes)
+    );
     text += &format!(", p50 {}, p99 {}\n", ms(traffic.p50_ms), ms(traffic.p99_ms));
     text += &format!("members   {live} live of {} others known\n", status.network.members.len().saturating_sub(1));
     text += &format!("sites     {}, {below} below target", status.network.placements.len());

@@ -1,1 +1,129 @@
+//! Tests of export: scopes, order, and streams that break. Bytes are compared with Kubo's in `tests/kubo_car.rs`.
 
+use atoll_core::FetchError;
+use atoll_core::block::{DAG_CBOR, RAW};
+use futures_util::{StreamExt, TryStreamExt};
+
+use super::*;
+use crate::car::{CarImporter, Loaded};
+use crate::dag::missing;
+use crate::import::Sink;
+use crate::memory::Memory;
+use crate::reader::resolve;
+use crate::reader::tests::{directory, file, put};
+
+/// A folder with a file of two parts that are the same, a folder, and a leaf that occurs in both.
+fn site(memory: &mut Memory) -> (Cid, Vec<(&'static str, Cid)>) {
+    let leaf = put(memory, RAW, &b"leaf"[..]);
+    let part = put(memory, RAW, &b"part"[..]);
+    let twice = file(memory, &[(part, 4), (part, 4)]);
+    let inline: Cid = "bafkqabdjnzwgk".parse().unwrap();
+    let sub = directory(memory, &[("inline", inline), ("leaf", leaf), ("twice", twice)]);
+    let root = directory(memory, &[("leaf", leaf), ("sub", sub), ("twice", twice)]);
+    (root, vec![("root", root), ("leaf", leaf), ("sub", sub), ("twice", twice), ("part", part)])
+}
+
+/// The CIDs of a CAR in order, as `names`.
+async fn exported(memory: &Memory, root: &Cid, path: &[&str], scope: Scope) -> (Loaded, Vec<Cid>) {
+    struct Order(Vec<Cid>);
+    impl Sink for Order {
+        fn put(&mut self, block: atoll_core::Block) -> std::io::Result<()> {
+            self.0.push(*block.cid());
+            Ok(())
+        }
+    }
+    let resolved = resolve(memory, root, path).await.unwrap();
+    let stream = export(Arc::new(memory.clone()), &resolved, scope).unwrap();
+    let bytes: Vec<Bytes> = stream.try_collect().await.unwrap();
+    let (mut importer, mut order) = (CarImporter::default(), Order(Vec::new()));
+    importer.push(&bytes.concat(), &mut order).unwrap();
+    (importer.finish().unwrap(), order.0)
+}
+
+#[tokio::test]
+async fn scopes_are_depth_first_and_without_repeats() {
+    let mut memory = Memory::default();
+    let (root, names) = site(&mut memory);
+    for (path, scope, expected) in [
+        (&[][..], Scope::All, &["root", "leaf", "sub", "twice", "part"][..]),
+        (&[], Scope::Entity, &["root"]),
+        (&[], Scope::Block, &["root"]),
+        (&["sub"], Scope::All, &["root", "sub", "leaf", "twice", "part"]),
+        (&["sub", "twice"], Scope::Entity, &["root", "sub", "twice", "part"]),
+        (&["sub", "twice"], Scope::Block, &["root", "sub", "twice"]),
+        (&["sub", "inline"], Scope::All, &["root", "sub"]),
+    ] {
+        let (loaded, order) = exported(&memory, &root, path, scope).await;
+        let expected: Vec<Cid> =
+            expected.iter().map(|name| names.iter().find(|(known, _)| known == name).unwrap().1).collect();
+        assert_eq!(order, expected, "{path:?} {scope:?}");
+        assert_eq!(loaded.roots, [root]);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_block_breaks_the_stream() {
+    let mut memory = Memory::default();
+    let (root, names) = site(&mut memory);
+    memory.remove(&names[4].1);
+    let resolved = resolve(&memory, &root, &[""; 0]).await.unwrap();
+    let items: Vec<_> = export(Arc::new(memory), &resolved, Scope::All).unwrap().collect().await;
+    let (last, before) = items.split_last().unwrap();
+    assert!(matches!(last, Err(ReadError::Fetch(FetchError::NotFound(cid))) if *cid == names[4].1));
+    assert!(before.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn a_codec_that_is_not_known_breaks_the_stream() {
+    let mut memory = Memory::default();
+    let unknown = put(&mut memory, 0x0129, &b"{}"[..]);
+    let resolved = resolve(&memory, &unknown, &[""; 0]).await.unwrap();
+    let items: Vec<_> = export(Arc::new(memory), &resolved, Scope::All).unwrap().collect().await;
+    assert!(matches!(items.last(), Some(Err(ReadError::Links { .. }))));
+}
+
+#[tokio::test]
+async fn a_chain_is_exported_up_to_the_limit() {
+    let mut memory = Memory::default();
+    let mut root = put(&mut memory, RAW, &b"x"[..]);
+    for level in 0..=DEPTH_MAX {
+        if level == DEPTH_MAX {
+            assert_eq!(exported(&memory, &root, &[], Scope::All).await.0.blocks, 1 + DEPTH_MAX as u64);
+        }
+        let link = [&[0x81, 0xd8, 0x2a, 0x58, 37, 0x00][..], &root.to_bytes()].concat();
+        root = put(&mut memory, DAG_CBOR, link);
+    }
+    let resolved = resolve(&memory, &root, &[""; 0]).await.unwrap();
+    let last = export(Arc::new(memory), &resolved, Scope::All).unwrap().collect::<Vec<_>>().await.pop();
+    assert!(matches!(last, Some(Err(ReadError::TooDeep { max: DEPTH_MAX, .. }))));
+}
+
+#[tokio::test]
+async fn a_dag_of_countless_paths_is_walked_block_by_block() {
+    let mut memory = Memory::default();
+    let mut root = put(&mut memory, RAW, &b"x"[..]);
+    for _ in 0..200 {
+        root = directory(&mut memory, &[("a", root), ("b", root), ("c", root)]);
+    }
+    assert_eq!(exported(&memory, &root, &[], Scope::All).await.0.blocks, 201);
+    let found = missing(Arc::new(memory.clone()), |cid| memory.get(cid).is_some(), root).await.unwrap();
+    assert_eq!((found.cids.len(), found.present), (0, 201));
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named() {
+    let mut memory = Memory::default();
+    let (root, names) = site(&mut memory);
+    let of = |memory: &Memory| {
+        let memory = memory.clone();
+        async move { missing(Arc::new(memory.clone()), |cid| memory.get(cid).is_some(), root).await.unwrap() }
+    };
+    assert_eq!(of(&memory).await.cids, []);
+    assert_eq!(of(&memory).await.present, 6, "five blocks and the one that its CID carries");
+    memory.remove(&names[1].1);
+    memory.remove(&names[3].1);
+    let found = of(&memory).await;
+    assert_eq!((found.cids, found.present), (vec![names[1].1, names[3].1], 3));
+    memory.remove(&root);
+    assert_eq!(of(&memory).await.cids, [root]);
+}

@@ -74,12 +74,6 @@ pub enum StoreError {
     /// Another process took the store over; this one only reads.
     #[error("the store was handed over to another process: this one only reads")]
     HandedOver,
-    /// An import or a pull is under way, whose blocks must not be collected.
-    #[error("{holds} imports or pulls are under way: collect garbage when they are done")]
-    Held {
-        /// How many.
-        holds: usize,
-    },
     /// Garbage is collected already.
     #[error("garbage collection is already running")]
     Collecting,

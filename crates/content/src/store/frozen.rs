@@ -87,7 +87,7 @@ impl Store {
     /// disk says; after an error the store goes on as before.
     pub fn handover(&self) -> Result<FrozenStore, StoreError> {
         let inner = self.inner();
-        let _alone = inner.gate.freeze()?;
+        let _alone = inner.gate.collect()?;
         inner.writable()?;
         inner.closing.store(true, Ordering::SeqCst);
         let frozen = inner.freeze().inspect_err(|_| inner.closing.store(false, Ordering::SeqCst))?;

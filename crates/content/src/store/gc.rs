@@ -62,11 +62,11 @@ pub struct GcReport {
 impl Store {
     /// Forgets what no pin reaches and gives the space back. `links` names the children of a block that is not raw.
     ///
-    /// Blocks stored or found present while it runs stay. Space comes back pack by pack, once the share of garbage in
+    /// What a [`super::Hold`] covers stays, and so does what is stored or found present while this runs. Space comes back pack by pack, once the share of garbage in
     /// one reaches [`super::Options::gc_dead_percent`].
     ///
     /// # Errors
-    /// [`StoreError::Held`] and [`StoreError::Collecting`] before anything is done; [`StoreError::PinIncomplete`] and
+    /// [`StoreError::Collecting`] when one is running already; [`StoreError::PinIncomplete`] and
     /// [`StoreError::Links`] before anything is deleted that the pins known at the start could reach; and what the disk
     /// says.
     pub fn gc<E: Display>(
@@ -163,13 +163,11 @@ impl Run<'_> {
         if self.inner.table().pinned != pinned {
             return Ok(false);
         }
-        let touched = self.inner.gate.touched();
-        for (hash, _) in page {
-            let mark = fingerprint(hash);
-            if self.marked.contains(&mark) || touched.contains(&mark) {
-                continue;
-            }
-            if let Some(place) = self.inner.lookup(hash)? {
+        // Kept until the page is done: who finds a block present has noted it by then, or finds it gone.
+        let guarded = self.inner.gate.guarded();
+        for (hash, _) in page.iter().filter(|(hash, _)| !self.marked.contains(&fingerprint(hash))) {
+            let place = self.inner.lookup(hash)?.filter(|place| !guarded.protects(hash, place));
+            if let Some(place) = place {
                 self.inner.table_mut().set_block(hash, Some(place), None);
                 self.report.removed_blocks = self.report.removed_blocks.saturating_add(1);
                 self.report.removed_bytes = self.report.removed_bytes.saturating_add(u64::from(place.len));

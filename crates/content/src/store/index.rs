@@ -119,7 +119,7 @@ impl Index {
                 return Ok(None);
             };
             let watermark = Watermark { pack: u32::try_from(pack).unwrap_or(u32::MAX), offset };
-            let mut loaded = Loaded { salt: Some(salt.to_le_bytes()), watermark, ..Loaded::default() };
+            let mut loaded = Loaded { salt: Some(salt.to_be_bytes()), watermark, ..Loaded::default() };
             for entry in txn.open_table(LIVE)?.iter()? {
                 let (pack, live) = entry?;
                 let (bytes, blocks) = live.value();
@@ -183,7 +183,7 @@ impl Index {
             drop(live);
             let mut meta = txn.open_table(META)?;
             meta.insert("version", INDEX_VERSION)?;
-            meta.insert("salt", u64::from_le_bytes(*salt))?;
+            meta.insert("salt", u64::from_be_bytes(*salt))?;
             meta.insert("pack", u64::from(changes.watermark.pack))?;
             meta.insert("offset", changes.watermark.offset)?;
             drop(meta);

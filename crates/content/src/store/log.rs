@@ -24,8 +24,8 @@ pub(crate) struct Head {
     pub(crate) next: u32,
     /// Up to where the table knows the log.
     pub(crate) known: Watermark,
-    /// The watermark of the last commit.
-    pub(crate) committed: Watermark,
+    /// The watermark of the last commit, none when there was no commit yet.
+    pub(crate) committed: Option<Watermark>,
     /// Bytes of all packs.
     pub(crate) used: u64,
     /// Bytes written since the last commit.
@@ -78,10 +78,16 @@ impl Inner {
         }
         let end = at.saturating_add(bytes);
         pack.set_valid(end);
-        head.known = Watermark { pack: pack.number, offset: end };
+        self.reached(head, Watermark { pack: pack.number, offset: end });
         head.used = head.used.saturating_add(bytes);
         head.unindexed = head.unindexed.saturating_add(bytes);
         Ok((pack, u32::try_from(at).unwrap_or(u32::MAX)))
+    }
+
+    /// Notes up to where the table knows the log.
+    pub(crate) fn reached(&self, head: &mut Head, end: Watermark) {
+        head.known = end;
+        self.gate.moved(end);
     }
 
     /// Begins a new pack.
@@ -91,7 +97,7 @@ impl Inner {
         let pack = Arc::new(pack.map_err(|error| StoreError::io("creating", pack_name(number), error))?);
         head.next = number.checked_add(1).ok_or(StoreError::PacksMax)?;
         head.used = head.used.saturating_add(PACK_HEADER_BYTES);
-        head.known = Watermark { pack: number, offset: PACK_HEADER_BYTES };
+        self.reached(head, Watermark { pack: number, offset: PACK_HEADER_BYTES });
         head.pack = Some(pack.clone());
         self.table_mut().packs.insert(number, pack.clone());
         Ok(pack)
@@ -120,7 +126,7 @@ impl Inner {
         let (changes, unindexed) = {
             let head = self.head();
             let table = self.table();
-            if head.known == head.committed && table.waiting() == 0 {
+            if head.committed == Some(head.known) && table.waiting() == 0 {
                 return Ok(());
             }
             (table.changes(head.known), head.unindexed)
@@ -128,7 +134,7 @@ impl Inner {
         self.sync_packs()?;
         self.index.commit(&self.salt, &changes)?;
         let mut head = self.head();
-        head.committed = changes.watermark;
+        head.committed = Some(changes.watermark);
         head.unindexed = head.unindexed.saturating_sub(unindexed);
         self.table_mut().committed(&changes);
         Ok(())

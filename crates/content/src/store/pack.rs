@@ -123,11 +123,11 @@ impl PackHeader {
     pub(crate) fn encode(&self) -> [u8; HEADER_LEN] {
         let mut out = [0; HEADER_LEN];
         out[..8].copy_from_slice(MAGIC);
-        out[8..12].copy_from_slice(&self.version.to_le_bytes());
-        out[12..16].copy_from_slice(&self.number.to_le_bytes());
+        out[8..12].copy_from_slice(&self.version.to_be_bytes());
+        out[12..16].copy_from_slice(&self.number.to_be_bytes());
         out[16..24].copy_from_slice(&self.salt);
         let crc = crc32fast::hash(&out[..24]);
-        out[24..].copy_from_slice(&crc.to_le_bytes());
+        out[24..].copy_from_slice(&crc.to_be_bytes());
         out
     }
 
@@ -138,7 +138,7 @@ impl PackHeader {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             other => other?,
         }
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let word = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         if &bytes[..8] != MAGIC || crc32fast::hash(&bytes[..24]) != word(24) {
             return Ok(None);
         }
@@ -288,3 +288,6 @@ pub fn scan_bytes(pack: &[u8]) -> Option<Scanned> {
     }
     Some(scanned)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use super::Inner;
 use super::error::{StoreError, hex};
-use super::gate::fingerprint;
 use super::index::Place;
 use super::pack::{Pack, is_intact, pack_name};
 use super::record::block_head_bytes;
@@ -25,15 +24,15 @@ impl Inner {
         }
     }
 
-    /// Protects a block that is about to be found present from a collection under way; `false` when it is not here.
+    /// Notes that a block is found present, if that has to be noted; `false` when it is not here.
     pub(crate) fn touch(&self, hash: &Multihash) -> Result<bool, StoreError> {
-        if !self.gate.is_collecting() || hash.code() == IDENTITY {
+        if !self.gate.is_watching() || hash.code() == IDENTITY {
             return Ok(true);
         }
         // Only what is here, so that asking for what is not costs no memory.
         let here = self.lookup(hash)?.is_some();
         if here {
-            self.gate.touched().insert(fingerprint(hash));
+            self.gate.touch(hash);
         }
         Ok(here)
     }

@@ -42,14 +42,14 @@ impl Record {
     pub(crate) fn parse(salt: &Salt, bytes: &[u8]) -> Option<Self> {
         let (prefix, rest) = bytes.split_first_chunk::<PREFIX_BYTES>()?;
         let [c0, c1, c2, c3, kind, key_len, l0, l1, l2, l3] = *prefix;
-        let len = u32::from_le_bytes([l0, l1, l2, l3]);
+        let len = u32::from_be_bytes([l0, l1, l2, l3]);
         let (key, rest) = rest.split_at_checked(usize::from(key_len))?;
         let data = match kind {
             BLOCK if len as usize <= BLOCK_BYTES_MAX => &[],
             PIN | UNPIN if len as usize <= PIN_NAME_BYTES_MAX => rest.get(..len as usize)?,
             _ => return None,
         };
-        if checksum(salt, &prefix[4..], key, data) != u32::from_le_bytes([c0, c1, c2, c3]) {
+        if checksum(salt, &prefix[4..], key, data) != u32::from_be_bytes([c0, c1, c2, c3]) {
             return None;
         }
         if kind == BLOCK {
@@ -89,8 +89,8 @@ pub(crate) fn block_head_bytes(hash: &Multihash) -> u64 {
 
 fn encode(salt: &Salt, out: &mut Vec<u8>, kind: u8, key: &[u8], len: u32, data: &[u8]) {
     let mut tail = [kind, u8::try_from(key.len()).unwrap_or(u8::MAX), 0, 0, 0, 0];
-    tail[2..].copy_from_slice(&len.to_le_bytes());
-    out.extend_from_slice(&checksum(salt, &tail, key, data).to_le_bytes());
+    tail[2..].copy_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(&checksum(salt, &tail, key, data).to_be_bytes());
     out.extend_from_slice(&tail);
     out.extend_from_slice(key);
     out.extend_from_slice(data);

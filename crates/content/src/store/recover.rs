@@ -66,7 +66,8 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Inner, Reco
     };
     let next = files.keys().next_back().map_or(1, |last| last.saturating_add(1)).max(loaded.watermark.pack);
     let used = files.values().fold(0u64, |sum, file| sum.saturating_add(file.len));
-    let head = Head { next, known: loaded.watermark, committed: loaded.watermark, used, ..Head::default() };
+    let committed = loaded.salt.is_some().then_some(loaded.watermark);
+    let head = Head { next, known: loaded.watermark, committed, used, ..Head::default() };
     let packs = files.into_iter().map(|(number, file)| {
         let salt = file.header.map_or(salt, |header| header.salt);
         let pack = Pack::over(file.file, number, salt, file.len);
@@ -85,6 +86,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Inner, Reco
 /// Reads the log behind the watermark into the table.
 pub(crate) fn replay(inner: &Inner, recovered: &mut Recovered) -> Result<(), StoreError> {
     let from = inner.head().known;
+    inner.gate.moved(from);
     let packs: Vec<_> = inner.table().packs.range(from.pack..).map(|(_, pack)| pack.clone()).collect();
     for (index, pack) in packs.iter().enumerate() {
         let start = if pack.number == from.pack { from.offset } else { PACK_HEADER_BYTES };
@@ -175,7 +177,7 @@ fn apply(
             }
         }
     }
-    head.known = Watermark { pack: pack.number, offset: end };
+    inner.reached(&mut head, Watermark { pack: pack.number, offset: end });
     Ok(())
 }
 

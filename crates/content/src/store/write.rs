@@ -7,7 +7,6 @@ use atoll_core::Block;
 use atoll_core::block::{IDENTITY, Multihash};
 
 use super::error::StoreError;
-use super::gate::fingerprint;
 use super::index::Place;
 use super::log::Head;
 use super::record::{Record, block_head_bytes};
@@ -36,10 +35,10 @@ impl Inner {
         for block in blocks {
             let hash = block.cid().hash();
             let place = self.lookup(hash)?;
-            if self.gate.is_collecting() {
-                self.gate.touched().insert(fingerprint(hash));
-            }
             let present = place.is_some_and(|place| !place.damaged) || hash.code() == IDENTITY;
+            if present && self.gate.is_watching() {
+                self.gate.touch(hash);
+            }
             if present || (blocks.len() > 1 && !names.insert(hash)) {
                 puts.push(Put::Present);
                 continue;

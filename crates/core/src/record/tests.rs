@@ -84,9 +84,8 @@ fn golden_vectors_hold() {
 fn libp2p_reads_our_envelopes() {
     let bytes = placement().bytes().to_vec();
     let envelope = libp2p_core::SignedEnvelope::from_protobuf_encoding(&bytes).unwrap();
-    let (payload, key) = envelope
-        .payload_and_signing_key(Placement::DOMAIN.to_owned(), Placement::PAYLOAD_TYPE.as_bytes())
-        .unwrap();
+    let (payload, key) =
+        envelope.payload_and_signing_key(Placement::DOMAIN.to_owned(), Placement::PAYLOAD_TYPE.as_bytes()).unwrap();
     assert_eq!(key.encode_protobuf(), SiteKey::from_seed(&[9; 32]).public().to_protobuf());
     let read: Placement = serde_ipld_dagcbor::from_slice(payload).unwrap();
     assert_eq!(&read, placement().record());

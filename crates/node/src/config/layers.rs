@@ -73,6 +73,9 @@ impl fmt::Display for Problems {
     }
 }
 
+/// The effective settings: path, value, and where it came from.
+pub type Sources = Vec<(String, Value, Source)>;
+
 /// Settings collected from their sources, not yet checked.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
@@ -107,16 +110,17 @@ impl Layers {
     ///
     /// # Errors
     /// All problems of all sources.
-    pub fn build(mut self) -> Result<(Config, Vec<(String, Value, Source)>), Problems> {
+    pub fn build(mut self) -> Result<(Config, Sources), Problems> {
         let mut effective: BTreeMap<_, _> =
             defaults().into_iter().map(|(path, value)| (path, (value, Source::Default))).collect();
         for (path, (value, source)) in self.values {
-            if !effective.contains_key(&path) {
+            let Some(setting) = effective.get_mut(&path) else {
                 self.problems.push(Problem::new(&path, format!("is not a setting (from {source})")));
-            } else if let Err(why) = read([(path.as_str(), &value)]) {
-                self.problems.push(Problem::new(&path, format!("{why} (from {source})")));
-            } else {
-                effective.insert(path, (value, source));
+                continue;
+            };
+            match read([(path.as_str(), &value)]) {
+                Ok(_) => *setting = (value, source),
+                Err(why) => self.problems.push(Problem::new(&path, format!("{why} (from {source})"))),
             }
         }
         let read = read(effective.iter().map(|(path, (value, _))| (path.as_str(), value)));

@@ -34,7 +34,10 @@ impl Door {
         let Self::Admin { hosts, token } = self else { return Ok(()) };
         let refuse = |status, text| Err(events::error(status, text));
         let Some(host) = single(request.headers(), HOST.as_str()).filter(|host| is_own(host, hosts)) else {
-            return refuse(StatusCode::MISDIRECTED_REQUEST, "this listener answers by IP address, localhost, or admin.hosts");
+            return refuse(
+                StatusCode::MISDIRECTED_REQUEST,
+                "this listener answers by IP address, localhost, or admin.hosts",
+            );
         };
         // A page of another origin may link here, but not ask here on its visitor's behalf.
         let same = |origin: &str| origin.strip_prefix("http://").is_some_and(|from| from.eq_ignore_ascii_case(host));

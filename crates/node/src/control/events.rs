@@ -93,7 +93,8 @@ where
         };
         let _ = sender.send(last).await;
     });
-    let lines = stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|line| (Ok(line), receiver)) });
+    let lines =
+        stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|line| (Ok(line), receiver)) });
     streamed("application/x-ndjson", lines)
 }
 

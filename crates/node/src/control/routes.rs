@@ -71,9 +71,7 @@ fn readiness(node: &Inner) -> Response<Body> {
 }
 
 fn config(node: &Inner) -> Response<Body> {
-    let setting = |(path, value, source): &(String, toml::Value, _)| {
-        serde_json::json!({ "path": path, "value": value, "source": ToString::to_string(source) })
-    };
+    let setting = |(path, value, source): &(String, toml::Value, _)| serde_json::json!({ "path": path, "value": value, "source": ToString::to_string(source) });
     events::json(&node.sources.iter().map(setting).collect::<Vec<_>>())
 }
 

@@ -86,11 +86,12 @@ pub(super) async fn persist(shared: Arc<Shared>) {
         shared.clock.sleep(shared.config.persist_delay).await;
         let (change, envelopes) = {
             let state = shared.lock();
-            (state.table.last_change(), state.table.envelopes())
+            let change = state.table.last_change();
+            if change == saved {
+                continue;
+            }
+            (change, state.table.envelopes())
         };
-        if change == saved {
-            continue;
-        }
         match shared.log.save(envelopes).await {
             Ok(()) => saved = change,
             Err(error) => tracing::error!(%error, "known records are not on disk"),
@@ -111,7 +112,7 @@ impl Shared {
         let state = &mut *self.lock();
         let fan_out = self.config.gossip_fan_out;
         let live = state.table.members.iter().filter(|(peer, entry)| **peer != self.me && entry.health.live);
-        let mut targets = live.filter_map(|(_, entry)| entry.address()).sample(&mut state.rng, fan_out);
+        let mut targets = live.filter_map(|(_, entry)| entry.address().cloned()).sample(&mut state.rng, fan_out);
         for seed in &self.seeds {
             if targets.len() < fan_out && !targets.contains(seed) && !state.addresses.contains(seed) {
                 targets.push(seed.clone());

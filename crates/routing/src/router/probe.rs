@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use atoll_core::links::links;
 use atoll_core::record::{PROBE_ROOTS_MAX, ProbeAnswer};
 use atoll_core::transport::{Request, Response};
 use atoll_core::{Block, BlockError, Cid, Multiaddr, PeerId, PublicKey, Signed, Timestamp, TransportError};
@@ -11,10 +12,8 @@ use rand::seq::{IndexedRandom, IteratorRandom, SliceRandom};
 use tokio::task::JoinSet;
 
 use super::{Shared, State};
-use crate::dag::links;
 use crate::fetch::lie;
 use crate::health::Probed;
-use crate::plan::Standing;
 use crate::table::Peer;
 use crate::time::{jittered, millis, within};
 
@@ -35,9 +34,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
         let pause = jittered(shared.config.probe_interval, &mut shared.lock().rng) / 4;
         tokio::select! {
-            () = shared.clock.sleep(pause) => {}
+            biased;
             // A member just heard of need not wait.
             () = shared.suspects.notified() => {}
+            () = shared.clock.sleep(pause) => {}
         }
     }
 }
@@ -71,8 +71,7 @@ impl Shared {
         // Who waited longest comes first.
         due.sort_by_key(|peer| state.table.members.get(peer).and_then(|entry| entry.health.probed));
         if state.table.members.len() > self.config.probe_all_max {
-            let matter = state.matter(&self.me);
-            let (mut first, rest): (Vec<_>, Vec<_>) = due.into_iter().partition(|peer| matter.contains(peer));
+            let (mut first, rest): (Vec<_>, Vec<_>) = due.into_iter().partition(|peer| state.matter.contains(peer));
             first.extend(rest.into_iter().sample(&mut state.rng, self.config.probe_all_max));
             due = first;
         }
@@ -155,7 +154,7 @@ impl Shared {
                 Some(block) => (block, true),
                 None => (self.block_of(address, cid).await?, false),
             };
-            let below = links(&block).map_err(Miss::Cause)?;
+            let below = links(block.cid(), block.bytes()).map_err(|error| Miss::Cause(error.to_string()))?;
             let next = below.choose(&mut self.lock().rng).copied();
             match next {
                 Some(next) if step < DESCENT_MAX => cid = next,
@@ -190,23 +189,10 @@ impl Shared {
 }
 
 impl State {
-    /// The members that decide about sites that this node holds, or would hold next.
-    fn matter(&self, me: &PeerId) -> Vec<PeerId> {
-        let mut matter = Vec::new();
-        for (site, placed) in &self.table.placements {
-            let standing = Standing::of(&self.table, site, placed, me);
-            let near = standing.ranked.get(..standing.n.saturating_mul(2)).unwrap_or(&standing.ranked);
-            if near.contains(me) {
-                matter.extend_from_slice(near);
-            }
-        }
-        matter
-    }
-
     /// Where to reach a member, and which roots to ask it about: those it is known to hold, and a sample of the others.
     fn probe_about(&mut self, peer: &PeerId) -> Option<(Multiaddr, Vec<Cid>)> {
         let entry = self.table.members.get(peer)?;
-        let address = entry.address()?;
+        let address = entry.address()?.clone();
         let current = self.table.placements.values().flat_map(|placed| placed.roots.iter().take(2)).copied();
         let mut roots: Vec<Cid> = current.sample(&mut self.rng, PROBE_ROOTS_MAX);
         let known = entry.health.holds.keys().filter(|root| !roots.contains(root)).copied();

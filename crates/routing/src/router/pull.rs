@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use atoll_core::{Block, Cid, FetchError, Multiaddr, SiteId, StorageError, TransportError};
+use atoll_core::{Block, Cid, Multiaddr, SiteId, StorageError, TransportError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::Shared;
@@ -82,10 +82,11 @@ impl Pull<'_> {
     async fn read_car(&self, address: &Multiaddr, walk: &mut Walk) -> Result<Result<(), CarError>, PullError> {
         let limit = self.shared.config.fetch.block_timeout;
         let timed_out = || CarError::from(TransportError::TimedOut(millis(limit)));
-        let open = async { CarReader::open(self.shared.transport.car(address, &self.root).await?).await };
-        let mut reader = match within(&*self.shared.clock, limit, open).await.ok_or_else(timed_out) {
-            Ok(Ok(reader)) => reader,
-            Ok(Err(error)) | Err(error) => return Ok(Err(error)),
+        let open = self.shared.transport.car(address, &self.root);
+        let mut reader = match within(&*self.shared.clock, limit, open).await {
+            Some(Ok(stream)) => CarReader::new(stream),
+            Some(Err(error)) => return Ok(Err(error.into())),
+            None => return Ok(Err(timed_out())),
         };
         loop {
             let block = match within(&*self.shared.clock, limit, reader.next()).await.ok_or_else(timed_out) {
@@ -125,12 +126,11 @@ impl Pull<'_> {
         if let Some(block) = Block::inline(&cid) {
             return Ok(block);
         }
-        let verified = |bytes| Block::verified(cid, bytes).map_err(|error| FetchError::Store(error.to_string()));
         if let Some(bytes) = self.shared.storage.get(&cid).await? {
-            return Ok(verified(bytes)?);
+            return Ok(Block::verified(cid, bytes)?);
         }
-        let bytes = self.shared.fetcher.fetch(cid, self.shared.holders(&[self.root])).await?;
-        let block = verified(bytes)?;
+        let fetched = self.shared.fetcher.fetch(cid, self.shared.holders(&[self.root])).await;
+        let block = Block::verified(cid, fetched.map_err(|error| PullError::Fetch(Box::new(error)))?)?;
         self.shared.storage.put(block.clone()).await?;
         Ok(block)
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use atoll_core::{Cid, SiteId, Timestamp};
+use atoll_core::{Cid, PeerId, SiteId, Timestamp};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::pull::{Progress, Pull, pin_reason};
@@ -49,6 +49,8 @@ pub(crate) enum PullState {
 struct Decision {
     pull: Option<(Cid, u64)>,
     release: Vec<Cid>,
+    /// Who decides about it, if this node is one of them.
+    near: Vec<PeerId>,
     /// When to look again, if nothing changes before.
     again: Option<Timestamp>,
 }
@@ -88,6 +90,7 @@ impl Shared {
         let sites: BTreeSet<SiteId> = self.lock().table.placements.keys().chain(pinned.keys()).copied().collect();
         let mut again = now.after(Duration::from_secs(60));
         let mut scores = 0usize;
+        let mut matter = BTreeSet::new();
         for site in sites {
             let held = pinned.get(&site).map_or(&[][..], Vec::as_slice);
             let decision = {
@@ -95,6 +98,7 @@ impl Shared {
                 scores = scores.saturating_add(state.table.members.len());
                 state.decide(self, site, held, now)
             };
+            matter.extend(decision.near);
             again = decision.again.map_or(again, |at| at.min(again));
             if let Some((root, quota)) = decision.pull {
                 if pulls.len() < self.config.pulls_max {
@@ -114,6 +118,7 @@ impl Shared {
                 tokio::task::yield_now().await;
             }
         }
+        self.lock().matter = matter;
         again
     }
 
@@ -164,50 +169,47 @@ impl Shared {
 impl State {
     /// What to do about `site`, of which the roots `held` are pinned for it.
     fn decide(&mut self, shared: &Shared, site: SiteId, held: &[Cid], now: Timestamp) -> Decision {
-        let placed = self.table.placements.get(&site);
-        let standing = placed.map(|placed| (placed, Standing::of(&self.table, &site, placed, &shared.me)));
+        let Some(placed) = self.table.placements.get(&site) else {
+            return self.let_go(shared, site, held, now);
+        };
+        let standing = Standing::of(&self.table, &site, placed);
+        let near = if standing.near().contains(&shared.me) { standing.near().to_vec() } else { Vec::new() };
+        let decision = if standing.is_holder(&shared.me) {
+            let since = match held {
+                [] => standing.stable_since(&self.table, &site, placed, &shared.me),
+                // A holder follows a new root at once; only who newly holds waits until the rank is stable.
+                _ => Timestamp::default(),
+            };
+            let (root, quota) = (placed.signed.record().root, placed.signed.record().quota);
+            let from = since.after(shared.config.take_over_after);
+            self.sites.entry(site).or_default().hold((root, quota), held, from, now)
+        } else {
+            self.let_go(shared, site, held, now)
+        };
+        Decision { near, ..decision }
+    }
+
+    /// This node need not hold the site: it lets go in time, if others hold it.
+    fn let_go(&mut self, shared: &Shared, site: SiteId, held: &[Cid], now: Timestamp) -> Decision {
         let entry = self.sites.entry(site).or_default();
-        let mine = standing.filter(|(_, standing)| standing.is_holder(&shared.me));
-        let Some((placed, standing)) = mine else {
-            entry.stop();
-            if held.is_empty() {
-                self.sites.remove(&site);
-                return Decision::default();
-            }
-            let out_since = *entry.out_since.get_or_insert(now);
-            let until = out_since.after(shared.config.let_go_after);
-            if now < until {
-                return Decision { again: Some(until), ..Decision::default() };
-            }
-            if placed.is_some_and(|placed| !self.is_safe_without(placed, &shared.me)) {
-                return Decision { again: Some(now.after(shared.config.probe_interval)), ..Decision::default() };
-            }
-            return Decision { release: held.to_vec(), ..Decision::default() };
-        };
-        entry.out_since = None;
-        let placement = placed.signed.record();
-        if held.contains(&placement.root) {
-            entry.stop();
-            let release = held.iter().filter(|root| **root != placement.root).copied().collect();
-            return Decision { release, ..Decision::default() };
+        entry.stop();
+        if held.is_empty() {
+            self.sites.remove(&site);
+            return Decision::default();
         }
-        // A holder follows a new root at once; only who newly holds waits until the rank is stable.
-        let stable = standing.stable_since.after(shared.config.take_over_after);
-        let from = if held.is_empty() { stable } else { now };
-        let wait = match &entry.pull {
-            PullState::Running { root, .. } if *root == placement.root => return Decision::default(),
-            PullState::Failed { root, retry_at, .. } if *root == placement.root => from.max(*retry_at),
-            _ => from,
-        };
-        entry.stop_other(&placement.root);
-        if now < wait {
-            return Decision { again: Some(wait), ..Decision::default() };
+        let until = entry.out_since.get_or_insert(now).after(shared.config.let_go_after);
+        let placed = self.table.placements.get(&site);
+        if now < until {
+            Decision { again: Some(until), ..Decision::default() }
+        } else if placed.is_some_and(|placed| !self.is_safe_without(placed, &shared.me)) {
+            Decision { again: Some(now.after(shared.config.probe_interval)), ..Decision::default() }
+        } else {
+            Decision { release: held.to_vec(), ..Decision::default() }
         }
-        Decision { pull: Some((placement.root, placement.quota)), ..Decision::default() }
     }
 
     /// Whether as many others as the placement wants were seen to hold its present root.
-    fn is_safe_without(&self, placed: &Placed, me: &atoll_core::PeerId) -> bool {
+    fn is_safe_without(&self, placed: &Placed, me: &PeerId) -> bool {
         let placement = placed.signed.record();
         let others = self.table.members.iter().filter(|(peer, entry)| {
             *peer != me && entry.health.live && entry.health.holds.contains_key(&placement.root)
@@ -217,6 +219,26 @@ impl State {
 }
 
 impl SiteState {
+    /// This node is to hold `root`, and has `held`; it pulls after `from`, unless that failed lately.
+    fn hold(&mut self, (root, quota): (Cid, u64), held: &[Cid], from: Timestamp, now: Timestamp) -> Decision {
+        self.out_since = None;
+        if held.contains(&root) {
+            self.stop();
+            let release = held.iter().filter(|other| **other != root).copied().collect();
+            return Decision { release, ..Decision::default() };
+        }
+        self.stop_other(&root);
+        let from = match &self.pull {
+            PullState::Running { .. } => return Decision::default(),
+            PullState::Failed { retry_at, .. } => from.max(*retry_at),
+            PullState::Idle => from,
+        };
+        if now < from {
+            return Decision { again: Some(from), ..Decision::default() };
+        }
+        Decision { pull: Some((root, quota)), ..Decision::default() }
+    }
+
     /// Ends a pull that nobody needs any more.
     fn stop(&mut self) {
         if let PullState::Running { task, .. } = &self.pull {

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use atoll_content::reader;
 use atoll_core::block::RAW;
 use atoll_core::{Blocks, Cid};
-use atoll_content::reader;
 use atoll_routing::{Client, ClientConfig, HttpConfig, HttpTransport, TokioClock};
 use futures_util::StreamExt as _;
 use hdrhistogram::Histogram;
@@ -71,10 +71,7 @@ pub(super) async fn run(ring: &mut Ring, published: &Published, output: &Output)
     output.note(&format!("\nThe drill: {} files, loaded by {WORKERS} workers from whichever nodes live.", load.files));
     let bar = output.steps(ring.nodes().len() as u64, "drill");
     let mut restored = BTreeMap::new();
-    load.phase("calm");
-    let calm = tokio::time::sleep(CALM);
-    tokio::pin!(calm);
-    calm.await;
+    tokio::time::sleep(CALM).await;
     load.whole_pass().await?;
     for at in 0..ring.nodes().len() {
         let name = format!("{} dead", ring.nodes()[at].name());
@@ -129,9 +126,13 @@ fn describe(report: &Report) -> String {
         .collect();
     let mut text = table(&["PHASE", "REQUESTS", "FAILED", "P50", "P99", "MAX", "3 COPIES AFTER"], &rows);
     for dropped in &report.dropped {
-        text.push_str(&format!("dropped {}: {}\n", dropped.gateway, dropped.why));
+        text.push_str(&format!("{} was {}\n", dropped.gateway, dropped.why));
     }
-    let live = if report.liar_counted_live_by.is_empty() { "no node".to_owned() } else { report.liar_counted_live_by.join(", ") };
+    let live = if report.liar_counted_live_by.is_empty() {
+        "no node".to_owned()
+    } else {
+        report.liar_counted_live_by.join(", ")
+    };
     text.push_str(&format!("the liar is counted live by {live}\n"));
     let (requests, failed, size) = (report.requests, report.failed, bytes(report.bytes_verified));
     text + &format!("{requests} requests, {failed} failed, {size} verified in {:.0} s", report.seconds)
@@ -267,7 +268,7 @@ impl Load {
             paths,
         });
         let mut load = Self { files: shared.paths.len(), client, shared, workers: tokio::task::JoinSet::new() };
-        load.phase("start");
+        load.phase("calm");
         for _ in 0..WORKERS {
             let (client, shared) = (Arc::clone(&load.client), Arc::clone(&load.shared));
             load.workers.spawn(async move { shared.work(client).await });

@@ -116,6 +116,8 @@ impl Ring {
         for seed in seeds.iter().filter(|seed| **seed != node.gateway) {
             command.arg("--seed").arg(seed);
         }
+        // In a group of its own, so that Ctrl-C in a terminal reaches only the demo, which then stops its nodes in order.
+        command.process_group(0);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true).spawn()?;
         let stdout = child.stdout.take().context("no stdout")?;
         node.process = Some(child);

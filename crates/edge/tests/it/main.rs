@@ -1,0 +1,11 @@
+//! The listener as clients meet it: a real server on loopback, real sockets, bytes as they travel.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
+
+mod content;
+mod hostile;
+mod idle;
+mod limits;
+mod messages;
+mod support;
+mod trustless;

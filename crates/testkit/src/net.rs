@@ -1,0 +1,226 @@
+//! A network of function calls, with faults: hosts that are down, hang, lie or are slow, lost messages, partitions.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use atoll_core::car::{encode_header, encode_section_prefix};
+use atoll_core::transport::{ByteStream, Request, Response, decode, encode};
+use atoll_core::{Answer, BoxFuture, Cid, Clock, Multiaddr, Transport, TransportError};
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::clock::SimClock;
+use crate::memory::MemoryStorage;
+
+/// What is wrong with one host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// Takes connections and never answers.
+    Hangs,
+    /// Answers every question for a block with wrong bytes.
+    Lies,
+    /// Takes so much longer for everything.
+    Slow(Duration),
+    /// Breaks off every CAR after so many blocks.
+    CutsCars(usize),
+}
+
+/// What is wrong with the network between all hosts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weather {
+    /// Which share of messages is lost.
+    pub loss: f64,
+    /// How long each message takes.
+    pub delay: Range<Duration>,
+}
+
+impl Default for Weather {
+    fn default() -> Self {
+        Self { loss: 0.0, delay: Duration::from_millis(1)..Duration::from_millis(20) }
+    }
+}
+
+/// The network.
+pub struct Net {
+    clock: SimClock,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    hosts: BTreeMap<Vec<u8>, Host>,
+    weather: Weather,
+    rng: StdRng,
+}
+
+#[derive(Clone)]
+struct Host {
+    answer: Arc<dyn Answer>,
+    storage: Arc<MemoryStorage>,
+    fault: Fault,
+    /// Hosts of different groups cannot reach each other.
+    group: u32,
+    up: bool,
+    /// Blocks that were served, right or wrong.
+    served: u64,
+}
+
+impl Net {
+    /// An empty network.
+    pub fn new(clock: SimClock, seed: u64) -> Arc<Self> {
+        let inner = Inner { hosts: BTreeMap::new(), weather: Weather::default(), rng: StdRng::seed_from_u64(seed) };
+        Arc::new(Self { clock, inner: Mutex::new(inner) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a host, or starts it again, as it was before.
+    pub fn up(&self, address: &Multiaddr, answer: Arc<dyn Answer>, storage: Arc<MemoryStorage>) {
+        let mut inner = self.lock();
+        let old = inner.hosts.get(&address.to_vec());
+        let (fault, group, served) = old.map_or((Fault::None, 0, 0), |old| (old.fault, old.group, old.served));
+        inner.hosts.insert(address.to_vec(), Host { answer, storage, fault, group, up: true, served });
+    }
+
+    /// Stops a host: connections to it are refused.
+    pub fn down(&self, address: &Multiaddr) {
+        self.change(address, |host| host.up = false);
+    }
+
+    /// Whether a host is up.
+    pub fn is_up(&self, address: &Multiaddr) -> bool {
+        self.lock().hosts.get(&address.to_vec()).is_some_and(|host| host.up)
+    }
+
+    /// Breaks a host, or mends it.
+    pub fn set_fault(&self, address: &Multiaddr, fault: Fault) {
+        self.change(address, |host| host.fault = fault);
+    }
+
+    /// Puts a host on one side of a partition; all begin in group 0.
+    pub fn set_group(&self, address: &Multiaddr, group: u32) {
+        self.change(address, |host| host.group = group);
+    }
+
+    /// Changes what is wrong between all hosts.
+    pub fn set_weather(&self, weather: Weather) {
+        self.lock().weather = weather;
+    }
+
+    /// How many blocks a host has served.
+    pub fn served(&self, address: &Multiaddr) -> u64 {
+        self.lock().hosts.get(&address.to_vec()).map_or(0, |host| host.served)
+    }
+
+    fn change(&self, address: &Multiaddr, change: impl FnOnce(&mut Host)) {
+        if let Some(host) = self.lock().hosts.get_mut(&address.to_vec()) {
+            change(host);
+        }
+    }
+
+    /// Carries one message from `from` to `to`, or loses it.
+    async fn carry(&self, from: &Multiaddr, to: &Multiaddr) -> Result<Host, TransportError> {
+        let (host, delay, lost) = {
+            let inner = &mut *self.lock();
+            let group = inner.hosts.get(&from.to_vec()).map_or(0, |host| host.group);
+            let refused = || TransportError::Connect("connection refused".to_owned());
+            let host = inner.hosts.get(&to.to_vec()).filter(|host| host.up).cloned().ok_or_else(refused)?;
+            let delay = inner.rng.random_range(inner.weather.delay.clone());
+            let lost = inner.rng.random_bool(inner.weather.loss) || host.group != group || host.fault == Fault::Hangs;
+            (host, delay, lost)
+        };
+        if lost {
+            std::future::pending::<()>().await;
+        }
+        let slow = if let Fault::Slow(by) = host.fault { by } else { Duration::ZERO };
+        self.clock.sleep(delay + slow).await;
+        // It may have died while the message was on its way.
+        if self.is_up(to) { Ok(host) } else { Err(TransportError::Broken("connection reset".to_owned())) }
+    }
+
+    /// The bytes that `host` gives for `cid`.
+    async fn serve(&self, to: &Multiaddr, host: &Host, cid: &Cid) -> Result<Bytes, TransportError> {
+        self.change(to, |host| host.served += 1);
+        if host.fault == Fault::Lies {
+            return Ok(Bytes::from_static(b"a lie"));
+        }
+        let found = atoll_core::Storage::get(&*host.storage, cid).await;
+        found.ok().flatten().ok_or(TransportError::NotFound)
+    }
+}
+
+/// One host's way into the network.
+pub struct LocalTransport {
+    net: Arc<Net>,
+    from: Multiaddr,
+}
+
+impl LocalTransport {
+    /// The transport of the host at `from`, which need not be up.
+    pub fn new(net: &Arc<Net>, from: Multiaddr) -> Arc<Self> {
+        Arc::new(Self { net: Arc::clone(net), from })
+    }
+}
+
+impl Transport for LocalTransport {
+    fn request<'a>(
+        &'a self,
+        to: &'a Multiaddr,
+        request: &'a Request,
+    ) -> BoxFuture<'a, Result<Response, TransportError>> {
+        Box::pin(async move {
+            let message = encode(request)?;
+            let host = self.net.carry(&self.from, to).await?;
+            let answer = encode(&host.answer.answer(decode(&message)?).await?)?;
+            self.net.carry(&self.from, to).await?;
+            decode(&answer)
+        })
+    }
+
+    fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>> {
+        Box::pin(async move {
+            let host = self.net.carry(&self.from, to).await?;
+            self.net.serve(to, &host, cid).await
+        })
+    }
+
+    fn car<'a>(&'a self, to: &'a Multiaddr, root: &'a Cid) -> BoxFuture<'a, Result<ByteStream, TransportError>> {
+        Box::pin(async move {
+            let host = self.net.carry(&self.from, to).await?;
+            self.net.serve(to, &host, root).await?;
+            let mut pieces = vec![Ok(encode_header(&[*root]).unwrap())];
+            let blocks = match host.fault {
+                Fault::Lies => vec![(*root, Bytes::from_static(b"a lie"))],
+                _ => host.storage.depth_first(root).into_iter().map(atoll_core::Block::into_parts).collect(),
+            };
+            let whole = blocks.len();
+            let kept = if let Fault::CutsCars(kept) = host.fault { kept } else { whole };
+            for (cid, bytes) in blocks.into_iter().take(kept) {
+                pieces.push(Ok(encode_section_prefix(&cid, bytes.len())));
+                pieces.push(Ok(bytes));
+            }
+            if kept < whole {
+                pieces.push(Err(TransportError::Broken("connection reset".to_owned())));
+            }
+            let (net, to) = (Arc::clone(&self.net), to.clone());
+            // A host that dies breaks its CARs off.
+            let stream = stream::iter(pieces).then(move |piece| {
+                let (net, to) = (Arc::clone(&net), to.clone());
+                async move {
+                    net.clock.sleep(Duration::from_millis(1)).await;
+                    if net.is_up(&to) { piece } else { Err(TransportError::Broken("connection reset".to_owned())) }
+                }
+            });
+            let stream: ByteStream = Box::pin(stream);
+            Ok(stream)
+        })
+    }
+}
