@@ -1,4 +1,5 @@
 //! The commands against a real node, as a person would type them: results, JSON, exit codes, and what is left on disk.
+#![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -104,7 +105,7 @@ fn noise(len: usize) -> Vec<u8> {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        (state >> 32) as u8
+        state.to_be_bytes()[3]
     };
     std::iter::repeat_with(step).take(len).collect()
 }

@@ -13,7 +13,9 @@ use atoll_core::{Multiaddr, SiteId};
 use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Running, ServeError, Server, Services};
-use atoll_routing::{FetchPolicy, FileLog, HttpConfig, HttpTransport, Parts, RemoteBlocks, RouteError, Router, TokioClock};
+use atoll_routing::{
+    FetchPolicy, FileLog, HttpConfig, HttpTransport, Parts, RemoteBlocks, RouteError, Router, TokioClock,
+};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 

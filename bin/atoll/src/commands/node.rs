@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use atoll_node::Node;
 use atoll_node::config::Folder;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::config;
@@ -13,6 +14,7 @@ use crate::output::Output;
 pub(crate) fn run(args: &SettingArgs, folder: &Folder, output: &Output) -> Result<()> {
     let (settings, sources) = config::load(args, folder)?;
     atoll_node::log::start(&settings.log)?;
+    raise_descriptor_limit();
     super::block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -33,6 +35,15 @@ pub(crate) fn run(args: &SettingArgs, folder: &Folder, output: &Output) -> Resul
             _ = interrupt.recv() => anyhow::bail!("stopped at once by a second signal"),
         }
     })
+}
+
+/// Each connection and each pack takes a descriptor, and the usual soft limit of 1,024 is below `gateway.limits`.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, limit = limit.current, "the limit of open files could not be raised");
+    }
 }
 
 /// Resolves when standard input ends; never, when nobody asked.

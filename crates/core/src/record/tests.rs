@@ -181,10 +181,10 @@ proptest! {
     }
 
     #[test]
-    fn placements_come_back(n in 1..=REPLICAS_MAX, seq: u64, exp: u64, quota: u64, named in 0usize..4) {
+    fn placements_come_back(n in 1..=REPLICAS_MAX, seq: u64, exp: u64, quota: u64, named in 0u8..4) {
         let mut placement = Placement::new(ROOT.parse().unwrap(), n, quota);
         (placement.seq, placement.exp) = (seq, exp);
-        let peers: Vec<_> = (0..named).map(|i| member(i as u8 + 1, 1).0.peer_id()).collect();
+        let peers: Vec<_> = (0..named).map(|i| member(i + 1, 1).0.peer_id()).collect();
         let placement = if named == 0 { placement } else { placement.only(&peers) };
         let sealed = Signed::seal(placement, &SiteKey::from_seed(&[9; 32])).unwrap();
         prop_assert_eq!(Signed::<Placement>::open(sealed.bytes().clone()).unwrap(), sealed);
