@@ -10,8 +10,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 #[command(
     after_help = "Start here:\n  atoll demo                    five nodes on this machine, a site on three of them\n  \
     atoll node                    run a node\n  atoll publish ./dist          publish a folder through it\n\n\
-    Without a running node work: demo, node, publish --only-hash, import --offline, get --from, car, store verify, gc, \
-    key, config, completions."
+    Without a running node work: demo, node, publish --only-hash, import --offline, get --from, store verify, gc, key, \
+    config, completions."
 )]
 pub(crate) struct Args {
     /// Print one JSON document (or one a line, for progress) instead of text.
@@ -259,7 +259,9 @@ pub(crate) enum CarCommand {
 /// The block store.
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreCommand {
-    /// Read and hash every block, and name the damaged ones. Exits with 1 when there are any.
+    /// Read and hash every block, and name the damaged ones.
+    ///
+    /// A running node then fetches those that its pins need from other members. Exits with 1 when damage remains.
     #[command(after_help = "Examples:\n  atoll store verify\n  atoll store verify --dir /srv/atoll --json")]
     Verify,
 }

@@ -193,6 +193,16 @@ fn a_download_goes_on_where_it_was() {
     assert!(!bench.path("copy.bin.part").exists());
 }
 
+/// Turns a bit of the second leaf of `content`, which a pack holds as it is.
+fn damage_second_leaf(bench: &Bench, content: &[u8]) {
+    let pack = fs::read_dir(bench.path("node/store/packs")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&pack).unwrap();
+    let wanted = &content[(1 << 20) + 1000..(1 << 20) + 1064];
+    let at = bytes.windows(64).position(|window| window == wanted).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&pack, bytes).unwrap();
+}
+
 #[test]
 fn damage_on_disk_is_named_and_never_served() {
     let mut bench = Bench::with_node();
@@ -200,14 +210,7 @@ fn damage_on_disk_is_named_and_never_served() {
     fs::write(bench.path("chart.bin"), &content).unwrap();
     let root = bench.import(&bench.path("chart.bin"));
     assert_eq!(bench.stop(), Some(0));
-    let pack = fs::read_dir(bench.path("node/store/packs")).unwrap().next().unwrap().unwrap().path();
-    let mut bytes = fs::read(&pack).unwrap();
-    // Into the second leaf, which the pack holds as it is.
-    let wanted = &content[(1 << 20) + 1000..(1 << 20) + 1064];
-    let at = bytes.windows(64).position(|window| window == wanted).unwrap();
-    bytes[at] ^= 1;
-    fs::write(&pack, bytes).unwrap();
-
+    damage_second_leaf(&bench, &content);
     let found = bench.run(&["store", "verify", "--json"]);
     assert_eq!(found.status.code(), Some(1));
     let found: Value = serde_json::from_slice(&found.stdout).unwrap();
@@ -216,6 +219,32 @@ fn damage_on_disk_is_named_and_never_served() {
     let got = bench.run(&["get", &root, "-o", "-", "--timeout", "2"]);
     assert_eq!(got.status.code(), Some(1));
     assert_eq!(got.stdout, content[..1 << 20], "what comes before the damage is right, and nothing comes behind it");
+}
+
+#[test]
+fn damage_on_disk_is_mended_by_other_members() {
+    let other = Bench::with_node();
+    let mut bench = Bench::without_node();
+    fs::create_dir(bench.path("node")).unwrap();
+    let seeds = format!("[node]\nseeds = [\"{}\"]\n", other.gateway);
+    // The pace of the demo, so that both soon know one another.
+    fs::write(bench.path("node/node.toml"), seeds + "[routing]\nprobe_interval = \"200ms\"\n").unwrap();
+    bench.start();
+    let content = noise(3 << 20);
+    fs::write(bench.path("chart.bin"), &content).unwrap();
+    let root = bench.import(&bench.path("chart.bin"));
+    assert_eq!(other.import(&bench.path("chart.bin")), root);
+    assert_eq!(bench.stop(), Some(0));
+    damage_second_leaf(&bench, &content);
+    bench.start();
+    while bench.json(&["peers"]).as_array().unwrap().iter().filter(|member| member["live"] == true).count() < 2 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let found = bench.json(&["store", "verify"]);
+    assert_eq!((found["damaged"].as_array().unwrap().len(), &found["mended"]), (1, &1.into()), "{found}");
+    assert_eq!(bench.json(&["store", "verify"])["damaged"].as_array().unwrap().len(), 0);
+    let got = bench.run(&["get", &root, "--from", &bench.gateway, "-o", "-"]);
+    assert_eq!(got.stdout, content);
 }
 
 #[test]

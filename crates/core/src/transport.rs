@@ -107,6 +107,28 @@ pub trait Transport: Send + Sync + 'static {
     fn car<'a>(&'a self, to: &'a Multiaddr, root: &'a Cid) -> BoxFuture<'a, Result<ByteStream, TransportError>>;
 }
 
+/// Reaches nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoopTransport;
+
+impl Transport for NoopTransport {
+    fn request<'a>(
+        &'a self,
+        _to: &'a Multiaddr,
+        _request: &'a Request,
+    ) -> BoxFuture<'a, Result<Response, TransportError>> {
+        Box::pin(async { Err(TransportError::Refused) })
+    }
+
+    fn block<'a>(&'a self, _to: &'a Multiaddr, _cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>> {
+        Box::pin(async { Err(TransportError::NotFound) })
+    }
+
+    fn car<'a>(&'a self, _to: &'a Multiaddr, _root: &'a Cid) -> BoxFuture<'a, Result<ByteStream, TransportError>> {
+        Box::pin(async { Err(TransportError::NotFound) })
+    }
+}
+
 /// The other side of a [`Transport`]: answers what members ask.
 pub trait Answer: Send + Sync + 'static {
     /// Answers one request.

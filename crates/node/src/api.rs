@@ -153,6 +153,8 @@ pub struct Verified {
     pub bytes: u64,
     /// The damaged ones: CID, pack and offset.
     pub damaged: Vec<Damaged>,
+    /// How many blocks under pinned roots were then fetched again from members.
+    pub mended: u64,
 }
 
 /// A damaged block.

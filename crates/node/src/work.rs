@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use atoll_content::LocalBlocks;
 use atoll_content::car::{CarImportError, CarImporter, Loaded};
 use atoll_content::dag;
 use atoll_content::import::{self, ImportError, NoopSink, Progress, Sink};
@@ -88,7 +89,7 @@ pub fn verify(store: &Store, progress: &dyn Fn(u64, u64)) -> Result<Verified, Wo
         pack: u64::from(block.pack),
         offset: block.offset,
     });
-    Ok(Verified { blocks: report.blocks, bytes: report.bytes, damaged: damaged.collect() })
+    Ok(Verified { blocks: report.blocks, bytes: report.bytes, damaged: damaged.collect(), mended: 0 })
 }
 
 fn summary(imported: &import::Imported) -> Imported {
@@ -149,15 +150,50 @@ pub(crate) async fn gc_running(node: Arc<Inner>) -> Result<Collected, String> {
     blocking(move || gc(&store)).await
 }
 
-/// [`verify`] for the CLI of a running node.
+/// [`verify`] for the CLI of a running node; what is damaged and pinned is fetched again.
 pub(crate) async fn verify_running(node: Arc<Inner>, reporter: Reporter) -> Result<Verified, String> {
     let store = node.local.store().clone();
-    blocking(move || {
+    let verified = blocking(move || {
         verify(&store, &|bytes, total| {
             reporter.progress(&serde_json::json!({ "bytes": bytes, "total_bytes": total }));
         })
-    })
-    .await
+    });
+    let mut verified = verified.await?;
+    if !verified.damaged.is_empty() {
+        verified.mended = mend(&node).await?;
+    }
+    Ok(verified)
+}
+
+/// Fetches what is missing under the pinned roots from members, as far as any has it; how many blocks that were.
+async fn mend(node: &Inner) -> Result<u64, String> {
+    let store = node.local.store();
+    // Without a cache, which may still have in memory what the disk has lost.
+    let disk = Arc::new(LocalBlocks::new(store.clone(), 0));
+    let roots: std::collections::BTreeSet<Cid> = store.pins().into_iter().map(|pin| pin.cid).collect();
+    let mut mended = 0_u64;
+    for root in roots {
+        loop {
+            let held = store.clone();
+            let has = move |cid: &Cid| held.has(cid.hash()).unwrap_or(false);
+            let missing = dag::missing(Arc::clone(&disk) as _, has, root).await.map_err(|error| error.to_string())?;
+            let before = mended;
+            for cid in missing.cids {
+                match node.anywhere.block(&root, &cid).await {
+                    Ok(bytes) => {
+                        let block = Block::verified(cid, bytes).map_err(|error| error.to_string())?;
+                        node.local.keep(block).await.map_err(|error| error.to_string())?;
+                        mended = mended.saturating_add(1);
+                    }
+                    Err(error) => tracing::warn!(%cid, %error, "a damaged block could not be fetched again"),
+                }
+            }
+            if mended == before {
+                break;
+            }
+        }
+    }
+    Ok(mended)
 }
 
 /// Fetches what is missing under `root`, then pins it.

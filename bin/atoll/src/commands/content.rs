@@ -147,9 +147,10 @@ pub(crate) async fn store(
             text.push_str(&format!("damaged {} in pack {} at {}\n", damaged.block, damaged.pack, damaged.offset));
         }
         let (blocks, size, damaged) = (verified.blocks, bytes(verified.bytes), verified.damaged.len());
-        text + &format!("{blocks} blocks, {size} hashed, {damaged} damaged")
+        text + &format!("{blocks} blocks, {size} hashed, {damaged} damaged, {} fetched again", verified.mended)
     })?;
-    Ok(if verified.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let mended = verified.damaged.len() as u64 <= verified.mended;
+    Ok(if mended { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub(crate) async fn car(command: CarCommand, control: &Control, output: &Output) -> Result<()> {
