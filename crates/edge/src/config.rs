@@ -38,7 +38,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Open connections in total. An idle one costs about 1 KiB before its first request, 12 KiB after it; when all are
+    /// Open connections in total. An idle one costs about 2 KiB before its first request, 15 KiB after it; when all are
     /// taken, those idle longest are closed for new ones.
     pub connections: usize,
     /// Open connections of one address (IPv6: of one /64).

@@ -27,8 +27,9 @@ pub(crate) async fn serve(
     mut draining: watch::Receiver<bool>,
 ) {
     // Nothing is set up before the client says something: a connection that never does costs almost nothing.
+    // Peeking waits for bytes; readiness alone is reported once for every new connection.
     let ready = tokio::select! {
-        ready = tcp.readable() => ready.is_ok(),
+        peeked = async { tcp.peek(&mut [0]).await } => peeked.is_ok_and(|bytes| bytes > 0),
         () = drained(&mut draining) => false,
     };
     if ready {
