@@ -53,8 +53,15 @@ impl Client {
         self.activity.busy();
         let id = self.id(request.headers());
         tracing::debug!(?id, method = %request.method(), target = %request.uri(), "request");
-        let seen =
-            Seen { worker: self.worker, status: 0, hot: false, complete: false, bytes: 0, duration: Duration::ZERO };
+        let seen = Seen {
+            worker: self.worker,
+            message: false,
+            status: 0,
+            hot: false,
+            complete: false,
+            bytes: 0,
+            duration: Duration::ZERO,
+        };
         let ongoing = Ongoing {
             begun: Instant::now(),
             seen,
@@ -85,6 +92,11 @@ impl Exchange {
     pub(crate) fn admit(&mut self, ticket: &Ticket) -> bool {
         self.ongoing.admitted = ticket.request();
         self.ongoing.admitted.is_some()
+    }
+
+    /// It is a member's message, not a visitor's request.
+    pub(crate) fn is_message(&mut self) {
+        self.ongoing.seen.message = true;
     }
 
     /// Ends in an answer from the hot cache.

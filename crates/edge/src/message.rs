@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use atoll_core::transport::{MESSAGE_BYTES_MAX, Request as Message, decode, encode};
-use atoll_core::{Answer, TransportError};
+use atoll_core::Answer;
+use atoll_core::transport::MESSAGE_BYTES_MAX;
+use atoll_routing::exchange;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use http_body::Body as _;
@@ -15,56 +16,23 @@ use crate::body::Body;
 use crate::config::Timeouts;
 use crate::failure::{Failure, Step};
 
-/// What the paths of messages begin with.
-const PREFIX: &str = "/atoll/v1/";
 /// The type of a message and of its answer.
-const DAG_CBOR: HeaderValue = HeaderValue::from_static("application/vnd.ipld.dag-cbor");
+const DAG_CBOR: HeaderValue = HeaderValue::from_static(exchange::MEDIA_TYPE);
 
-/// The kinds of messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Records,
-    Announce,
-    Probe,
-}
-
-impl Kind {
-    /// The kind that a path stands for.
-    pub(crate) fn of_path(path: &str) -> Option<Self> {
-        match path.strip_prefix(PREFIX)? {
-            "records" => Some(Self::Records),
-            "announce" => Some(Self::Announce),
-            "probe" => Some(Self::Probe),
-            _ => None,
-        }
-    }
-
-    fn of(message: &Message) -> Self {
-        match message {
-            Message::Records { .. } => Self::Records,
-            Message::Announce { .. } => Self::Announce,
-            Message::Probe { .. } => Self::Probe,
-        }
-    }
-}
-
-/// Receives a message and answers it.
+/// Receives the message that is posted to `path` and answers it.
 pub(crate) async fn answer(
     answer: &dyn Answer,
-    kind: Kind,
+    path: &str,
     request: &http::request::Parts,
     body: Incoming,
     limits: &Timeouts,
 ) -> Result<Response<Body>, Failure> {
     check(&request.method, &request.headers)?;
     let bytes = receive(body, limits.body).await?;
-    let message: Message = decode(&bytes).map_err(Failure::Message)?;
-    if Kind::of(&message) != kind {
-        return Err(Failure::Message(TransportError::Malformed));
-    }
+    let message = exchange::request_from(path, &bytes).ok_or(Failure::NoRoute)?.map_err(Failure::Message)?;
     let late = |_| Failure::TimedOut { step: Step::Message, limit: limits.message };
     let said = timeout(limits.message, answer.answer(message)).await.map_err(late)?.map_err(Failure::Message)?;
-    let mut response = Response::new(Body::one(encode(&said).map_err(Failure::Message)?.into()));
+    let mut response = Response::new(Body::one(exchange::body_of(&said).map_err(Failure::Message)?.into()));
     response.headers_mut().insert(header::CONTENT_TYPE, DAG_CBOR);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

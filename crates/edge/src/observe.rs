@@ -9,6 +9,8 @@ use std::time::Duration;
 pub struct Seen {
     /// Which worker served it.
     pub worker: usize,
+    /// Whether it was a member's message.
+    pub message: bool,
     /// The HTTP status.
     pub status: u16,
     /// Whether it was answered from the cache of ready responses.
@@ -46,6 +48,7 @@ const BUCKETS: usize = 97;
 #[repr(align(128))]
 #[derive(Debug)]
 struct Cells {
+    messages: AtomicU64,
     classes: [AtomicU64; 5],
     hot: AtomicU64,
     broken: AtomicU64,
@@ -57,6 +60,8 @@ struct Cells {
 /// The sums over all workers since the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Totals {
+    /// Members' messages. Nothing else here counts them.
+    pub messages: u64,
     /// Requests by the first digit of their status, 1 to 5.
     pub classes: [u64; 5],
     /// Of these, answered from the cache of ready responses.
@@ -82,6 +87,7 @@ impl Counters {
             self.0.iter().map(|cells| cell(cells).load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
         };
         Totals {
+            messages: sum(&|cells| &cells.messages),
             classes: std::array::from_fn(|i| sum(&|cells| &cells.classes[i])),
             hot: sum(&|cells| &cells.hot),
             broken: sum(&|cells| &cells.broken),
@@ -96,6 +102,10 @@ impl Observe for Counters {
     fn request(&self, seen: &Seen) {
         let Some(cells) = self.0.get(seen.worker % self.0.len().max(1)) else { return };
         let add = |cell: &AtomicU64, n: u64| cell.fetch_add(n, Ordering::Relaxed);
+        if seen.message {
+            add(&cells.messages, 1);
+            return;
+        }
         let class = usize::from(seen.status / 100).clamp(1, 5) - 1;
         if let Some(cell) = cells.classes.get(class) {
             add(cell, 1);
@@ -115,6 +125,7 @@ impl Cells {
     fn new() -> Self {
         let zero = || AtomicU64::new(0);
         Self {
+            messages: zero(),
             classes: std::array::from_fn(|_| zero()),
             hot: zero(),
             broken: zero(),
@@ -170,7 +181,15 @@ mod tests {
     use super::*;
 
     fn seen(worker: usize, status: u16, micros: u64) -> Seen {
-        Seen { worker, status, hot: status == 200, complete: true, bytes: 10, duration: Duration::from_micros(micros) }
+        Seen {
+            worker,
+            message: false,
+            status,
+            hot: status == 200,
+            complete: true,
+            bytes: 10,
+            duration: Duration::from_micros(micros),
+        }
     }
 
     #[test]

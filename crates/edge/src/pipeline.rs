@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use atoll_routing::exchange;
 use http::{Method, Request, Response, header};
 use hyper::body::Incoming;
 
@@ -45,14 +46,17 @@ pub(crate) fn answer(client: &Client, request: Request<Incoming>) -> Answering {
         Ok(Route::Waiting(route)) => route,
         Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),
     };
+    if matches!(route, Waiting::Message(_)) {
+        exchange.is_message();
+    }
     // 5. Content, or a member's message: whatever waits.
     let gateway = Arc::clone(gateway);
     Answering::Waiting(Box::pin(async move {
         let (request, body) = request.into_parts();
         let answered = match route {
             Waiting::Content(path) => content::answer(&gateway, &path, &request).await,
-            Waiting::Message(kind) => {
-                message::answer(&*gateway.services.answer, kind, &request, body, &gateway.timeouts).await
+            Waiting::Message(path) => {
+                message::answer(&*gateway.services.answer, path, &request, body, &gateway.timeouts).await
             }
         };
         // 6. Respond: failures become HTTP in one place, and every answer is named and counted.
@@ -79,7 +83,8 @@ enum Route {
 
 enum Waiting {
     Content(ContentPath),
-    Message(message::Kind),
+    /// Its path.
+    Message(&'static str),
 }
 
 /// Answers plain requests for files whose answer is ready: no query, no other form, no service worker.
@@ -111,8 +116,8 @@ fn route(host: Host<'_>, request: &Request<Incoming>) -> Result<Route, Failure> 
     if path.len().saturating_add(query.map_or(0, str::len)) > TARGET_BYTES_MAX {
         return Err(Failure::PathMalformed("The address is too long."));
     }
-    if let Some(kind) = message::Kind::of_path(path).filter(|_| !matches!(host, Host::Content { .. })) {
-        return Ok(Route::Waiting(Waiting::Message(kind)));
+    if let Some(path) = exchange::known_path(path).filter(|_| !matches!(host, Host::Content { .. })) {
+        return Ok(Route::Waiting(Waiting::Message(path)));
     }
     match host {
         Host::Content { label, authority } => {

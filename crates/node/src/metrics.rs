@@ -86,6 +86,7 @@ impl Collector for NodeCollector {
             ConstCounter::new(count).encode(family.encode_family(&[("class", *class)])?)?;
         }
         counter(&mut out, "http_hot_hits", "Requests answered from the cache of ready responses", None, totals.hot)?;
+        counter(&mut out, "messages", "Messages of members answered", None, totals.messages)?;
         counter(&mut out, "http_broken", "Answers broken off before their end", None, totals.broken)?;
         counter(&mut out, "http_sent", "Bytes of bodies sent", Some(&Unit::Bytes), totals.bytes)?;
         let seconds = totals.duration.as_secs_f64();

@@ -25,13 +25,16 @@ pub fn path_of(request: &Request) -> &'static str {
     }
 }
 
+/// The same path, when it is one of the exchange's.
+pub fn known_path(path: &str) -> Option<&'static str> {
+    [RECORDS, ANNOUNCE, PROBE].into_iter().find(|known| *known == path)
+}
+
 /// The request that was posted to `path`; `None` when the path is none of the exchange's.
 ///
 /// The body is at most [`atoll_core::transport::MESSAGE_BYTES_MAX`]. A body of another kind than its path is malformed.
 pub fn request_from(path: &str, body: &[u8]) -> Option<Result<Request, TransportError>> {
-    if ![RECORDS, ANNOUNCE, PROBE].contains(&path) {
-        return None;
-    }
+    let path = known_path(path)?;
     Some(
         decode::<Request>(body)
             .and_then(|request| if path_of(&request) == path { Ok(request) } else { Err(TransportError::Malformed) }),

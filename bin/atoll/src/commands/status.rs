@@ -54,7 +54,9 @@ pub(crate) async fn peers(control: &Control, output: &Output) -> Result<()> {
                 (None, false, true) => "live".to_owned(),
                 (None, false, false) => "not seen".to_owned(),
             };
-            let rtt = member.rtt_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));
+            let rtt = member
+                .rtt_ms
+                .map_or_else(|| "-".to_owned(), |ms| if ms == 0 { "< 1 ms".to_owned() } else { format!("{ms} ms") });
             vec![member.peer.clone(), member.operator_label.clone(), member.addresses.join(" "), rtt, state]
         })
         .collect();
