@@ -5,12 +5,14 @@
 
 mod blocks;
 mod car;
+mod node;
 mod records;
 mod store;
 mod unixfs;
 
 pub use blocks::{block, links};
 pub use car::car;
+pub use node::{config, message, request};
 pub use records::{id, record};
 pub use store::pack;
 pub use unixfs::{dagpb, unixfs};
@@ -22,11 +24,14 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("block", block),
     ("car", car),
+    ("config", config),
     ("dagpb", dagpb),
     ("id", id),
     ("links", links),
+    ("message", message),
     ("pack", pack),
     ("record", record),
+    ("request", request),
     ("unixfs", unixfs),
 ];
 

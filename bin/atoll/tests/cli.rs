@@ -237,9 +237,11 @@ fn damage_on_disk_is_mended_by_other_members() {
     assert_eq!(bench.stop(), Some(0));
     damage_second_leaf(&bench, &content);
     bench.start();
-    while bench.json(&["peers"]).as_array().unwrap().iter().filter(|member| member["live"] == true).count() < 2 {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    let live = || bench.json(&["peers"]).as_array().unwrap().iter().filter(|member| member["live"] == true).count();
+    assert!((0..600).any(|_| live() == 2 || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        false
+    }));
     let found = bench.json(&["store", "verify"]);
     assert_eq!((found["damaged"].as_array().unwrap().len(), &found["mended"]), (1, &1.into()), "{found}");
     assert_eq!(bench.json(&["store", "verify"])["damaged"].as_array().unwrap().len(), 0);

@@ -1,6 +1,6 @@
 //! Reading blocks of a DAG in the order in which they are needed, a few ahead of the one that is needed now.
 //!
-//! [`Ahead`] is the engine under file reading, CAR export and extraction: a list of blocks to come, the first few of
+//! `Ahead` is the engine under file reading, CAR export and extraction: a list of blocks to come, the first few of
 //! which are being fetched. Memory is bounded by [`PENDING_MAX`] names and four times [`AHEAD_BLOCKS`] blocks.
 //! A crash loses nothing.
 

@@ -15,6 +15,7 @@ use atoll_core::unixfs::UnixFsError;
 use atoll_core::{Block, BlockError, Cid};
 use bytes::Bytes;
 
+mod buffers;
 mod tree;
 mod walk;
 

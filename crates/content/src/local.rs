@@ -8,6 +8,8 @@ use atoll_core::storage::{Storage, StorageError};
 use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
 use bytes::Bytes;
 
+use crate::dag::{self, Missing};
+use crate::error::ReadError;
 use crate::store::cache::BlockCache;
 use crate::store::{Store, StoreError};
 
@@ -75,6 +77,16 @@ impl LocalBlocks {
         Ok(())
     }
 
+    /// What the disk lacks of the DAG under `root`, whatever memory still has.
+    ///
+    /// # Errors
+    /// As [`dag::missing`].
+    pub async fn missing(&self, root: Cid) -> Result<Missing, ReadError> {
+        let disk = Self { cache: Arc::new(BlockCache::new(0)), ..self.clone() };
+        let store = self.store.clone();
+        dag::missing(Arc::new(disk), move |cid| store.has(cid.hash()).unwrap_or(false), root).await
+    }
+
     /// Drops a block from memory; the store keeps it until it is collected.
     pub fn forget(&self, cid: &Cid) {
         self.cache.remove(cid);
@@ -104,9 +116,15 @@ impl Storage for LocalBlocks {
     }
 
     fn pin<'a>(&'a self, root: &'a Cid, reason: &'a str) -> BoxFuture<'a, Result<(), StorageError>> {
-        let (store, root, reason) = (self.store.clone(), *root, reason.to_owned());
         Box::pin(async move {
-            blocking(move || store.pin(&root, &reason)).await?;
+            self.check_whole(root).await?;
+            let (store, pinned, name) = (self.store.clone(), *root, reason.to_owned());
+            blocking(move || store.pin(&pinned, &name)).await?;
+            // A collection that ran meanwhile may have taken blocks between the look and the pin; it heeds the pin from here on.
+            if let Err(error) = self.check_whole(root).await {
+                self.unpin(root, reason).await?;
+                return Err(error);
+            }
             Ok(())
         })
     }
@@ -122,6 +140,14 @@ impl Storage for LocalBlocks {
     fn pins(&self) -> BoxFuture<'_, Result<Vec<(Cid, String)>, StorageError>> {
         let pins = self.store.pins();
         Box::pin(async move { Ok(pins.into_iter().map(|pin| (pin.cid, pin.name)).collect()) })
+    }
+}
+
+impl LocalBlocks {
+    /// Names the first block that is missing under `root`.
+    async fn check_whole(&self, root: &Cid) -> Result<(), StorageError> {
+        let missing = self.missing(*root).await.map_err(|error| StorageError::Failed(error.to_string()))?;
+        missing.cids.first().map_or(Ok(()), |cid| Err(StorageError::Missing(*cid)))
     }
 }
 
@@ -162,5 +188,20 @@ mod tests {
         assert_eq!(local.cached(&cid).as_ref(), Some(block.bytes()));
         local.forget(&cid);
         assert_eq!(local.cached(&cid), None);
+    }
+
+    #[tokio::test]
+    async fn only_what_is_whole_is_pinned() {
+        let dir = TempDir::new().unwrap();
+        let local = LocalBlocks::new(Store::open(dir.path(), Options::default()).unwrap(), 1 << 20);
+        let leaf = Block::sha2_256(RAW, Bytes::from_static(b"calm water")).unwrap();
+        let link = atoll_core::dagpb::Link::new(*leaf.cid(), "leaf", 10);
+        let folder = atoll_core::unixfs::encode_directory(vec![link]);
+        let folder = Block::sha2_256(atoll_core::block::DAG_PB, folder.into()).unwrap();
+        local.keep(folder.clone()).await.unwrap();
+        assert_eq!(local.pin(folder.cid(), "site").await, Err(StorageError::Missing(*leaf.cid())));
+        assert_eq!(Storage::pins(&local).await, Ok(vec![]));
+        local.keep(leaf).await.unwrap();
+        assert_eq!(local.pin(folder.cid(), "site").await, Ok(()));
     }
 }

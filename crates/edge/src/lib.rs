@@ -11,6 +11,8 @@ pub mod config;
 mod connection;
 mod content;
 mod failure;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 pub mod guard;
 mod host;

@@ -5,13 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use atoll_content::LocalBlocks;
 use atoll_content::car::{CarImportError, CarImporter, Loaded};
-use atoll_content::dag;
 use atoll_content::import::{self, ImportError, NoopSink, Progress, Sink};
 use atoll_content::store::{Options, Store, StoreError};
 use atoll_core::links::links;
-use atoll_core::{Block, Blocks as _, Cid};
+use atoll_core::{Block, Blocks as _, Cid, Storage};
 use hyper::body::Incoming;
 use tokio::sync::watch;
 
@@ -22,7 +20,7 @@ use crate::node::Inner;
 
 /// Blocks that are written together, at most, and their bytes.
 const BATCH_BLOCKS: usize = 256;
-const BATCH_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 /// Chunks of a CAR that wait to be written.
 const CHUNKS_MAX: usize = 16;
 /// Blocks fetched at one time for a pin.
@@ -167,16 +165,11 @@ pub(crate) async fn verify_running(node: Arc<Inner>, reporter: Reporter) -> Resu
 
 /// Fetches what is missing under the pinned roots from members, as far as any has it; how many blocks that were.
 async fn mend(node: &Inner) -> Result<u64, String> {
-    let store = node.local.store();
-    // Without a cache, which may still have in memory what the disk has lost.
-    let disk = Arc::new(LocalBlocks::new(store.clone(), 0));
-    let roots: std::collections::BTreeSet<Cid> = store.pins().into_iter().map(|pin| pin.cid).collect();
+    let roots: std::collections::BTreeSet<Cid> = node.local.store().pins().into_iter().map(|pin| pin.cid).collect();
     let mut mended = 0_u64;
     for root in roots {
         loop {
-            let held = store.clone();
-            let has = move |cid: &Cid| held.has(cid.hash()).unwrap_or(false);
-            let missing = dag::missing(Arc::clone(&disk) as _, has, root).await.map_err(|error| error.to_string())?;
+            let missing = node.local.missing(root).await.map_err(|error| error.to_string())?;
             let before = mended;
             for cid in missing.cids {
                 match node.anywhere.block(&root, &cid).await {
@@ -232,8 +225,7 @@ pub(crate) async fn pin_running(
         }
         reporter.progress(&serde_json::json!({ "blocks": blocks }));
     }
-    let (store, pinned) = (node.local.store().clone(), name.clone());
-    blocking(move || Ok(store.pin(&root, &pinned)?)).await?;
+    Storage::pin(&*node.local, &root, &name).await.map_err(|error| error.to_string())?;
     Ok(PinStatus { root: root.to_string(), name })
 }
 
@@ -254,15 +246,8 @@ pub(crate) async fn import_car_running(node: Arc<Inner>, name: String, body: Inc
     drop(chunks);
     let loaded = writing.await.map_err(|error| error.to_string())??;
     for root in &loaded.roots {
-        let held = node.local.store().clone();
-        let has = move |cid: &Cid| held.has(cid.hash()).unwrap_or(false);
-        let missing =
-            dag::missing(Arc::clone(&node.local) as _, has, *root).await.map_err(|error| error.to_string())?;
-        if let Some(missing) = missing.cids.first() {
-            return Err(WorkError::Incomplete { root: *root, missing: *missing }.to_string());
-        }
-        let (store, root, name) = (node.local.store().clone(), *root, name.clone());
-        blocking(move || Ok(store.pin(&root, &name)?)).await?;
+        let pinned = Storage::pin(&*node.local, root, &name).await;
+        pinned.map_err(|error| format!("{error} of the DAG under {root}, which is not pinned"))?;
     }
     let roots = loaded.roots.iter().map(ToString::to_string).collect();
     Ok(CarImported { roots, blocks: loaded.blocks, bytes: loaded.bytes })
@@ -335,14 +320,6 @@ pub enum WorkError {
     /// A file or folder.
     #[error(transparent)]
     Import(#[from] ImportError),
-    /// A CAR without all blocks of its root.
-    #[error("block {missing} under the root {root} is missing, so the root is not pinned")]
-    Incomplete {
-        /// The root.
-        root: Cid,
-        /// A block below it.
-        missing: Cid,
-    },
     /// Not a CAR, or one with wrong blocks.
     #[error(transparent)]
     Car(#[from] CarImportError),

@@ -49,20 +49,38 @@ pub(crate) async fn import_through(
     output: &Output,
 ) -> Result<Imported> {
     let path = path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
-    let Some(path) = path.to_str() else { bail!("the path {} is not UTF-8", path.display()) };
-    let request = ImportRequest { path: path.to_owned(), hidden, name: name.to_owned() };
+    let Some(text) = path.to_str() else { bail!("the path {} is not UTF-8", path.display()) };
+    let request = ImportRequest { path: text.to_owned(), hidden, name: name.to_owned() };
     let bar = output.bar(0, "importing");
+    let total = if bar.is_hidden() { 0 } else { size_of(&path) };
     let body = full(serde_json::to_vec(&request)?.into());
     let imported = control
         .events("/v1/import", body, |event| {
             let number = |field: &str| event.get(field).and_then(serde_json::Value::as_u64).unwrap_or(0);
-            bar.set_length(number("total_bytes").max(number("bytes")));
+            bar.set_length(total.max(number("bytes")));
             bar.set_position(number("bytes"));
             bar.set_prefix(format!("{} files", number("files")));
         })
         .await?;
     bar.finish_and_clear();
     Ok(imported)
+}
+
+/// Bytes of the files below `path`, for the length of a bar: what cannot be read is left out, links are not followed.
+fn size_of(path: &Path) -> u64 {
+    let (mut bytes, mut folders) = (0_u64, Vec::new());
+    let mut entries = vec![path.to_owned()];
+    loop {
+        for entry in entries.drain(..) {
+            match std::fs::symlink_metadata(&entry) {
+                Ok(meta) if meta.is_dir() => folders.push(entry),
+                Ok(meta) => bytes = bytes.saturating_add(meta.len()),
+                Err(_) => {}
+            }
+        }
+        let Some(folder) = folders.pop() else { return bytes };
+        entries.extend(std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
+    }
 }
 
 /// Prints the root that an import would have.

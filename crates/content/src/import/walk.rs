@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use bytes::Bytes;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, stat, statat};
 use rustix::io::Errno;
 
+use super::buffers::Buffers;
 use super::{FOLDERS_DEEP_MAX, ImportError, Options};
 
 /// What was met on the walk, in order. Names are those in the folder around, of no meaning for the root.
@@ -42,6 +43,7 @@ const HANDOVER_BYTES_MIN: usize = 32 * 1024;
 /// The walking thread.
 pub(super) struct Walk {
     options: Options,
+    buffers: Buffers,
     events: SyncSender<Result<Event, ImportError>>,
     hashers: Vec<SyncSender<Bytes>>,
     /// The hasher that gets the next chunk: each in turn.
@@ -77,7 +79,8 @@ impl Walk {
         events: SyncSender<Result<Event, ImportError>>,
         hashers: Vec<SyncSender<Bytes>>,
     ) -> Self {
-        Self { options, events, hashers, turn: 0, folders: Vec::new(), path: PathBuf::new() }
+        let buffers = Buffers::new(options.chunk_bytes);
+        Self { options, buffers, events, hashers, turn: 0, folders: Vec::new(), path: PathBuf::new() }
     }
 
     /// Walks `root` and everything below.
@@ -200,12 +203,11 @@ impl Walk {
     }
 
     fn read_chunk(&self, file: &File, len: usize) -> Result<Bytes, ImportError> {
-        let mut chunk = Vec::with_capacity(len);
-        let read = file.take(len as u64).read_to_end(&mut chunk);
-        match read.map_err(|source| ImportError::Io { path: self.path.clone(), source })? {
-            read if read == len => Ok(Bytes::from(chunk)),
-            _ => Err(ImportError::Changed(self.path.clone())),
-        }
+        let mut file = file;
+        self.buffers.filled(len, |chunk| file.read_exact(chunk)).map_err(|source| match source.kind() {
+            ErrorKind::UnexpectedEof => ImportError::Changed(self.path.clone()),
+            _ => ImportError::Io { path: self.path.clone(), source },
+        })
     }
 
     fn send_chunk(&mut self, chunk: Bytes) -> Result<(), Stop> {
