@@ -9,10 +9,9 @@ mod node;
 mod publish;
 mod status;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use atoll_node::config::Folder;
 use clap::CommandFactory as _;
 
@@ -20,6 +19,7 @@ use crate::args::{Args, Command};
 use crate::control::Control;
 use crate::keyring::Keyring;
 use crate::output::Output;
+use crate::paths::data_home;
 
 /// Runs one command.
 pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
@@ -50,13 +50,6 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Store(store) => block_on(content::store(store, &folder, &control, output)),
         Command::Peers(_) => block_on(status::peers(&control, output)).map(done),
     }
-}
-
-/// Where the platform keeps a user's data: `$XDG_DATA_HOME/atoll`, else `~/.local/share/atoll`.
-pub(crate) fn data_home() -> Result<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
-    home.map(|home| home.join("atoll")).context("neither HOME nor XDG_DATA_HOME is set; say --dir and --keyring")
 }
 
 /// Runs a command that asks and waits.

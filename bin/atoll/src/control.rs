@@ -8,11 +8,15 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 /// The largest answer that is not a stream, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// What may not stand in a path as it is (RFC 3986 §3.3).
+const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'%').add(b'`');
 
 /// A request body.
 pub(crate) type Body = BoxBody<Bytes, std::io::Error>;
@@ -104,4 +108,9 @@ impl Control {
 /// A body that is there already.
 pub(crate) fn full(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed()
+}
+
+/// A path as it stands in a URL.
+pub(crate) fn encode_path(path: &str) -> String {
+    utf8_percent_encode(path, PATH).to_string()
 }

@@ -23,7 +23,7 @@ impl Keyring {
     pub(crate) fn open(dir: Option<&Path>) -> Result<Self> {
         let dir = match dir {
             Some(dir) => dir.to_owned(),
-            None => crate::commands::data_home()?.join("keyring"),
+            None => crate::paths::data_home()?.join("keyring"),
         };
         create_private_dir(&dir).with_context(|| format!("cannot make the keyring {}", dir.display()))?;
         Ok(Self(dir))

@@ -5,6 +5,7 @@ mod commands;
 mod control;
 mod keyring;
 mod output;
+mod paths;
 
 use std::process::ExitCode;
 

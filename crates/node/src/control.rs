@@ -3,6 +3,7 @@
 
 mod door;
 mod events;
+mod jobs;
 mod routes;
 
 use std::convert::Infallible;
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,32 +38,33 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// Serves the CLI's socket until `stop` changes.
-pub(crate) async fn serve_socket(listener: UnixListener, node: Arc<Inner>, mut stop: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let door = Arc::new(Door::Socket);
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.changed() => return,
-        };
-        match accepted {
-            Ok((stream, _)) => spawn(stream, &node, &door, &places),
-            Err(error) => pause_after(&error).await,
-        }
-    }
+pub(crate) async fn serve_socket(listener: UnixListener, node: Arc<Inner>, stop: watch::Receiver<bool>) {
+    serve(move |cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream), node, Door::Socket, stop).await;
 }
 
 /// Serves the admin listener until `stop` changes.
-pub(crate) async fn serve_admin(listener: TcpListener, node: Arc<Inner>, door: Door, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn serve_admin(listener: TcpListener, node: Arc<Inner>, door: Door, stop: watch::Receiver<bool>) {
+    serve(move |cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream), node, door, stop).await;
+}
+
+/// Serves what `accept` gives, behind `door`.
+async fn serve<S>(
+    accept: impl Fn(&mut Context<'_>) -> Poll<std::io::Result<S>>,
+    node: Arc<Inner>,
+    door: Door,
+    mut stop: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let door = Arc::new(door);
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = std::future::poll_fn(&accept) => accepted,
             _ = stop.changed() => return,
         };
         match accepted {
-            Ok((stream, _)) => spawn(stream, &node, &door, &places),
+            Ok(stream) => spawn(stream, &node, &door, &places),
             Err(error) => pause_after(&error).await,
         }
     }

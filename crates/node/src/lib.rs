@@ -8,6 +8,7 @@ pub mod keys;
 pub mod log;
 mod metrics;
 mod node;
+mod release;
 pub mod work;
 
 pub use node::{Node, NodeError};

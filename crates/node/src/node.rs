@@ -25,7 +25,7 @@ use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources
 use crate::control::{self, Door};
 use crate::keys::{self, KeysError, NodeKeys};
 use crate::metrics::Metrics;
-use crate::work;
+use crate::{release, work};
 
 /// A running node.
 pub struct Node {
@@ -100,7 +100,7 @@ impl Node {
         let mut tasks = JoinSet::new();
         tasks.spawn(control::serve_socket(socket, Arc::clone(&inner), stopped.clone()));
         tasks.spawn(control::serve_admin(admin, Arc::clone(&inner), door, stopped.clone()));
-        tasks.spawn(work::release_published(Arc::clone(&inner), stopped));
+        tasks.spawn(release::run(Arc::clone(&inner), stopped));
         tracing::info!(peer_id = inner.summary.peer_id, gateway = inner.summary.gateway, "the node serves");
         Ok(Self { inner, server, stop, tasks })
     }

@@ -16,7 +16,7 @@ use hyper::body::Frame;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::args::{CarCommand, ImportArgs, LsArgs, PinCommand, SettingArgs, StoreCommand};
-use crate::control::{Body, Control, full};
+use crate::control::{Body, Control, encode_path, full};
 use crate::output::{Output, bytes, table};
 
 /// Bytes read from a CAR at a time.
@@ -95,7 +95,7 @@ pub(crate) async fn ls(args: LsArgs, control: &Control, output: &Output) -> Resu
         return print_pins(&pins, output);
     };
     let path = target.trim_start_matches("/ipfs/").trim_matches('/');
-    let entries: Vec<Entry> = control.get(&format!("/v1/ls/{}", super::get::encode_path(path))).await?;
+    let entries: Vec<Entry> = control.get(&format!("/v1/ls/{}", encode_path(path))).await?;
     let rows: Vec<_> =
         entries.iter().map(|entry| vec![entry.cid.clone(), entry.size.to_string(), entry.name.clone()]).collect();
     Ok(output.result(&entries, || table(&["CID", "SIZE", "NAME"], &rows))?)
@@ -174,7 +174,7 @@ pub(crate) async fn store(
 pub(crate) async fn car(command: CarCommand, control: &Control, output: &Output) -> Result<()> {
     match command {
         CarCommand::Import { file, name } => {
-            let path = format!("/v1/car?name={}", super::get::encode_path(&name));
+            let path = format!("/v1/car?name={}", encode_path(&name));
             let imported: CarImported = if file == Path::new("-") {
                 control.events(&path, reader_body(tokio::io::stdin()), |_| {}).await?
             } else {
@@ -192,7 +192,7 @@ pub(crate) async fn car(command: CarCommand, control: &Control, output: &Output)
 
 /// Writes the CAR to a file, which gets its name when it is whole, or to standard output.
 async fn export(cid: &str, to: Option<&Path>, control: &Control) -> Result<()> {
-    let path = format!("/v1/car/{}", super::get::encode_path(cid));
+    let path = format!("/v1/car/{}", encode_path(cid));
     let mut answer = control.send(Method::GET, &path, full(Bytes::new())).await?;
     let temporary = to.map(|to| to.with_extension("car.part"));
     let mut sink: Box<dyn tokio::io::AsyncWrite + Unpin + Send> = match &temporary {

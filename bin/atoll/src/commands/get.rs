@@ -12,15 +12,12 @@ use atoll_node::address;
 use atoll_node::api::Status;
 use atoll_routing::{Client, ClientConfig, HttpConfig, HttpTransport, TokioClock};
 use futures_util::StreamExt as _;
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::args::GetArgs;
 use crate::control::Control;
-use crate::output::{Output, bytes};
-
-/// What may not stand in a path as it is (RFC 3986 §3.3).
-const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'%').add(b'`');
+use crate::output::{Output, bytes, plural};
 
 /// What is to be fetched.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,7 +67,7 @@ pub(crate) async fn run(args: GetArgs, control: &Control, output: &Output) -> Re
         "reused": done.reused, "nodes": from, "seconds": started.elapsed().as_secs_f64(),
     });
     let text = || {
-        let nodes = super::publish::plural(from, "node");
+        let nodes = plural(from, "node");
         let reused =
             if done.reused > 0 { format!(", {} of it there already", bytes(done.reused)) } else { String::new() };
         let seconds = started.elapsed().as_secs_f64();
@@ -143,11 +140,6 @@ impl Target {
     fn default_output(&self) -> PathBuf {
         PathBuf::from(self.segments.last().cloned().unwrap_or_else(|| self.root.to_string()))
     }
-}
-
-/// A path as it stands in a URL.
-pub(crate) fn encode_path(path: &str) -> String {
-    utf8_percent_encode(path, PATH).to_string()
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::args::PublishArgs;
 use crate::commands::content;
 use crate::control::Control;
 use crate::keyring::Keyring;
-use crate::output::{Output, bytes};
+use crate::output::{Output, bytes, plural};
 
 /// How often the copies are counted while waiting.
 const POLL: Duration = Duration::from_millis(250);
@@ -87,11 +87,6 @@ fn describe(p: &Published) -> String {
         "root {}\nsite {}\n{} files, {size}\nverified live from {nodes}, {operators} in {:.1} s{short}",
         p.root, p.site, p.files, p.seconds
     )
-}
-
-/// `1 node`, `3 nodes`.
-pub(crate) fn plural(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Waits until enough members hold the root, and fetches it back whole from each.

@@ -13,10 +13,9 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
-use super::{Body, events};
+use super::{Body, events, jobs};
 use crate::api::{Entry, ImportRequest, PinRequest, PinStatus};
 use crate::node::Inner;
-use crate::work;
 
 /// The largest body that is not a CAR, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -50,8 +49,8 @@ pub(super) async fn route(node: Arc<Inner>, request: Request<Incoming>) -> Respo
         ("DELETE", "/v1/pins") => unpin(node, body).await,
         ("POST", "/v1/import") => import(node, body).await,
         ("POST", "/v1/placements") => place(&node, body).await,
-        ("POST", "/v1/gc") => Ok(events::run(|_| async move { work::gc_running(node).await })),
-        ("POST", "/v1/verify") => Ok(events::run(|reporter| work::verify_running(node, reporter))),
+        ("POST", "/v1/gc") => Ok(events::run(|_| async move { jobs::gc(node).await })),
+        ("POST", "/v1/verify") => Ok(events::run(|reporter| jobs::verify(node, reporter))),
         ("POST", "/v1/car") => Ok(import_car(node, head.uri.query(), body)),
         ("GET", path) if path.starts_with("/v1/car/") => export_car(node, path).await,
         ("GET", path) if path.starts_with("/v1/ls/") => ls(node, path).await,
@@ -81,7 +80,7 @@ async fn import(node: Arc<Inner>, body: Incoming) -> Routed {
     if !path.is_absolute() {
         return Err(events::error(StatusCode::BAD_REQUEST, "the path to import must be absolute"));
     }
-    Ok(events::run(|reporter| work::import_running(node, path, request, reporter)))
+    Ok(events::run(|reporter| jobs::import(node, path, request, reporter)))
 }
 
 async fn place(node: &Inner, body: Incoming) -> Routed {
@@ -94,7 +93,7 @@ async fn place(node: &Inner, body: Incoming) -> Routed {
 async fn pin(node: Arc<Inner>, body: Incoming) -> Routed {
     let request: PinRequest = read_json(body).await?;
     let root = parse_cid(&request.cid)?;
-    Ok(events::run(|reporter| work::pin_running(node, root, request.name, reporter)))
+    Ok(events::run(|reporter| jobs::pin(node, root, request.name, reporter)))
 }
 
 async fn unpin(node: Arc<Inner>, body: Incoming) -> Routed {
@@ -113,7 +112,7 @@ async fn unpin(node: Arc<Inner>, body: Incoming) -> Routed {
 
 fn import_car(node: Arc<Inner>, query: Option<&str>, body: Incoming) -> Response<Body> {
     let name = query.and_then(|query| query.strip_prefix("name=")).map_or("car", |name| name).to_owned();
-    events::run(|_| work::import_car_running(node, name, body))
+    events::run(|_| jobs::import_car(node, name, body))
 }
 
 async fn export_car(node: Arc<Inner>, path: &str) -> Routed {

@@ -1,0 +1,156 @@
+//! Long work that the CLI asks of a running node. Each reports its progress, and ends with its result or one line of error.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use atoll_content::import::Progress;
+use atoll_core::links::links;
+use atoll_core::{Block, Blocks as _, Cid, Storage};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::sync::mpsc;
+
+use super::Reporter;
+use crate::api::{CarImported, Collected, ImportRequest, Imported, PinStatus, Verified};
+use crate::node::Inner;
+use crate::work::{self, blocking};
+
+/// Chunks of a CAR that wait to be written.
+const CHUNKS_MAX: usize = 16;
+/// Blocks fetched at one time for a pin.
+const PIN_FETCHES: usize = 16;
+/// The most blocks under one pin.
+const PIN_BLOCKS_MAX: usize = 4 << 20;
+
+/// How often an import reports: a terminal cannot show more.
+const REPORT: Duration = Duration::from_millis(50);
+
+/// Imports a file or folder and pins it.
+pub(super) async fn import(
+    node: Arc<Inner>,
+    path: PathBuf,
+    request: ImportRequest,
+    reporter: Reporter,
+) -> Result<Imported, String> {
+    let store = node.local.store().clone();
+    let imported = blocking(move || {
+        let reported = std::cell::Cell::new(Instant::now());
+        let progress = |now: Progress| {
+            if reported.get().elapsed() >= REPORT {
+                reported.set(Instant::now());
+                reporter.progress(&serde_json::json!({ "files": now.files, "bytes": now.bytes }));
+            }
+        };
+        work::import(&store, &path, request.hidden, Some(&request.name), &progress)
+    })
+    .await?;
+    Ok(imported)
+}
+
+/// Removes the blocks that no pin needs.
+pub(super) async fn gc(node: Arc<Inner>) -> Result<Collected, String> {
+    let store = node.local.store().clone();
+    blocking(move || work::gc(&store)).await
+}
+
+/// Reads and hashes every block; what is damaged and pinned is fetched again.
+pub(super) async fn verify(node: Arc<Inner>, reporter: Reporter) -> Result<Verified, String> {
+    let store = node.local.store().clone();
+    let verified = blocking(move || {
+        work::verify(&store, &|bytes, total| {
+            reporter.progress(&serde_json::json!({ "bytes": bytes, "total_bytes": total }));
+        })
+    });
+    let mut verified = verified.await?;
+    if !verified.damaged.is_empty() {
+        verified.mended = mend(&node).await?;
+    }
+    Ok(verified)
+}
+
+/// Fetches what is missing under the pinned roots from members, as far as any has it; how many blocks that were.
+async fn mend(node: &Inner) -> Result<u64, String> {
+    let roots: BTreeSet<Cid> = node.local.store().pins().into_iter().map(|pin| pin.cid).collect();
+    let mut mended = 0_u64;
+    for root in roots {
+        loop {
+            let missing = node.local.missing(root).await.map_err(|error| error.to_string())?;
+            let before = mended;
+            for cid in missing.cids {
+                match node.anywhere.block(&root, &cid).await {
+                    Ok(bytes) => {
+                        let block = Block::verified(cid, bytes).map_err(|error| error.to_string())?;
+                        node.local.keep(block).await.map_err(|error| error.to_string())?;
+                        mended = mended.saturating_add(1);
+                    }
+                    Err(error) => tracing::warn!(%cid, %error, "a damaged block could not be fetched again"),
+                }
+            }
+            if mended == before {
+                break;
+            }
+        }
+    }
+    Ok(mended)
+}
+
+/// Fetches what is missing under `root`, then pins it.
+pub(super) async fn pin(node: Arc<Inner>, root: Cid, name: String, reporter: Reporter) -> Result<PinStatus, String> {
+    let _hold = node.local.store().hold();
+    let mut seen = HashSet::from([root]);
+    let mut waiting = vec![root];
+    let mut running = FuturesUnordered::new();
+    let mut blocks = 0_u64;
+    loop {
+        while running.len() < PIN_FETCHES
+            && let Some(cid) = waiting.pop()
+        {
+            let node = Arc::clone(&node);
+            running.push(async move {
+                let bytes = node.anywhere.block(&root, &cid).await.map_err(|error| error.to_string())?;
+                let block = Block::verified(cid, bytes).map_err(|error| error.to_string())?;
+                node.local.keep(block.clone()).await.map_err(|error| error.to_string())?;
+                links(&cid, block.bytes()).map_err(|error| error.to_string())
+            });
+        }
+        let Some(found) = running.next().await else { break };
+        blocks = blocks.saturating_add(1);
+        waiting.extend(found?.into_iter().filter(|cid| Block::inline(cid).is_none() && seen.insert(*cid)));
+        if seen.len() > PIN_BLOCKS_MAX {
+            return Err(format!("the DAG has over {PIN_BLOCKS_MAX} blocks"));
+        }
+        if reporter.is_abandoned() {
+            return Err("nobody waits any more".to_owned());
+        }
+        reporter.progress(&serde_json::json!({ "blocks": blocks }));
+    }
+    Storage::pin(&*node.local, &root, &name).await.map_err(|error| error.to_string())?;
+    Ok(PinStatus { root: root.to_string(), name })
+}
+
+/// Takes a CAR: every block verified, roots pinned when all below them is there.
+pub(super) async fn import_car(node: Arc<Inner>, name: String, body: Incoming) -> Result<CarImported, String> {
+    let mut body = body;
+    let (chunks, mut taken) = mpsc::channel(CHUNKS_MAX);
+    let store = node.local.store().clone();
+    let _hold = store.hold();
+    let writing =
+        tokio::spawn(blocking(move || work::import_car(&store, std::iter::from_fn(move || taken.blocking_recv()))));
+    while let Some(frame) = body.frame().await {
+        let Ok(chunk) = frame.map_err(|error| format!("the CAR broke off: {error}"))?.into_data() else { continue };
+        if chunks.send(chunk).await.is_err() {
+            break;
+        }
+    }
+    drop(chunks);
+    let loaded = writing.await.map_err(|error| error.to_string())??;
+    for root in &loaded.roots {
+        let pinned = Storage::pin(&*node.local, root, &name).await;
+        pinned.map_err(|error| format!("{error} of the DAG under {root}, which is not pinned"))?;
+    }
+    let roots = loaded.roots.iter().map(ToString::to_string).collect();
+    Ok(CarImported { roots, blocks: loaded.blocks, bytes: loaded.bytes })
+}
