@@ -12,7 +12,7 @@ use crate::route::ContentPath;
 const HEADERS: [HeaderName; 6] =
     [header::HOST, header::ACCEPT, header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::CACHE_CONTROL];
 
-/// Reads a request of which `data` has the target in its first line and the values of [`HEADERS`] in the others.
+/// Reads a request of which `data` has the target in its first line and the values of a few headers in the others.
 pub fn request(data: &[u8]) {
     let mut lines = data.split(|&byte| byte == b'\n');
     let Some(Ok(target)) = lines.next().map(http::Uri::try_from) else { return };
