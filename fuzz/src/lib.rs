@@ -12,7 +12,7 @@ mod unixfs;
 
 pub use blocks::{block, links};
 pub use car::car;
-pub use node::{config, message, request};
+pub use node::{config, log, message, request};
 pub use records::{id, record};
 pub use store::pack;
 pub use unixfs::{dagpb, unixfs};
@@ -28,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     ("dagpb", dagpb),
     ("id", id),
     ("links", links),
+    ("log", log),
     ("message", message),
     ("pack", pack),
     ("record", record),

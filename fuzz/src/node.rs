@@ -36,6 +36,11 @@ pub fn message(data: &[u8]) {
     }
 }
 
+/// The file of known records.
+pub fn log(data: &[u8]) {
+    atoll_routing::fuzzing::log(data);
+}
+
 /// Target and headers of a request to the public listener.
 pub fn request(data: &[u8]) {
     atoll_edge::fuzzing::request(data);

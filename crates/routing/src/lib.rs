@@ -12,6 +12,8 @@ mod dag;
 mod error;
 pub mod exchange;
 mod fetch;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod http;
 mod log;

@@ -117,7 +117,7 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 }
 
 /// The envelopes of a file's body, and how many bytes at its end are none.
-fn split(mut rest: &[u8]) -> (Vec<Bytes>, usize) {
+pub(crate) fn split(mut rest: &[u8]) -> (Vec<Bytes>, usize) {
     let mut envelopes = Vec::new();
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
         let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
