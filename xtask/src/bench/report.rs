@@ -147,6 +147,8 @@ const METHOD: &str = "
 - **Hot**: random bytes, compared with the file once, then one second of warm-up, then the runs. nginx serves the plain
   files with `sendfile`, `tcp_nopush`, `open_file_cache`, no access log and long keep-alive; Kubo (offline) and Atoll
   serve `/ipfs/ROOT/NAME`. Atoll is the `dist` build.
+  At 1 MiB wrk's one thread is the limit for Atoll: on two cores its own is full at some 6.7 GB a second while the node uses
+  four fifths of the other, so this recipe cannot show five times Kubo there, whatever serves.
 - **Import**: one file of random bytes from the page cache into a fresh store; the disk is settled with `sync` before each
   run. Kubo is `ipfs add` with the `unixfs-v1-2025` profile on flatfs, its `sync` off (the default) or on. ipfs-car packs into
   one file. The bare loop reads, hashes with SHA-256 and writes 1 MiB at a time on two threads, then calls `fdatasync`
