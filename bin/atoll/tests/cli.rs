@@ -136,6 +136,8 @@ fn content_goes_in_and_comes_out() {
     assert_eq!(bench.json(&["car", "import", "site.car"])["roots"][0], root.as_str());
     assert_eq!(bench.json(&["pin", "ls"])[0]["name"], "car");
     bench.json(&["pin", "add", &root, "--name", "kept"]);
+    bench.json(&["car", "import", "site.car", "--name", "a name"]);
+    bench.json(&["pin", "rm", &root, "--name", "a name"]);
     assert_eq!(bench.json(&["pin", "ls"]).as_array().unwrap().len(), 2);
     assert!(bench.fails(&["pin", "rm", &root, "--name", "other"]).contains("is not pinned"));
 }

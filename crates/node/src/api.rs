@@ -111,7 +111,7 @@ pub struct Imported {
     pub files: u64,
     /// Bytes read.
     pub bytes: u64,
-    /// Bytes of all blocks of the DAG, each counted once.
+    /// Bytes of all blocks of the DAG, repeats counted: no holder needs more.
     pub dag_bytes: u64,
 }
 
