@@ -93,4 +93,10 @@ pub enum ReadError {
         /// The length of the file.
         len: u64,
     },
+    /// A range of which the file has no byte.
+    #[error("no byte of the range lies in a file of {len} bytes")]
+    Outside {
+        /// The length of the file.
+        len: u64,
+    },
 }

@@ -76,6 +76,24 @@ pub async fn resolve<S: AsRef<str>>(blocks: &dyn Blocks, root: &Cid, path: &[S])
     }
 }
 
+/// The blocks through which `path` leads from `root`, shards too, up to the one in which it ends because it goes no further:
+/// with them a verifier sees for itself that there is nothing under that path.
+///
+/// # Errors
+/// As [`resolve`], but for the two that say that the path leads nowhere.
+pub async fn trail<S: AsRef<str>>(blocks: &dyn Blocks, root: &Cid, path: &[S]) -> Result<Vec<Cid>, ReadError> {
+    let mut walk = Walk::new(root, path)?;
+    loop {
+        let bytes = fetch(blocks, root, &walk.wanted).await?;
+        match walk.step(bytes) {
+            Ok(None) => {}
+            Ok(Some(resolved)) => return Ok([resolved.trail, vec![resolved.cid]].concat()),
+            Err(ReadError::NoEntry { .. } | ReadError::NotDirectory { .. }) => return Ok(walk.trail),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// [`resolve`] for paths whose blocks are all in memory; `None` if one is not.
 ///
 /// # Errors
