@@ -121,12 +121,7 @@ fn begin(resolved: &Resolved, selection: &Selection) -> Result<Visit, ReadError>
 }
 
 impl CarStream {
-    fn after_trail(
-        mut ahead: Ahead<Visit>,
-        selection: Selection,
-        root: Cid,
-        trail: &[Cid],
-    ) -> Result<Self, ReadError> {
+    fn after_trail(mut ahead: Ahead<Visit>, selection: Selection, root: Cid, trail: &[Cid]) -> Result<Self, ReadError> {
         ahead.push_front(trail.iter().map(|cid| (*cid, Visit::Trail)).collect())?;
         let out = VecDeque::from([car::encode_header(&[root])?]);
         Ok(Self { ahead, selection, sent: Sent::default(), out, failed: false })

@@ -24,12 +24,7 @@ fn site(memory: &mut Memory) -> (Cid, Vec<(&'static str, Cid)>) {
 }
 
 /// The CIDs of a CAR in order, as `names`.
-async fn exported(
-    memory: &Memory,
-    root: &Cid,
-    path: &[&str],
-    selection: impl Into<Selection>,
-) -> (Loaded, Vec<Cid>) {
+async fn exported(memory: &Memory, root: &Cid, path: &[&str], selection: impl Into<Selection>) -> (Loaded, Vec<Cid>) {
     let resolved = resolve(memory, root, path).await.unwrap();
     sections(export(Arc::new(memory.clone()), &resolved, selection).unwrap()).await
 }
@@ -143,9 +138,8 @@ proptest::proptest! {
         len in 0_u64..4000,
     ) {
         let mut memory = Memory::default();
-        let mut nodes: Vec<(Cid, u64)> = (1..4_u64).map(|len| {
-            (put(&mut memory, RAW, vec![b'a'; len as usize]), len)
-        }).collect();
+        let mut nodes: Vec<(Cid, u64)> =
+            ["a", "bb", "ccc"].map(|leaf| (put(&mut memory, RAW, leaf), leaf.len() as u64)).to_vec();
         for children in &shape {
             let last = nodes.len() - 1;
             let children: Vec<_> = children.iter().map(|back| nodes[last.saturating_sub(*back)]).collect();
