@@ -3,7 +3,7 @@
 //! A [`Block`] cannot be built from bytes that do not hash to its CID, so holding one is the proof.
 
 use bytes::Bytes;
-pub use cid::Cid;
+pub use cid::{Cid, Version};
 use multihash_codetable::{Code, MultihashDigest};
 
 /// The multihash of a block, the key under which it is stored whatever its codec.
@@ -53,6 +53,17 @@ impl Block {
         check_size(bytes.len())?;
         let cid = Cid::new_v1(codec, Code::Sha2_256.digest(&bytes));
         Ok(Self { cid, bytes })
+    }
+
+    /// Hashes a dag-pb node with SHA2-256 and names it as a CID of that version.
+    ///
+    /// # Errors
+    /// [`BlockError::TooLarge`] over [`BLOCK_BYTES_MAX`].
+    pub fn dag_pb(version: Version, bytes: Bytes) -> Result<Self, BlockError> {
+        let block = Self::sha2_256(DAG_PB, bytes)?;
+        // A CIDv1 of dag-pb and SHA2-256 has its form of version 0, so that this never falls back.
+        let cid = if version == Version::V0 { Cid::new_v0(*block.cid.hash()).unwrap_or(block.cid) } else { block.cid };
+        Ok(Self { cid, ..block })
     }
 
     /// The block that an identity CID carries in itself, `None` for every other CID.
