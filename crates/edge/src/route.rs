@@ -202,7 +202,7 @@ fn is_domain(text: &str) -> bool {
 
 /// A path as an error may repeat it: only what has a meaning neither in HTML nor anywhere else.
 fn shown(path: &str) -> String {
-    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '%');
+    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_');
     path.chars().take(SHOWN_CHARS_MAX).take_while(plain).collect()
 }
 
