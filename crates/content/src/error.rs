@@ -100,3 +100,10 @@ pub enum ReadError {
         len: u64,
     },
 }
+
+impl ReadError {
+    /// Whether it says that a path leads nowhere, which the blocks up to there prove.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::NoEntry { .. } | Self::NotDirectory { .. })
+    }
+}

@@ -88,7 +88,7 @@ pub async fn trail<S: AsRef<str>>(blocks: &dyn Blocks, root: &Cid, path: &[S]) -
         match walk.step(bytes) {
             Ok(None) => {}
             Ok(Some(resolved)) => return Ok([resolved.trail, vec![resolved.cid]].concat()),
-            Err(ReadError::NoEntry { .. } | ReadError::NotDirectory { .. }) => return Ok(walk.trail),
+            Err(error) if error.is_absence() => return Ok(walk.trail),
             Err(error) => return Err(error),
         }
     }

@@ -135,6 +135,7 @@ fn read(step: Step, cause: &ReadError) -> (StatusCode, &'static str) {
         ReadError::NotDirectory { .. } => {
             (StatusCode::NOT_FOUND, "The path goes on below something that is no directory.")
         }
+        ReadError::Outside { .. } => (StatusCode::BAD_REQUEST, "The file has no byte of the range asked for."),
         ReadError::PathTooLong(_) => (StatusCode::BAD_REQUEST, "The path has too many segments."),
         ReadError::Node { .. }
         | ReadError::Links { .. }
