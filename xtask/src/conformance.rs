@@ -108,7 +108,8 @@ impl Node {
     fn start(workspace: &Workspace, folder: &Path) -> Result<Self> {
         let mut command = Command::new(workspace.atoll());
         command.args(["node", "--json", "--admin-listen", "127.0.0.1:0", "--dir"]).arg(folder);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("atoll node did not start")?;
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("atoll node did not start")?;
         let mut lines = BufReader::new(child.stdout.take().context("atoll node has no output")?).lines();
         let node = Self { child };
         if lines.next().is_none() {
