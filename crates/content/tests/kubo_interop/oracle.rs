@@ -105,11 +105,11 @@ pub(crate) fn bytes(seed: u64, len: usize) -> Vec<u8> {
 }
 
 /// A folder with all that a folder can have: many entries, symlinks, hidden names, empty ones.
-pub(crate) fn site(dir: &Path) {
+pub(crate) fn site(dir: &Path, entries: usize) {
     for folder in ["many", "empty", "a/b/c", ".hidden", "a/.git"] {
         fs::create_dir_all(dir.join(folder)).unwrap();
     }
-    for i in 0..7_000 {
+    for i in 0..entries {
         fs::write(dir.join(format!("many/entry-{i}.txt")), i.to_string()).unwrap();
     }
     for (name, len) in [("index.html", 1234), ("a/big", 3 * MIB + 5), ("a/b/c/é ü 水", 7), ("zero", 0)] {

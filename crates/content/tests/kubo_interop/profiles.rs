@@ -134,7 +134,7 @@ async fn a_whole_site_has_kubos_cid_and_kubos_car() {
     for profile in Profile::ALL {
         let Some(kubo) = Kubo::start(profile) else { return };
         let dir = tempfile::tempdir().unwrap();
-        site(dir.path());
+        site(dir.path(), 7_000);
         let (memory, root) = ours(dir.path(), profile, profile.chunk_bytes());
         assert_eq!(root, kubo.add(dir.path(), profile.chunk_bytes()));
         assert!(car(&memory, &root).await == kubo.export(&root), "{profile}: the CARs differ");
@@ -145,7 +145,7 @@ async fn a_whole_site_has_kubos_cid_and_kubos_car() {
 async fn kubo_reads_our_car() {
     let Some(kubo) = Kubo::start(Profile::UnixfsV1) else { return };
     let dir = tempfile::tempdir().unwrap();
-    site(dir.path());
+    site(dir.path(), 7_000);
     let (memory, root) = ours(dir.path(), Profile::UnixfsV1, MIB);
     kubo.run(&["dag", "import", "--stats"], &car(&memory, &root).await);
     let file = kubo.run(&["cat", &format!("/ipfs/{root}/a/big")], b"");
