@@ -135,8 +135,10 @@ fn read(step: Step, cause: &ReadError) -> (StatusCode, &'static str) {
         ReadError::NotDirectory { .. } => {
             (StatusCode::NOT_FOUND, "The path goes on below something that is no directory.")
         }
+        ReadError::NoValue { .. } => (StatusCode::NOT_FOUND, "The data has no value of that name."),
         ReadError::PathTooLong(_) => (StatusCode::BAD_REQUEST, "The path has too many segments."),
         ReadError::Node { .. }
+        | ReadError::Data { .. }
         | ReadError::Links { .. }
         | ReadError::SizeLies { .. }
         | ReadError::Misplaced(_)
