@@ -64,6 +64,18 @@ pub fn walk(codec: u64, bytes: &[u8], sink: &mut dyn FnMut(Event<'_>)) -> Result
     }
 }
 
+/// Whether a file that begins with `start` is JSON, as far as that tells: a list or a map, alone, and whole or cut off.
+pub fn is_json_start(start: &[u8]) -> bool {
+    let contained = matches!(start.trim_ascii_start().first(), Some(b'{' | b'['));
+    let mut values = serde_json::Deserializer::from_slice(start).into_iter::<serde::de::IgnoredAny>();
+    contained
+        && match values.next() {
+            Some(Ok(_)) => values.next().is_none(),
+            Some(Err(cause)) => cause.is_eof(),
+            None => false,
+        }
+}
+
 /// Why a block is no IPLD data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

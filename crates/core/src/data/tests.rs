@@ -161,3 +161,14 @@ fn a_path_leads_to_a_link_a_value_or_nowhere() {
     assert_eq!(find(r#"{"/":"bafkqaaa"}"#, "a"), link(0));
     assert_eq!(find("[[[]],[[5]]]", "1/0/0"), Found::Value);
 }
+
+#[test]
+fn the_start_of_json_is_known() {
+    for json in ["{}", " [1,\n{\"a\": 5}]\n", "{\"a\":\"cut", "[1, 2", "[\"\u{e9}"] {
+        assert!(is_json_start(json.as_bytes()), "{json}");
+    }
+    assert!(is_json_start(&"[\"\u{e9}".as_bytes()[..3]), "cut through a character");
+    for other in ["", "5", "\"a\"", "{{ template }}", "[section]\nkey = 1", "{} {}", "{a: 1}", "[1] see below"] {
+        assert!(!is_json_start(other.as_bytes()), "{other}");
+    }
+}
