@@ -5,6 +5,7 @@
 
 mod blocks;
 mod car;
+mod data;
 mod node;
 mod records;
 mod store;
@@ -12,6 +13,7 @@ mod unixfs;
 
 pub use blocks::{block, links};
 pub use car::car;
+pub use data::data;
 pub use node::{config, log, message, request};
 pub use records::{id, record};
 pub use store::pack;
@@ -26,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     ("car", car),
     ("config", config),
     ("dagpb", dagpb),
+    ("data", data),
     ("id", id),
     ("links", links),
     ("log", log),

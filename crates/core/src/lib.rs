@@ -8,6 +8,7 @@ pub mod blocks;
 pub mod car;
 pub mod clock;
 pub mod dagpb;
+pub mod data;
 pub mod envelope;
 pub mod hamt;
 pub mod id;
