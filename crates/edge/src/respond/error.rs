@@ -150,7 +150,11 @@ fn read(step: Step, cause: &ReadError) -> (StatusCode, &'static str) {
         | ReadError::NotListable(_) => {
             (StatusCode::BAD_GATEWAY, "The content is what its publisher named, but contradicts itself.")
         }
-        ReadError::TooDeep { .. } | ReadError::TooWide(_) | ReadError::TooManyBlocks => {
+        ReadError::EntryName { .. } => (
+            StatusCode::BAD_GATEWAY,
+            "An entry of the directory has a name that leads out of an archive. A CAR can hold it.",
+        ),
+        ReadError::TooManyEntries | ReadError::TooDeep { .. } | ReadError::TooWide(_) | ReadError::TooManyBlocks => {
             (StatusCode::BAD_GATEWAY, "The content is nested deeper or wider than this node follows.")
         }
         _ => (StatusCode::INTERNAL_SERVER_ERROR, failed(step)),
