@@ -121,4 +121,17 @@ pub enum ReadError {
         /// The length of the file.
         len: u64,
     },
+    /// A range of which the file has no byte.
+    #[error("no byte of the range lies in a file of {len} bytes")]
+    Outside {
+        /// The length of the file.
+        len: u64,
+    },
+}
+
+impl ReadError {
+    /// Whether it says that a path leads nowhere, which the blocks up to there prove.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::NoEntry { .. } | Self::NotDirectory { .. } | Self::NoValue { .. })
+    }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atoll_content::ReadError;
-use atoll_content::export::export;
 use atoll_content::reader::{Kind, Resolved, list, read, read_cached, resolve, resolve_cached};
 use atoll_core::{Blocks, FetchError, NameError};
 use bytes::Bytes;
@@ -18,11 +17,12 @@ use crate::failure::{Failure, Step};
 use crate::gateway::Gateway;
 use crate::host::label_of;
 use crate::hot::Ready;
-use crate::negotiate::{CarWanted, Format, Wanted};
+use crate::negotiate::{Format, Wanted};
 use crate::respond::file::Part;
-use crate::respond::{self, Described, car, insert, listing, mime, redirect};
+use crate::respond::{self, Described, insert, listing, mime, redirect};
 use crate::route::{ContentPath, Mount, Site, Target};
 
+mod car;
 mod data;
 mod tar;
 
@@ -132,13 +132,18 @@ struct Reading<'a> {
 impl Reading<'_> {
     async fn answer(&self) -> Result<Response<Body>, Failure> {
         let way: Vec<&str> = self.path.way().collect();
-        let resolved = self.resolve(&way).await?;
-        if resolved.inside > 0 && !matches!(self.wanted.format, Format::Car(_)) {
+        let resolved = match self.resolve(&way).await {
+            Err(Failure::Read { cause, .. }) if self.wants_car() && cause.is_absence() => {
+                return self.absence(&way).await;
+            }
+            resolved => resolved?,
+        };
+        if resolved.inside > 0 && !self.wants_car() {
             return Err(Failure::InsideBlock);
         }
         match self.wanted.format {
             Format::Raw => Ok(self.block(&resolved)),
-            Format::Car(wanted) => self.car(&resolved, wanted).await,
+            Format::Car(selection) => self.car(&resolved, selection).await,
             Format::Tar => self.tar(&resolved).await,
             Format::Data(format) => self.data(&resolved, format).await,
             // Answered before anything was looked up.
@@ -282,20 +287,6 @@ impl Reading<'_> {
         described.respond_from(&self.request.headers, std::slice::from_ref(&resolved.bytes))
     }
 
-    async fn car(&self, resolved: &Resolved, car_wanted: CarWanted) -> Result<Response<Body>, Failure> {
-        let scope = car_wanted.scope;
-        let mut headers = car::headers(self.path, resolved, scope, &self.wanted);
-        self.locate(&mut headers, "car");
-        if headers.get(header::ETAG).is_some_and(|etag| respond::none_match(&self.request.headers, etag)) {
-            return Ok(respond::not_modified(&headers));
-        }
-        if self.request.method == Method::HEAD {
-            return Ok(car::respond(headers, Body::unknown()));
-        }
-        let stream = export(Arc::clone(self.blocks), resolved, scope).map_err(Failure::reading(Step::Read))?;
-        Ok(car::respond(headers, self.body(stream, None).await?))
-    }
-
     fn described(&self, shown: &Resolved, etag: &str, content_type: HeaderValue, len: u64) -> Described {
         let mut headers = respond::content_headers(self.path, shown);
         headers.insert(header::CONTENT_TYPE, content_type);
@@ -310,11 +301,15 @@ impl Reading<'_> {
         Described { headers, etag, len }
     }
 
-    /// Says under which URL the form that `Accept` chose is found (IPIP-523), for caches that know only URLs.
+    /// Says under which URL the form that `Accept` had a say in is found (IPIP-523), for caches that know only URLs.
     fn locate(&self, headers: &mut http::HeaderMap, format: &str) {
-        if self.wanted.by_accept {
-            let query = self.request.uri.query().map_or(String::new(), |query| format!("{query}&"));
-            insert(headers, header::CONTENT_LOCATION, format!("{}?{query}format={format}", self.path.link()));
+        if self.wanted.by_accept || self.wanted.contested {
+            let chosen = format!("format={format}");
+            let chosen = self.wanted.by_accept.then_some(chosen.as_str());
+            let parameters =
+                self.request.uri.query().into_iter().chain(chosen).chain(self.wanted.details.iter().copied());
+            let query = parameters.collect::<Vec<_>>().join("&");
+            insert(headers, header::CONTENT_LOCATION, format!("{}?{query}", self.path.link()));
         }
         headers.insert(header::VARY, HeaderValue::from_static("accept"));
     }

@@ -140,6 +140,7 @@ fn read(step: Step, cause: &ReadError) -> (StatusCode, &'static str) {
             (StatusCode::NOT_FOUND, "The path goes on below something that is no directory.")
         }
         ReadError::NoValue { .. } => (StatusCode::NOT_FOUND, "The data has no value of that name."),
+        ReadError::Outside { .. } => (StatusCode::BAD_REQUEST, "The file has no byte of the range asked for."),
         ReadError::PathTooLong(_) => (StatusCode::BAD_REQUEST, "The path has too many segments."),
         ReadError::Node { .. }
         | ReadError::Data { .. }
