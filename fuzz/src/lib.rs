@@ -5,6 +5,7 @@
 
 mod blocks;
 mod car;
+mod names;
 mod node;
 mod records;
 mod store;
@@ -12,6 +13,7 @@ mod unixfs;
 
 pub use blocks::{block, links};
 pub use car::car;
+pub use names::{ipns, path};
 pub use node::{config, log, message, request};
 pub use records::{id, record};
 pub use store::pack;
@@ -27,10 +29,12 @@ pub const TARGETS: &[Target] = &[
     ("config", config),
     ("dagpb", dagpb),
     ("id", id),
+    ("ipns", ipns),
     ("links", links),
     ("log", log),
     ("message", message),
     ("pack", pack),
+    ("path", path),
     ("record", record),
     ("request", request),
     ("unixfs", unixfs),
