@@ -26,7 +26,7 @@ pub struct ContentPath {
 }
 
 /// Where a path begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Root {
     /// Content that never changes.
     Ipfs(Cid),

@@ -7,7 +7,7 @@ use cid::multibase::Base;
 use libp2p_identity::PeerId;
 
 use crate::block::Cid;
-use crate::id::PublicKey;
+use crate::id::{PublicKey, SiteId};
 
 /// Multicodec of a libp2p public key.
 const LIBP2P_KEY: u64 = 0x72;
@@ -54,6 +54,11 @@ impl Name {
     /// The CIDv1 of codec libp2p-key.
     pub fn to_cid(self) -> Cid {
         Cid::new_v1(LIBP2P_KEY, *self.0.as_ref())
+    }
+
+    /// The site whose key this is, if it is one: a site's key is also its IPNS key (decision 0010).
+    pub fn site(&self) -> Option<SiteId> {
+        PublicKey::from_peer_id(&self.0).map(|key| SiteId::of(&key))
     }
 
     /// The key, when the name inlines it.
