@@ -5,6 +5,7 @@
 
 mod blocks;
 mod car;
+mod data;
 mod names;
 mod node;
 mod records;
@@ -13,6 +14,7 @@ mod unixfs;
 
 pub use blocks::{block, links};
 pub use car::car;
+pub use data::data;
 pub use names::{ipns, path};
 pub use node::{config, log, message, request};
 pub use records::{id, record};
@@ -28,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     ("car", car),
     ("config", config),
     ("dagpb", dagpb),
+    ("data", data),
     ("id", id),
     ("ipns", ipns),
     ("links", links),

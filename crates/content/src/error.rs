@@ -3,6 +3,7 @@
 //! Nothing is kept, a crash loses nothing.
 
 use atoll_core::car::CarError;
+use atoll_core::data::DataError;
 use atoll_core::links::LinksError;
 use atoll_core::unixfs::UnixFsError;
 use atoll_core::{Cid, FetchError};
@@ -29,6 +30,22 @@ pub enum ReadError {
         name: String,
         /// What stands there instead.
         cid: Cid,
+    },
+    /// IPLD data has no value under that key or at that place.
+    #[error("there is no \"{name}\" in the data of {cid}")]
+    NoValue {
+        /// The path segment.
+        name: String,
+        /// The block that was asked.
+        cid: Cid,
+    },
+    /// Bytes that hash right but are no IPLD data of the codec that their name says.
+    #[error("the data of block {cid} cannot be read: {cause}")]
+    Data {
+        /// The block.
+        cid: Cid,
+        /// The rule it breaks.
+        cause: DataError,
     },
     /// What was to be listed is no directory, or a part of one is none.
     #[error("{0} is no directory")]

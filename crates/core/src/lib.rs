@@ -9,6 +9,7 @@ pub mod car;
 pub mod clock;
 pub mod content_path;
 pub mod dagpb;
+pub mod data;
 pub mod envelope;
 pub mod hamt;
 pub mod id;

@@ -133,6 +133,9 @@ impl Reading<'_> {
     async fn answer(&self) -> Result<Response<Body>, Failure> {
         let way: Vec<&str> = self.path.way().collect();
         let resolved = self.resolve(&way).await?;
+        if resolved.inside > 0 && !matches!(self.wanted.format, Format::Car(_)) {
+            return Err(Failure::InsideBlock);
+        }
         match self.wanted.format {
             Format::Raw => Ok(self.block(&resolved)),
             Format::Car(wanted) => self.car(&resolved, wanted).await,
@@ -140,12 +143,17 @@ impl Reading<'_> {
             Format::Data(format) => self.data(&resolved, format).await,
             // Answered before anything was looked up.
             Format::IpnsRecord => Err(Failure::NoRecord),
-            Format::UnixFs => match resolved.kind {
-                Kind::File { .. } => self.file(&resolved, &resolved, self.path.name()).await,
-                Kind::Directory => self.directory(&resolved).await,
-                Kind::Symlink { ref target } => Ok(self.symlink(&resolved, target)),
-                _ => Err(Failure::Codec(resolved.cid.codec())),
-            },
+            Format::UnixFs => self.shown(&resolved).await,
+        }
+    }
+
+    /// What a browser is shown.
+    async fn shown(&self, resolved: &Resolved) -> Result<Response<Body>, Failure> {
+        match resolved.kind {
+            Kind::File { .. } => self.file(resolved, resolved, self.path.name()).await,
+            Kind::Directory => self.directory(resolved).await,
+            Kind::Symlink { ref target } => Ok(self.symlink(resolved, target)),
+            _ => self.data_shown(resolved),
         }
     }
 

@@ -74,7 +74,7 @@ fn head(bytes: &[u8]) -> Head {
             let hosts = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
             let same = |header: &httparse::Header<'_>| header.value.eq_ignore_ascii_case(authority.as_bytes());
             // A host that says something else leads nowhere.
-            let agree = hosts.into_iter().all(|header| same(header));
+            let agree = hosts.into_iter().all(same);
             Head::Tunnel { authority: if agree { authority.to_owned() } else { String::new() }, len }
         }
         _ => Head::Other,

@@ -77,6 +77,10 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
             StatusCode::NOT_ACCEPTABLE,
             "The content cannot be had in that form. Its block can be had as it is with ?format=raw.",
         ),
+        Failure::InsideBlock => (
+            StatusCode::NOT_IMPLEMENTED,
+            "The path ends inside a block, at a value that is no link. Values cannot be had apart from their block.",
+        ),
         Failure::ServiceWorker => {
             (StatusCode::BAD_REQUEST, "A service worker cannot be loaded from the root of a path gateway.")
         }
@@ -135,8 +139,10 @@ fn read(step: Step, cause: &ReadError) -> (StatusCode, &'static str) {
         ReadError::NotDirectory { .. } => {
             (StatusCode::NOT_FOUND, "The path goes on below something that is no directory.")
         }
+        ReadError::NoValue { .. } => (StatusCode::NOT_FOUND, "The data has no value of that name."),
         ReadError::PathTooLong(_) => (StatusCode::BAD_REQUEST, "The path has too many segments."),
         ReadError::Node { .. }
+        | ReadError::Data { .. }
         | ReadError::Links { .. }
         | ReadError::SizeLies { .. }
         | ReadError::Misplaced(_)

@@ -19,7 +19,7 @@ pub(crate) fn by_name(name: &str) -> Option<HeaderValue> {
     }
 }
 
-/// The type that the first bytes suggest: HTML, other text, or just bytes.
+/// The type that the first bytes suggest: HTML, JSON, other text, or just bytes.
 pub(crate) fn by_content(start: &[u8]) -> HeaderValue {
     let text = match std::str::from_utf8(start) {
         Ok(text) => text,
@@ -34,6 +34,7 @@ pub(crate) fn by_content(start: &[u8]) -> HeaderValue {
     match text {
         _ if text.contains(control) => OCTETS,
         _ if ["<!doctype html", "<html", "<head", "<body"].iter().any(html) => HTML,
+        _ if atoll_core::data::is_json_start(start) => JSON,
         _ => TEXT,
     }
 }
@@ -42,6 +43,8 @@ pub(crate) fn by_content(start: &[u8]) -> HeaderValue {
 pub(crate) const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 /// Text that is nothing else.
 pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+/// JSON, which is UTF-8 by itself (RFC 8259, section 8.1).
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Bytes that are nothing else.
 pub(crate) const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
@@ -77,6 +80,7 @@ mod tests {
         assert_eq!(by_content("głębia".as_bytes()), TEXT);
         assert_eq!(by_content("głębia".as_bytes().split_at(2).0), TEXT);
         assert_eq!(by_content(b""), TEXT);
+        assert_eq!(by_content(b"{\"a\": 1}"), JSON);
         assert_eq!(by_content(b"\x89PNG\r\n\x1a\n"), OCTETS);
         assert_eq!(by_content(b"a\0b"), OCTETS);
     }
