@@ -6,6 +6,7 @@
 mod blocks;
 mod car;
 mod data;
+mod names;
 mod node;
 mod records;
 mod store;
@@ -14,6 +15,7 @@ mod unixfs;
 pub use blocks::{block, links};
 pub use car::car;
 pub use data::data;
+pub use names::{ipns, path};
 pub use node::{config, log, message, request};
 pub use records::{id, record};
 pub use store::pack;
@@ -30,10 +32,12 @@ pub const TARGETS: &[Target] = &[
     ("dagpb", dagpb),
     ("data", data),
     ("id", id),
+    ("ipns", ipns),
     ("links", links),
     ("log", log),
     ("message", message),
     ("pack", pack),
+    ("path", path),
     ("record", record),
     ("request", request),
     ("unixfs", unixfs),

@@ -1,4 +1,4 @@
-//! Others' vectors: ipld/codec-fixtures, and the CAR of gateway-conformance.
+//! Others' vectors: ipld/codec-fixtures, and the CAR and IPNS records of gateway-conformance.
 //!
 //! They lie beside a checkout or where `ATOLL_VECTORS` says; without them the tests say that they did not run, and with
 //! `CI=true` that fails.
@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use atoll_core::block::{DAG_CBOR, DAG_JSON, DAG_PB, IDENTITY, Multihash, RAW};
 use atoll_core::car::{Decoder, Item};
 use atoll_core::data::{self, DataError, Event};
+use atoll_core::ipns::{Name, Record, RecordError};
 use atoll_core::unixfs::Node;
-use atoll_core::{Block, Cid, dagpb, links};
+use atoll_core::{Block, Cid, SystemClock, dagpb, links};
 use bytes::Bytes;
 use ipld_core::ipld::Ipld;
 
@@ -205,4 +206,33 @@ fn every_block_of_the_gateway_fixtures_is_understood() {
     decoder.finish().unwrap();
     println!("{blocks} blocks, {unixfs} of them UnixFS in dag-pb");
     assert!(unixfs > 50);
+}
+
+#[test]
+fn the_gateway_fixtures_records_verify_as_their_names_say() {
+    let Some(folder) = vectors("gateway") else { return };
+    let (mut valid, mut refused) = (0, Vec::new());
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let file = path.file_name().unwrap().to_str().unwrap();
+        let Some(stem) = file.strip_suffix(".ipns-record") else { continue };
+        // A name, then what the record is about.
+        let (name, about) = stem.split_once('_').unwrap();
+        let name: Name = name.parse().unwrap();
+        match Record::verify(&name, fs::read(&path).unwrap().into()) {
+            Ok(record) => {
+                assert!(record.is_live(SystemClock::now()), "{file}");
+                assert!(record.target().is_ok(), "{file}");
+                valid += 1;
+            }
+            Err(error) => refused.push((about.rsplit_once('_').unwrap().0.to_owned(), error)),
+        }
+    }
+    refused.sort_by(|one, two| one.0.cmp(&two.0));
+    let expected = [
+        ("v1", RecordError::NotV2),
+        ("v1-v2-broken-signature-v2", RecordError::Signature),
+        ("v1-v2-broken-v1-value", RecordError::Differs("Value")),
+    ];
+    assert_eq!(refused, expected.map(|(about, error)| (about.to_owned(), error)));
+    assert_eq!(valid, 9);
 }
