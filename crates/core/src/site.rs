@@ -23,7 +23,7 @@ pub const HEADERS: &str = "_headers";
 pub const INDEX: &str = "index.html";
 /// The file that stands for what is missing in its directory or below.
 pub const NOT_FOUND: &str = "ipfs-404.html";
-/// In how many directories [`NOT_FOUND`] is looked for at most, upwards from the deepest.
+/// In how many directories [`NOT_FOUND`] is looked for at most, the root among them.
 pub const NOT_FOUND_DIRECTORIES_MAX: usize = 32;
 
 /// What a site says in its root about its answers.
@@ -80,7 +80,7 @@ pub enum Shown {
         /// The line, counted from 1.
         line: usize,
     },
-    /// The first [`NOT_FOUND`] of [`not_found_pages`] that exists; without one, a page of the gateway's own.
+    /// The last [`NOT_FOUND`] of [`not_found_pages`] that exists; without one, a page of the gateway's own.
     Missing,
 }
 
@@ -108,6 +108,12 @@ impl Rules {
             redirects: redirects.map_or_else(|| Ok(Redirects::default()), Redirects::parse),
             headers: headers.map(Headers::parse).unwrap_or_default(),
         }
+    }
+
+    /// About how much memory they take, for caches.
+    pub fn memory_bytes(&self) -> usize {
+        let redirects = self.redirects.as_ref().map_or(0, Redirects::memory_bytes);
+        redirects.saturating_add(self.headers.memory_bytes())
     }
 
     /// Whether they change nothing.
@@ -148,13 +154,11 @@ pub fn head(rules: &Rules, asked: &Asked<'_>, found: Found) -> Result<Head, Redi
     Ok(Head { status, shown, edits })
 }
 
-/// Where [`NOT_FOUND`] is looked for if nothing is found below the first `known` names: from there up to the root.
-pub fn not_found_pages(segments: &[String], known: usize) -> impl Iterator<Item = Vec<String>> + '_ {
-    let page = |depth| {
-        let above = segments.iter().take(depth).cloned();
-        above.chain([NOT_FOUND.to_owned()]).collect()
-    };
-    (0..=known.min(segments.len())).rev().take(NOT_FOUND_DIRECTORIES_MAX).map(page)
+/// Where [`NOT_FOUND`] is looked for, from the root on downwards along the path. The last that exists is shown; whoever
+/// looks can stop at the first directory that does not exist.
+pub fn not_found_pages(segments: &[String]) -> impl Iterator<Item = Vec<&str>> {
+    let page = |depth| segments.iter().take(depth).map(String::as_str).chain([NOT_FOUND]).collect();
+    (0..=segments.len()).take(NOT_FOUND_DIRECTORIES_MAX).map(page)
 }
 
 #[cfg(test)]
@@ -162,12 +166,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_pages_are_looked_for_upwards() {
-        let segments: Vec<String> = ["a", "b", "c"].map(str::to_owned).into();
-        let pages = |known| not_found_pages(&segments, known).map(|page| page.join("/")).collect::<Vec<_>>();
-        assert_eq!(pages(2), ["a/b/ipfs-404.html", "a/ipfs-404.html", "ipfs-404.html"]);
-        assert_eq!((pages(0).len(), pages(9).len()), (1, 4));
+    fn missing_pages_are_looked_for_along_the_path() {
+        let segments: Vec<String> = ["a", "b"].map(str::to_owned).into();
+        let pages: Vec<_> = not_found_pages(&segments).map(|page| page.join("/")).collect();
+        assert_eq!(pages, ["ipfs-404.html", "a/ipfs-404.html", "a/b/ipfs-404.html"]);
         let deep = vec!["x".to_owned(); 100];
-        assert_eq!(not_found_pages(&deep, 99).count(), NOT_FOUND_DIRECTORIES_MAX);
+        assert_eq!(not_found_pages(&deep).count(), NOT_FOUND_DIRECTORIES_MAX);
     }
 }

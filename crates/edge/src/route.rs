@@ -153,10 +153,14 @@ impl ContentPath {
         }
     }
 
+    /// The names to follow from the root to where the site begins: those that its name stands for.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &str> {
+        self.resolution.iter().flat_map(|resolution| &resolution.path).map(String::as_str)
+    }
+
     /// All names to follow from the root: those that the name stands for, then those of the path.
     pub(crate) fn way(&self) -> impl Iterator<Item = &str> {
-        let named = self.resolution.iter().flat_map(|resolution| &resolution.path);
-        named.chain(&self.segments).map(String::as_str)
+        self.named().chain(self.segments.iter().map(String::as_str))
     }
 
     /// The last name of the path.

@@ -156,6 +156,19 @@ impl Headers {
         self.rules.is_empty()
     }
 
+    /// About how much memory they take.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let field = |field: &Field| match field {
+            Field::Set { name, value } => name.len().saturating_add(value.heap_bytes()),
+            Field::Detach { name } => name.len(),
+        };
+        let rule = |rule: &Rule| {
+            let fields = rule.fields.iter().map(|own| size_of::<Field>().saturating_add(field(own))).sum::<usize>();
+            size_of::<Rule>().saturating_add(rule.pattern.heap_bytes()).saturating_add(fields)
+        };
+        self.rules.iter().map(rule).sum()
+    }
+
     /// What the rules that match `path` change: decoded, beginning with a slash, as the visitor asked for it.
     pub fn apply(&self, path: &str) -> Edits {
         let mut edits = Edits::default();

@@ -43,11 +43,11 @@ const LINK_TEXT: &AsciiSet =
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
     /// What a path begins with.
-    head: Vec<Piece>,
+    head: Box<[Piece]>,
     /// What it ends with behind the splat; `None` without one.
-    tail: Option<Vec<Piece>>,
+    tail: Option<Box<[Piece]>>,
     /// The placeholders' names, in the order in which [`Pattern::captures`] gives their values.
-    names: Vec<Box<str>>,
+    names: Box<[Box<str>]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,18 @@ impl Pattern {
         if distinct.len() < names.len() {
             return Err("a placeholder is named twice");
         }
-        Ok(Self { head, tail, names })
+        Ok(Self { head, tail, names: names.into() })
+    }
+
+    /// The memory that it takes beside its own size.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let pieces = self.head.iter().chain(self.tail.iter().flatten());
+        let piece = |piece: &Piece| {
+            let text = if let Piece::Text(text) = piece { heap(text.len()) } else { 0 };
+            size_of::<Piece>().saturating_add(text)
+        };
+        let names: usize = self.names.iter().map(|name| size_of::<Box<str>>().saturating_add(heap(name.len()))).sum();
+        names.saturating_add(pieces.map(piece).sum())
     }
 
     /// The names of its placeholders.
@@ -140,7 +151,7 @@ fn filled(values: &[&str]) -> bool {
 }
 
 /// Splits a part of a pattern at its placeholders, whose names it adds.
-fn pieces(part: &str, names: &mut Vec<Box<str>>) -> Result<Vec<Piece>, &'static str> {
+fn pieces(part: &str, names: &mut Vec<Box<str>>) -> Result<Box<[Piece]>, &'static str> {
     let mut pieces = Vec::new();
     let mut text = String::new();
     for (index, segment) in part.split('/').enumerate() {
@@ -161,7 +172,12 @@ fn pieces(part: &str, names: &mut Vec<Box<str>>) -> Result<Vec<Piece>, &'static 
     if !text.is_empty() {
         pieces.push(Piece::Text(text.into()));
     }
-    Ok(pieces)
+    Ok(pieces.into())
+}
+
+/// What that many bytes take on the heap.
+fn heap(bytes: usize) -> usize {
+    bytes.saturating_add(16)
 }
 
 fn is_name(name: &str) -> bool {
@@ -188,7 +204,7 @@ pub(super) fn check_escapes(text: &str) -> Result<(), &'static str> {
 
 /// A text with the values of a pattern's placeholders in it: `/articles/:year/:splat`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Template(Vec<Part>);
+pub(super) struct Template(Box<[Part]>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
@@ -236,7 +252,7 @@ impl Template {
         if !plain.is_empty() {
             parts.push(Part::Text(plain.into()));
         }
-        Self(parts)
+        Self(parts.into())
     }
 
     /// The same as a path below a root: decoded, without a query or fragment.
@@ -255,7 +271,16 @@ impl Template {
                 break;
             }
         }
-        Ok(Self(parts))
+        Ok(Self(parts.into()))
+    }
+
+    /// The memory that it takes beside its own size.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let part = |part: &Part| {
+            let text = if let Part::Text(text) = part { heap(text.len()) } else { 0 };
+            size_of::<Part>().saturating_add(text)
+        };
+        self.0.iter().map(part).sum()
     }
 
     /// The text that it begins with, up to its first placeholder.

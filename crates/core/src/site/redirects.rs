@@ -85,6 +85,11 @@ impl RedirectsError {
         Self { line: None, cause: RedirectsCause::Unreadable }
     }
 
+    /// The file is over [`FILE_BYTES_MAX`], so that it need not be read.
+    pub fn too_large() -> Self {
+        Self::file(RedirectsCause::FileTooLarge)
+    }
+
     fn file(cause: RedirectsCause) -> Self {
         Self { line: None, cause }
     }
@@ -101,7 +106,7 @@ impl Redirects {
     /// [`RedirectsError`] at the first line that is no rule; then none of its rules holds ("Error Handling").
     pub fn parse(file: &[u8]) -> Result<Self, RedirectsError> {
         if file.len() > FILE_BYTES_MAX {
-            return Err(RedirectsError::file(RedirectsCause::FileTooLarge));
+            return Err(RedirectsError::too_large());
         }
         let text = std::str::from_utf8(file).map_err(|_| RedirectsError::file(RedirectsCause::NotUtf8))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -119,6 +124,13 @@ impl Redirects {
     /// How many rules there are.
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// About how much memory they take.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let rule =
+            |rule: &Rule| size_of::<Rule>().saturating_add(rule.from.heap_bytes()).saturating_add(rule.to.heap_bytes());
+        self.0.iter().map(rule).sum()
     }
 
     /// What the first rule that matches says; `None` if none does. The cost is bounded by the size of the file.
