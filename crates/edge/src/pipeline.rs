@@ -116,7 +116,9 @@ fn hot(gateway: &Gateway, host: Host<'_>, request: &Request<Incoming>) -> Option
             // What a name points at may have changed since.
             let now = gateway.services.names.cached(name).filter(|now| ready.is_of(now))?;
             let mut response = ready.described.respond_from(headers, &ready.parts);
-            respond::set_age(response.headers_mut(), &now);
+            if !ready.described.own_age {
+                respond::set_age(response.headers_mut(), &now);
+            }
             Some(response)
         }
     }

@@ -35,7 +35,8 @@ impl Name {
     /// # Errors
     /// [`NameParseError`] when its multihash is none of a key.
     pub fn from_cid(cid: &Cid) -> Result<Self, NameParseError> {
-        PeerId::from_multihash(*cid.hash()).map(Self).map_err(|_| NameParseError)
+        let multihash = cid.hash().resize().map_err(|_| NameParseError)?;
+        PeerId::from_multihash(multihash).map(Self).map_err(|_| NameParseError)
     }
 
     /// Reads a multihash.
@@ -53,7 +54,8 @@ impl Name {
 
     /// The CIDv1 of codec libp2p-key.
     pub fn to_cid(self) -> Cid {
-        Cid::new_v1(LIBP2P_KEY, *self.0.as_ref())
+        // There is always room for a key's multihash in a CID's.
+        Cid::new_v1(LIBP2P_KEY, self.0.as_ref().resize().unwrap_or_default())
     }
 
     /// The site whose key this is, if it is one: a site's key is also its IPNS key (decision 0010).

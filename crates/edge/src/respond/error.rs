@@ -53,8 +53,17 @@ fn explain(failure: &Failure) -> (StatusCode, Cow<'static, str>) {
             format!("invalid path \"{path}\": what follows /ipfs/ is a CID, what follows /ipns/ a key or a host name.");
         return (StatusCode::BAD_REQUEST, text.into());
     }
-    let (status, text) = explain_fixed(failure);
-    (status, text.into())
+    match failure {
+        Failure::Redirects(cause) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{cause}.").into()),
+        Failure::PageMissing { status, line } => {
+            let status = if status.is_success() { StatusCode::NOT_FOUND } else { *status };
+            (status, format!("The page that line {line} of the site's _redirects names is missing.").into())
+        }
+        _ => {
+            let (status, text) = explain_fixed(failure);
+            (status, text.into())
+        }
+    }
 }
 
 fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
@@ -100,6 +109,10 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
         Failure::MessageTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The message is too large."),
         Failure::MessageBroken => (StatusCode::BAD_REQUEST, "The message broke off."),
         Failure::Message(cause) => message(cause),
+        // Explained above, in words of their own.
+        Failure::Redirects(_) | Failure::PageMissing { .. } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "The rules of the site cannot be followed.")
+        }
     }
 }
 
