@@ -35,7 +35,7 @@ impl Name {
     /// # Errors
     /// [`NameParseError`] when its multihash is none of a key.
     pub fn from_cid(cid: &Cid) -> Result<Self, NameParseError> {
-        PeerId::from_multihash(*cid.hash()).map(Self).map_err(|_| NameParseError)
+        Self::from_bytes(&cid.hash().to_bytes())
     }
 
     /// Reads a multihash.
@@ -53,7 +53,8 @@ impl Name {
 
     /// The CIDv1 of codec libp2p-key.
     pub fn to_cid(self) -> Cid {
-        Cid::new_v1(LIBP2P_KEY, *self.0.as_ref())
+        // A key's multihash is shorter than that of a CID may be, so this cannot fail.
+        Cid::new_v1(LIBP2P_KEY, self.0.as_ref().resize().unwrap_or_default())
     }
 
     /// The site whose key this is, if it is one: a site's key is also its IPNS key (decision 0010).
