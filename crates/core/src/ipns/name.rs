@@ -35,8 +35,7 @@ impl Name {
     /// # Errors
     /// [`NameParseError`] when its multihash is none of a key.
     pub fn from_cid(cid: &Cid) -> Result<Self, NameParseError> {
-        let multihash = cid.hash().resize().map_err(|_| NameParseError)?;
-        PeerId::from_multihash(multihash).map(Self).map_err(|_| NameParseError)
+        Self::from_bytes(&cid.hash().to_bytes())
     }
 
     /// Reads a multihash.
@@ -54,7 +53,7 @@ impl Name {
 
     /// The CIDv1 of codec libp2p-key.
     pub fn to_cid(self) -> Cid {
-        // There is always room for a key's multihash in a CID's.
+        // A key's multihash is shorter than that of a CID may be, so this cannot fail.
         Cid::new_v1(LIBP2P_KEY, self.0.as_ref().resize().unwrap_or_default())
     }
 
