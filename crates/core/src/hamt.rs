@@ -272,7 +272,13 @@ pub enum HamtError {
     TooDeep,
     /// A node that is written would be over the limit of blocks.
     #[error(transparent)]
-    Block(#[from] BlockError),
+    Block(Box<BlockError>),
+}
+
+impl From<BlockError> for HamtError {
+    fn from(cause: BlockError) -> Self {
+        Self::Block(Box::new(cause))
+    }
 }
 
 #[cfg(test)]

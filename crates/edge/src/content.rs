@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use atoll_content::ReadError;
 use atoll_content::reader::{Kind, Resolved, list, read, read_cached, resolve, resolve_cached};
+use atoll_core::site::{Found, INDEX};
 use atoll_core::{Blocks, FetchError, NameError};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -24,10 +25,9 @@ use crate::route::{ContentPath, Mount, Site, Target};
 
 mod car;
 mod data;
+mod site;
 mod tar;
 
-/// The file that stands for its directory.
-const INDEX: &str = "index.html";
 /// The type of a symlink, whose content is its target (Path Gateway, "Symlinks").
 const SYMLINK: HeaderValue = HeaderValue::from_static("inode/symlink");
 const RAW: HeaderValue = HeaderValue::from_static("application/vnd.ipld.raw");
@@ -136,8 +136,14 @@ impl Reading<'_> {
             Err(Failure::Read { cause, .. }) if self.wants_car() && cause.is_absence() => {
                 return self.absence(&way).await;
             }
+            Err(failure) if self.wanted.format == Format::UnixFs && site::is_absence(&failure) => {
+                return self.absent(failure).await;
+            }
             resolved => resolved?,
         };
+        if resolved.inside > 0 && !self.wants_car() {
+            return Err(Failure::InsideBlock);
+        }
         match self.wanted.format {
             Format::Raw => Ok(self.block(&resolved)),
             Format::Car(selection) => self.car(&resolved, selection).await,
@@ -145,12 +151,17 @@ impl Reading<'_> {
             Format::Data(format) => self.data(&resolved, format).await,
             // Answered before anything was looked up.
             Format::IpnsRecord => Err(Failure::NoRecord),
-            Format::UnixFs => match resolved.kind {
-                Kind::File { .. } => self.file(&resolved, &resolved, self.path.name()).await,
-                Kind::Directory => self.directory(&resolved).await,
-                Kind::Symlink { ref target } => Ok(self.symlink(&resolved, target)),
-                _ => Err(Failure::Codec(resolved.cid.codec())),
-            },
+            Format::UnixFs => self.shown(&resolved).await,
+        }
+    }
+
+    /// What a browser is shown.
+    async fn shown(&self, resolved: &Resolved) -> Result<Response<Body>, Failure> {
+        match resolved.kind {
+            Kind::File { .. } => self.file(resolved, resolved, self.path.name()).await,
+            Kind::Directory => self.directory(resolved).await,
+            Kind::Symlink { ref target } => Ok(self.symlink(resolved, target)),
+            _ => self.data_shown(resolved),
         }
     }
 
@@ -164,14 +175,20 @@ impl Reading<'_> {
 
     /// A file, which `shown` stands for: itself, or the directory whose index it is.
     async fn file(&self, file: &Resolved, shown: &Resolved, name: Option<&str>) -> Result<Response<Body>, Failure> {
+        let mut described = self.describe(file, shown, name).await?;
+        let found = if shown.kind == Kind::Directory { Found::Directory { index: true } } else { Found::File };
+        self.edit(&mut described, found).await?;
+        self.send(file, described).await
+    }
+
+    async fn describe(&self, file: &Resolved, shown: &Resolved, name: Option<&str>) -> Result<Described, Failure> {
         let Kind::File { len } = file.kind else { return Err(Failure::Codec(file.cid.codec())) };
         let name = self.wanted.filename.as_deref().or(name);
         let content_type = match name.and_then(mime::by_name) {
             Some(known) => known,
             None => mime::by_content(&self.start(file).await?),
         };
-        let described = self.described(shown, &format!("\"{}\"", shown.cid), content_type, len);
-        self.send(file, described).await
+        Ok(self.described(shown, &format!("\"{}\"", shown.cid), content_type, len))
     }
 
     /// The first bytes of a file, for what its name does not tell.
@@ -187,6 +204,18 @@ impl Reading<'_> {
 
     async fn send(&self, file: &Resolved, described: Described) -> Result<Response<Body>, Failure> {
         let part = described.part(&self.request.headers);
+        let keep = part == Part::Whole;
+        self.send_part(file, described, part, keep).await
+    }
+
+    /// Sends a part of a file, and may keep the answer for plain requests to come.
+    async fn send_part(
+        &self,
+        file: &Resolved,
+        described: Described,
+        part: Part,
+        keep: bool,
+    ) -> Result<Response<Body>, Failure> {
         let range = match &part {
             Part::NotModified | Part::Unsatisfiable => return Ok(described.respond(&part, Body::empty())),
             Part::Whole => 0..described.len,
@@ -199,7 +228,7 @@ impl Reading<'_> {
         if let Some(parts) = read_cached(&**self.blocks, file, range.clone(), in_memory) {
             let parts = parts.map_err(Failure::reading(Step::Read))?;
             let response = described.respond(&part, Body::whole(parts.iter().cloned()));
-            if part == Part::Whole {
+            if keep {
                 self.keep(described, parts);
             }
             return Ok(response);
@@ -290,7 +319,7 @@ impl Reading<'_> {
         if let Some(value) = respond::disposition(&self.wanted, None) {
             headers.insert(header::CONTENT_DISPOSITION, value);
         }
-        Described { headers, etag, len }
+        Described { headers, etag, len, own_age: false }
     }
 
     /// Says under which URL the form that `Accept` had a say in is found (IPIP-523), for caches that know only URLs.

@@ -17,6 +17,8 @@ pub(crate) struct Described {
     pub(crate) etag: HeaderValue,
     /// How many they are.
     pub(crate) len: u64,
+    /// Whether the site itself says how long they may be cached, whatever its name says.
+    pub(crate) own_age: bool,
 }
 
 /// What a client is to be sent of them.
@@ -134,7 +136,7 @@ mod tests {
 
     fn part(len: u64, headers: &[(&'static str, &str)]) -> Part {
         let etag = HeaderValue::from_static("\"tag\"");
-        let described = Described { headers: HeaderMap::new(), etag, len };
+        let described = Described { headers: HeaderMap::new(), etag, len, own_age: false };
         let mut request = HeaderMap::new();
         for (name, value) in headers {
             request.insert(*name, value.parse().unwrap());
