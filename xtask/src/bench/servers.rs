@@ -1,7 +1,7 @@
 //! The servers that are compared, each started on loopback with two threads and stopped when dropped.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use super::fetch::Connection;
 use super::{Bench, text, wait_for};
 use crate::shell::{output, run};
 
@@ -49,16 +50,20 @@ impl Server {
 
     /// Starts Kubo, offline, over a folder that is added first.
     pub(super) fn kubo(bench: &Bench, files: &Path) -> Result<Self> {
-        let repo = Kubo::init(bench, "kubo", false)?;
+        let (repo, root) = Kubo::filled(bench, files)?;
+        Self::kubo_over(&repo, &root)
+    }
+
+    /// Starts Kubo, offline, over a repository that holds `root`.
+    pub(super) fn kubo_over(repo: &Kubo, root: &str) -> Result<Self> {
         let address = format!("127.0.0.1:{}", free_port()?);
         let gateway = format!("/ip4/127.0.0.1/tcp/{}", address.rsplit(':').next().unwrap_or_default());
         output(repo.command(&["config", "Addresses.Gateway", &gateway]))?;
         output(repo.command(&["config", "Addresses.API", "/ip4/127.0.0.1/tcp/0"]))?;
         output(repo.command(&["config", "--json", "Addresses.Swarm", "[]"]))?;
-        let root = output(repo.command(&["add", "--recursive", "--quieter", &text(files)]))?;
         let mut command = repo.command(&["daemon", "--offline"]);
         command.env("GOMAXPROCS", "2").stdout(Stdio::null()).stderr(Stdio::null());
-        Self::start("Kubo", command, address, format!("/ipfs/{}/", root.trim()))
+        Self::start("Kubo", command, address, format!("/ipfs/{root}/"))
     }
 
     /// Starts a node of ours over a folder that is published first.
@@ -95,15 +100,32 @@ impl Server {
 
     /// Fetches a file once and compares it, so that nobody is measured serving errors.
     pub(super) fn check(&self, file: &str, expected: &[u8]) -> Result<()> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        let (prefix, host) = (&self.prefix, &self.address);
-        write!(stream, "GET {prefix}{file} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let status = String::from_utf8_lossy(&answer[..answer.len().min(12)]).into_owned();
-        ensure!(status == "HTTP/1.1 200", "{} answered {status} for {file}", self.name);
-        ensure!(answer.ends_with(expected), "{} served other bytes for {file}", self.name);
+        self.check_part(file, "", 200, expected)
+    }
+
+    /// As [`Server::check`], with a header line more in the request and the status that it is to lead to.
+    pub(super) fn check_part(&self, file: &str, header: &str, status: u16, expected: &[u8]) -> Result<()> {
+        let mut served: Vec<u8> = Vec::new();
+        let answer =
+            Connection::open(&self.address)?.get(&self.target(file), header, |part| served.extend_from_slice(part))?;
+        ensure!(answer == status, "{} answered {answer} for {file}", self.name);
+        ensure!(served == expected, "{} served other bytes for {file}", self.name);
         Ok(())
+    }
+
+    /// Fetches a page once: it has to name an entry.
+    pub(super) fn check_page(&self, file: &str, entry: &str) -> Result<()> {
+        let mut served: Vec<u8> = Vec::new();
+        let answer =
+            Connection::open(&self.address)?.get(&self.target(file), "", |part| served.extend_from_slice(part))?;
+        let named = String::from_utf8_lossy(&served).contains(entry);
+        ensure!(answer == 200 && named, "{} answered {answer} for {file}, naming {entry}: {named}", self.name);
+        Ok(())
+    }
+
+    /// What stands in a request for a file.
+    pub(super) fn target(&self, file: &str) -> String {
+        format!("{}{file}", self.prefix)
     }
 
     /// Resident memory in MB: now, and the most it was. Of the process that was started, not its children.
@@ -162,6 +184,13 @@ impl Kubo {
         flatfs["sync"] = sync.into();
         fs::write(path, serde_json::to_vec_pretty(&config)?)?;
         Ok(repo)
+    }
+
+    /// Makes a new one and adds a folder; its root.
+    pub(super) fn filled(bench: &Bench, files: &Path) -> Result<(Self, String)> {
+        let repo = Self::init(bench, "kubo", false)?;
+        let root = repo.add(files)?;
+        Ok((repo, root))
     }
 
     /// Kubo over this repository.
