@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use atoll_content::import::{Options, Sink, import};
+use atoll_core::names::NoopNames;
 use atoll_core::transport::NoopAnswer;
 use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
 use atoll_edge::guard::NoopGuard;
@@ -45,6 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let services = Services {
         local: Arc::clone(&blocks),
         blocks,
+        names: Arc::new(NoopNames),
         answer: Arc::new(NoopAnswer),
         observe: Arc::new(Counters::new(config.workers())),
         guard: Arc::new(NoopGuard),

@@ -23,6 +23,8 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 pub(crate) struct Client {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) ticket: Ticket,
+    /// Whether it is a proxy that may say what its own client asked for.
+    pub(crate) trusted: bool,
     activity: Arc<Activity>,
     worker: usize,
     /// What the ids of its requests begin with.
@@ -41,11 +43,12 @@ impl Client {
     pub(crate) fn new(
         gateway: Arc<Gateway>,
         ticket: Ticket,
+        trusted: bool,
         activity: Arc<Activity>,
         worker: usize,
         name: u64,
     ) -> Self {
-        Self { gateway, ticket, activity, worker, name, requests: AtomicU64::new(0) }
+        Self { gateway, ticket, trusted, activity, worker, name, requests: AtomicU64::new(0) }
     }
 
     /// A request begins.

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use atoll_routing::FetchPolicy;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// The most worker threads.
@@ -23,6 +24,9 @@ pub struct Config {
     pub path_names: Vec<String>,
     /// Host names whose subdomains are gateways (`CID.ipfs.NAME`); a path request there is redirected to its subdomain.
     pub subdomain_names: Vec<String>,
+    /// Proxies before this node whose `X-Forwarded-Host` and `X-Forwarded-Proto` are believed, as networks
+    /// (`127.0.0.1/32`). Anybody else's are ignored.
+    pub trusted_proxies: Vec<IpNet>,
     /// What is fetched for visitors beyond what the node holds: `held` (nothing), `placed` (sites with a placement that
     /// this node accepts), `{ allow-list = [CID, …] }`, or `any`, which makes the node a relay for strangers.
     pub fetch: FetchPolicy,
@@ -102,6 +106,7 @@ impl Default for Config {
             threads: 0,
             path_names: Vec::new(),
             subdomain_names: vec!["localhost".to_owned()],
+            trusted_proxies: Vec::new(),
             fetch: FetchPolicy::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
@@ -144,6 +149,9 @@ impl Config {
         let mut problems = Vec::new();
         if self.threads > THREADS_MAX {
             problems.push(format!("threads: {} is over the limit of {THREADS_MAX}", self.threads));
+        }
+        if self.trusted_proxies.len() > NAMES_MAX {
+            problems.push(format!("trusted_proxies: over the limit of {NAMES_MAX} networks"));
         }
         for (setting, names) in [("path_names", &self.path_names), ("subdomain_names", &self.subdomain_names)] {
             check_names(setting, names, &mut problems);

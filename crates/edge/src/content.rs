@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atoll_content::ReadError;
-use atoll_content::export::{Scope, export};
+use atoll_content::export::export;
 use atoll_content::reader::{Kind, Resolved, list, read, read_cached, resolve, resolve_cached};
-use atoll_core::{Blocks, FetchError};
+use atoll_core::{Blocks, FetchError, NameError};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http::request::Parts;
@@ -16,11 +16,15 @@ use tokio::time::timeout;
 use crate::body::Body;
 use crate::failure::{Failure, Step};
 use crate::gateway::Gateway;
+use crate::host::label_of;
 use crate::hot::Ready;
-use crate::negotiate::{Format, Wanted};
+use crate::negotiate::{CarWanted, Format, Wanted};
 use crate::respond::file::Part;
 use crate::respond::{self, Described, car, insert, listing, mime, redirect};
-use crate::route::ContentPath;
+use crate::route::{ContentPath, Mount, Site, Target};
+
+mod data;
+mod tar;
 
 /// The file that stands for its directory.
 const INDEX: &str = "index.html";
@@ -29,12 +33,82 @@ const SYMLINK: HeaderValue = HeaderValue::from_static("inode/symlink");
 const RAW: HeaderValue = HeaderValue::from_static("application/vnd.ipld.raw");
 
 /// Answers a request for content.
-pub(crate) async fn answer(gateway: &Gateway, path: &ContentPath, request: &Parts) -> Result<Response<Body>, Failure> {
+pub(crate) async fn answer(gateway: &Gateway, target: Target, request: &Parts) -> Result<Response<Body>, Failure> {
     let wanted = Wanted::parse(request.uri.query(), &request.headers)?;
-    check_service_worker(path, request)?;
+    if wanted.format == Format::IpnsRecord {
+        return record(gateway, &target, request, &wanted).await;
+    }
+    let path = locate(gateway, target).await?;
+    read_from(gateway, path, request, wanted).await
+}
+
+/// Answers a request to a host that is a site's own domain if its DNSLink says so, and a path gateway otherwise.
+pub(crate) async fn answer_domain(
+    gateway: &Gateway,
+    site: Target,
+    otherwise: Result<Target, Failure>,
+    request: &Parts,
+) -> Result<Response<Body>, Failure> {
+    match locate(gateway, site).await {
+        Ok(path) => {
+            let wanted = Wanted::parse(request.uri.query(), &request.headers)?;
+            read_from(gateway, path, request, wanted).await
+        }
+        Err(Failure::Name(NameError::NotFound(_) | NameError::Malformed(_))) => {
+            answer(gateway, otherwise?, request).await
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Finds out what the name of a site points at.
+async fn locate(gateway: &Gateway, target: Target) -> Result<ContentPath, Failure> {
+    let name = match &target.site {
+        Site::Root(root) => {
+            let root = *root;
+            return Ok(target.at(root, None));
+        }
+        Site::Name(name) => name,
+    };
+    let names = &gateway.services.names;
+    let resolution = match names.cached(name) {
+        Some(resolution) => resolution,
+        None => {
+            let limit = gateway.timeouts.resolve;
+            let late = |_| Failure::TimedOut { step: Step::Name, limit };
+            timeout(limit, names.resolve(name)).await.map_err(late)??
+        }
+    };
+    Ok(target.at(resolution.root, Some(resolution)))
+}
+
+/// The record of a name as it was signed.
+async fn record(
+    gateway: &Gateway,
+    target: &Target,
+    request: &Parts,
+    wanted: &Wanted,
+) -> Result<Response<Body>, Failure> {
+    let Site::Name(name) = &target.site else { return Err(Failure::NoRecord) };
+    if name.contains('.') || !target.segments.is_empty() {
+        return Err(Failure::NoRecord);
+    }
+    let limit = gateway.timeouts.resolve;
+    let late = |_| Failure::TimedOut { step: Step::Name, limit };
+    let record = timeout(limit, gateway.services.names.record(name)).await.map_err(late)??;
+    Ok(respond::record::respond(&request.headers, &record, wanted))
+}
+
+async fn read_from(
+    gateway: &Gateway,
+    path: ContentPath,
+    request: &Parts,
+    wanted: Wanted,
+) -> Result<Response<Body>, Failure> {
+    check_service_worker(&path, request)?;
     let held_only = only_if_cached(request);
     let blocks = if held_only { &gateway.services.local } else { &gateway.services.blocks };
-    let reading = Reading { gateway, blocks, path, request, wanted };
+    let reading = Reading { gateway, blocks, path: &path, request, wanted };
     let answered = reading.answer().await;
     match answered {
         Err(Failure::Read { cause: ReadError::Fetch(FetchError::NotFound(_) | FetchError::NotAllowed(_)), .. })
@@ -57,10 +131,15 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     async fn answer(&self) -> Result<Response<Body>, Failure> {
-        let resolved = self.resolve(&self.path.segments).await?;
+        let way: Vec<&str> = self.path.way().collect();
+        let resolved = self.resolve(&way).await?;
         match self.wanted.format {
             Format::Raw => Ok(self.block(&resolved)),
-            Format::Car(scope) => self.car(&resolved, scope).await,
+            Format::Car(wanted) => self.car(&resolved, wanted).await,
+            Format::Tar => self.tar(&resolved).await,
+            Format::Data(format) => self.data(&resolved, format).await,
+            // Answered before anything was looked up.
+            Format::IpnsRecord => Err(Failure::NoRecord),
             Format::UnixFs => match resolved.kind {
                 Kind::File { .. } => self.file(&resolved, &resolved, self.path.name()).await,
                 Kind::Directory => self.directory(&resolved).await,
@@ -70,7 +149,7 @@ impl Reading<'_> {
         }
     }
 
-    async fn resolve(&self, segments: &[String]) -> Result<Resolved, Failure> {
+    async fn resolve(&self, segments: &[&str]) -> Result<Resolved, Failure> {
         if let Some(resolved) = resolve_cached(&**self.blocks, &self.path.root, segments) {
             return resolved.map_err(Failure::reading(Step::Resolve));
         }
@@ -130,17 +209,26 @@ impl Reading<'_> {
         if self.request.uri.query().is_some() || self.wanted.by_accept {
             return;
         }
-        let label = crate::host::label_of(&self.path.root).filter(|_| self.path.base.is_empty());
-        let ready = Arc::new(Ready { described, parts });
-        self.gateway.hot.insert(label.as_deref().unwrap_or_default(), self.request.uri.path(), ready);
+        let host = match (&self.path.mount, &self.path.site) {
+            (Mount::Path(_), _) => Some(String::new()),
+            (Mount::Subdomain(_), Site::Root(root)) => label_of(root),
+            (Mount::Subdomain(_), Site::Name(name)) => Some(format!("{name}.ipns")),
+            (Mount::Domain(_), Site::Root(_)) => None,
+            (Mount::Domain(_), Site::Name(name)) => Some(name.clone()),
+        };
+        let name = if let Site::Name(name) = &self.path.site { Some(name.clone()) } else { None };
+        let path = self.path.resolution.as_ref().map_or_else(Vec::new, |resolution| resolution.path.clone());
+        let ready = Arc::new(Ready { described, parts, name, root: self.path.root, path });
+        if let Some(host) = host {
+            self.gateway.hot.insert(&host, self.request.uri.path(), ready);
+        }
     }
 
     async fn directory(&self, directory: &Resolved) -> Result<Response<Body>, Failure> {
         if !self.path.slash {
             return Ok(redirect::to_slash(self.path, self.request.uri.query()));
         }
-        let mut index = self.path.segments.clone();
-        index.push(INDEX.to_owned());
+        let index: Vec<&str> = self.path.way().chain([INDEX]).collect();
         match self.resolve(&index).await {
             Ok(file) if matches!(file.kind, Kind::File { .. }) => self.file(&file, directory, Some(INDEX)).await,
             Ok(_) | Err(Failure::Read { cause: ReadError::NoEntry { .. }, .. }) => self.listing(directory).await,
@@ -186,7 +274,8 @@ impl Reading<'_> {
         described.respond_from(&self.request.headers, std::slice::from_ref(&resolved.bytes))
     }
 
-    async fn car(&self, resolved: &Resolved, scope: Scope) -> Result<Response<Body>, Failure> {
+    async fn car(&self, resolved: &Resolved, car_wanted: CarWanted) -> Result<Response<Body>, Failure> {
+        let scope = car_wanted.scope;
         let mut headers = car::headers(self.path, resolved, scope, &self.wanted);
         self.locate(&mut headers, "car");
         if headers.get(header::ETAG).is_some_and(|etag| respond::none_match(&self.request.headers, etag)) {
@@ -202,7 +291,7 @@ impl Reading<'_> {
     fn described(&self, shown: &Resolved, etag: &str, content_type: HeaderValue, len: u64) -> Described {
         let mut headers = respond::content_headers(self.path, shown);
         headers.insert(header::CONTENT_TYPE, content_type);
-        headers.insert(header::CACHE_CONTROL, respond::IMMUTABLE);
+        headers.insert(header::CACHE_CONTROL, respond::cache_control(self.path));
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         // CIDs are ASCII without quotes, so this is always a tag.
         let etag = HeaderValue::try_from(etag).unwrap_or(HeaderValue::from_static("\"\""));
@@ -254,7 +343,7 @@ async fn within<T>(
 
 /// A worker at the root of a path gateway would control all content of the gateway (Path Gateway, "Service-Worker").
 fn check_service_worker(path: &ContentPath, request: &Parts) -> Result<(), Failure> {
-    let scoped = path.base.is_empty() || path.slash || !path.segments.is_empty();
+    let scoped = path.is_isolated() || path.slash || !path.segments.is_empty();
     let script = request.headers.get("service-worker").is_some_and(|value| value == "script");
     if script && !scoped { Err(Failure::ServiceWorker) } else { Ok(()) }
 }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use atoll_content::ReadError;
-use atoll_core::TransportError;
+use atoll_core::{NameError, TransportError};
 
 /// The steps of a request, as an error page names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
+    /// Finding out what a name points at.
+    Name,
     /// Walking the path.
     Resolve,
     /// Getting the first bytes of what it names.
@@ -31,6 +33,10 @@ pub(crate) enum Failure {
     HostUnknown,
     #[error("malformed CID")]
     CidMalformed,
+    #[error("malformed name")]
+    NameMalformed,
+    #[error("no content path: {0}")]
+    NoContentPath(String),
     #[error("a host label of {0} bytes")]
     LabelTooLong(usize),
     #[error("malformed path: {0}")]
@@ -41,9 +47,7 @@ pub(crate) enum Failure {
     NoRoute,
     #[error("the method is not one of: {0}")]
     Method(&'static str),
-    #[error("the format {0} is not served")]
-    Format(&'static str),
-    #[error("the content is of codec 0x{0:x}, which no page can show")]
+    #[error("the content is of codec 0x{0:x}, which cannot be shown in the form asked for")]
     Codec(u64),
     #[error("a service worker cannot be scoped to a directory without its slash")]
     ServiceWorker,
@@ -51,6 +55,10 @@ pub(crate) enum Failure {
     OnlyIfCached,
     #[error("the address has too many requests in flight")]
     TooManyRequests,
+    #[error("name: {0}")]
+    Name(#[from] NameError),
+    #[error("an IPNS record is asked for, and the path names none")]
+    NoRecord,
     #[error("{step:?}: {cause}")]
     Read {
         /// Where.

@@ -1,12 +1,14 @@
 //! What of a request is parsed here and not by hyper, as one function for the fuzz target: host, path, form and range.
 
+use atoll_core::Cid;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 
 use crate::config::Config;
-use crate::host::{Host, Label, Names};
-use crate::negotiate::Wanted;
+use crate::failure::Failure;
+use crate::host::{Host, Label, Names, Seen};
+use crate::negotiate::{self, Wanted};
 use crate::respond::Described;
-use crate::route::ContentPath;
+use crate::route::{Mount, Target};
 
 /// The headers that are parsed; the lines of the input behind the first are their values, in this order.
 const HEADERS: [HeaderName; 6] =
@@ -24,19 +26,25 @@ pub fn request(data: &[u8]) {
         }
     }
     let (path, query) = (request.uri().path(), request.uri().query());
-    let content = match Names::new(&Config::default()).classify(&request) {
-        Ok(Host::Content { label, .. }) => match Label::parse(label) {
-            Ok(Label::Root(root) | Label::Alias(root)) => ContentPath::on_own_host(root, path).ok(),
-            Err(_) => None,
-        },
-        Ok(Host::Path | Host::Subdomains { .. }) => ContentPath::on_gateway(path).and_then(Result::ok),
+    let names = Names::new(&Config::default());
+    let host = Seen::of(&request, true).and_then(|seen| names.classify(seen.authority));
+    let own = |label: Result<Label, Failure>| {
+        let (Label::Site(site) | Label::Alias(site)) = label.ok()?;
+        Target::on_own_host(site, Mount::Subdomain(String::new()), path).ok()
+    };
+    let target = match host {
+        Ok(Host::Content { label, .. }) => own(Label::content(label)),
+        Ok(Host::Named { label, .. }) => own(Label::named(label)),
+        Ok(Host::Path | Host::Subdomains { .. } | Host::Other { .. }) => Target::on_gateway(path).and_then(Result::ok),
         Err(_) => None,
     };
-    if let Some(content) = content {
+    if let Some(target) = target {
+        let content = target.at(Cid::default(), None);
         // What a link says must be what a request to it names.
-        let link = ContentPath::on_gateway(&content.full());
+        let link = Target::on_gateway(&content.full());
         assert!(link.is_some_and(|again| again.is_ok_and(|again| again.segments == content.segments)));
     }
+    let _ = query.and_then(negotiate::uri).map(|uri| uri.map(|uri| Target::of_uri(&uri).map(|target| target.is_ok())));
     let _ = Wanted::parse(query, request.headers());
     let etag = HeaderValue::from_static("\"etag\"");
     for len in [0, 1, 1000, u64::MAX] {

@@ -1,8 +1,11 @@
 //! What all workers share: the services behind the gateway, the cache of ready responses, the names and limits.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use atoll_core::{Answer, Blocks};
+use atoll_core::{Answer, Blocks, Names as NameSource};
+
+use ipnet::IpNet;
 
 use crate::admission::Admission;
 use crate::config::{Config, Timeouts};
@@ -18,6 +21,8 @@ pub struct Services {
     pub blocks: Arc<dyn Blocks>,
     /// Blocks that are held here, for `Cache-Control: only-if-cached`.
     pub local: Arc<dyn Blocks>,
+    /// What names point at.
+    pub names: Arc<dyn NameSource>,
     /// Who answers members.
     pub answer: Arc<dyn Answer>,
     /// Who takes note of requests.
@@ -30,6 +35,7 @@ pub struct Services {
 pub(crate) struct Gateway {
     pub(crate) services: Services,
     pub(crate) names: Names,
+    pub(crate) trusted: Vec<IpNet>,
     pub(crate) timeouts: Timeouts,
     pub(crate) head_bytes_max: usize,
     pub(crate) hot: Hot,
@@ -41,10 +47,16 @@ impl Gateway {
         Arc::new(Self {
             services,
             names: Names::new(config),
+            trusted: config.trusted_proxies.clone(),
             timeouts: config.timeouts.clone(),
             head_bytes_max: config.limits.head_bytes,
             hot: Hot::new(&config.hot),
             admission: Admission::new(config.limits.clone()),
         })
+    }
+
+    /// Whether what a client at `ip` says about its own clients is believed.
+    pub(crate) fn trusts(&self, ip: IpAddr) -> bool {
+        self.trusted.iter().any(|proxy| proxy.contains(&ip.to_canonical()))
     }
 }

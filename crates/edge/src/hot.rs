@@ -3,6 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use atoll_core::{Cid, Resolution};
 use bytes::Bytes;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
@@ -13,7 +14,7 @@ use crate::respond::Described;
 /// What one entry costs beside its body: key, headers, bookkeeping; in bytes.
 const ENTRY_BYTES: u64 = 1024;
 
-/// Ready responses by host label and path.
+/// Ready responses by host and path.
 pub(crate) struct Hot {
     cache: Cache<Key, Arc<Ready>, Weight>,
     body_bytes_max: u64,
@@ -24,18 +25,29 @@ pub(crate) struct Ready {
     pub(crate) described: Described,
     /// Its bytes, leaf by leaf.
     pub(crate) parts: Vec<Bytes>,
+    /// The name that led there, where there was one, and what it pointed at then.
+    pub(crate) name: Option<String>,
+    pub(crate) root: Cid,
+    pub(crate) path: Vec<String>,
 }
 
-/// Under what a response is kept: the label of its host, empty on path gateways, and the path without query.
+impl Ready {
+    /// Whether it is of what a name points at.
+    pub(crate) fn is_of(&self, resolution: &Resolution) -> bool {
+        self.root == resolution.root && self.path == resolution.path
+    }
+}
+
+/// Under what a response is kept: what tells its host from others, empty on path gateways, and the path without query.
 #[derive(Clone, PartialEq, Eq)]
 struct Key {
-    label: Box<str>,
+    host: Box<str>,
     path: Box<str>,
 }
 
 /// A [`Key`] that owns nothing.
 struct Borrowed<'a> {
-    label: &'a str,
+    host: &'a str,
     path: &'a str,
 }
 
@@ -55,13 +67,13 @@ impl Hot {
         self.body_bytes_max
     }
 
-    pub(crate) fn get(&self, label: &str, path: &str) -> Option<Arc<Ready>> {
-        self.cache.get(&Borrowed { label, path })
+    pub(crate) fn get(&self, host: &str, path: &str) -> Option<Arc<Ready>> {
+        self.cache.get(&Borrowed { host, path })
     }
 
-    pub(crate) fn insert(&self, label: &str, path: &str, ready: Arc<Ready>) {
+    pub(crate) fn insert(&self, host: &str, path: &str, ready: Arc<Ready>) {
         if ready.described.len <= self.body_bytes_max {
-            self.cache.insert(Key { label: label.into(), path: path.into() }, ready);
+            self.cache.insert(Key { host: host.into(), path: path.into() }, ready);
         }
     }
 }
@@ -74,19 +86,19 @@ impl Weighter<Key, Arc<Ready>> for Weight {
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        Borrowed { label: &self.label, path: &self.path }.hash(state);
+        Borrowed { host: &self.host, path: &self.path }.hash(state);
     }
 }
 
 impl Hash for Borrowed<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.label.hash(state);
+        self.host.hash(state);
         self.path.hash(state);
     }
 }
 
 impl Equivalent<Key> for Borrowed<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        *self.path == *key.path && *self.label == *key.label
+        *self.path == *key.path && *self.host == *key.host
     }
 }

@@ -17,10 +17,11 @@ use crate::client::Client;
 use crate::content;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
-use crate::host::{Host, Label};
+use crate::host::{Host, Label, Seen};
 use crate::message;
+use crate::negotiate;
 use crate::respond::{self, redirect};
-use crate::route::{ContentPath, TARGET_BYTES_MAX};
+use crate::route::{Mount, Site, TARGET_BYTES_MAX, Target};
 
 /// Answers a request.
 pub(crate) fn answer(client: &Client, request: Request<Incoming>) -> Answering {
@@ -32,8 +33,9 @@ pub(crate) fn answer(client: &Client, request: Request<Incoming>) -> Answering {
         return Answering::ready(exchange.fail(&Failure::TooManyRequests, request.headers()));
     }
     // 2. Host: whose site is it?
-    let host = match gateway.names.classify(&request) {
-        Ok(host) => host,
+    let seen = Seen::of(&request, client.trusted);
+    let (seen, host) = match seen.and_then(|seen| Ok((seen, gateway.names.classify(seen.authority)?))) {
+        Ok(found) => found,
         Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),
     };
     // 3. Hot cache: is the answer ready?
@@ -41,7 +43,7 @@ pub(crate) fn answer(client: &Client, request: Request<Incoming>) -> Answering {
         return Answering::ready(exchange.hit(response));
     }
     // 4. Route: what does the path name?
-    let route = match route(host, &request) {
+    let route = match route(host, seen, &request) {
         Ok(Route::Ready(response)) => return Answering::ready(exchange.finish(response)),
         Ok(Route::Waiting(route)) => route,
         Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),
@@ -54,7 +56,8 @@ pub(crate) fn answer(client: &Client, request: Request<Incoming>) -> Answering {
     Answering::Waiting(Box::pin(async move {
         let (request, body) = request.into_parts();
         let answered = match route {
-            Waiting::Content(path) => content::answer(&gateway, &path, &request).await,
+            Waiting::Content(target) => content::answer(&gateway, target, &request).await,
+            Waiting::Domain { site, otherwise } => content::answer_domain(&gateway, site, otherwise, &request).await,
             Waiting::Message(path) => {
                 message::answer(&*gateway.services.answer, path, &request, body, &gateway.timeouts).await
             }
@@ -82,58 +85,107 @@ enum Route {
 }
 
 enum Waiting {
-    Content(ContentPath),
+    Content(Target),
+    /// A host that is a site's own domain if its DNSLink says so, and a path gateway otherwise.
+    Domain {
+        site: Target,
+        otherwise: Result<Target, Failure>,
+    },
     /// Its path.
     Message(&'static str),
 }
 
 /// Answers plain requests for files whose answer is ready: no query, no other form, no service worker.
 fn hot(gateway: &Gateway, host: Host<'_>, request: &Request<Incoming>) -> Option<Response<Body>> {
-    let label = match host {
+    let key = match host {
         Host::Path => "",
         Host::Content { label, .. } => label,
+        Host::Named { key, .. } => key,
+        Host::Other { name, .. } => name,
         Host::Subdomains { .. } => return None,
     };
     let plain = matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().query().is_none();
     let headers = request.headers();
-    if !plain || headers.get(header::ACCEPT).is_some_and(|accept| !is_browsers(accept.as_bytes())) {
+    if !plain || !headers.get_all(header::ACCEPT).iter().all(negotiate::is_plain) {
         return None;
     }
-    let ready = gateway.hot.get(label, request.uri().path())?;
-    Some(ready.described.respond_from(headers, &ready.parts))
+    let ready = gateway.hot.get(key, request.uri().path())?;
+    match &ready.name {
+        None => Some(ready.described.respond_from(headers, &ready.parts)),
+        Some(name) => {
+            // What a name points at may have changed since.
+            let now = gateway.services.names.cached(name).filter(|now| ready.is_of(now))?;
+            let mut response = ready.described.respond_from(headers, &ready.parts);
+            respond::set_age(response.headers_mut(), &now);
+            Some(response)
+        }
+    }
 }
 
-/// Whether an `Accept` header asks for nothing of IPFS.
-fn is_browsers(accept: &[u8]) -> bool {
-    !accept.windows(APPLICATION.len()).any(|part| part.eq_ignore_ascii_case(APPLICATION)) || accept == b"*/*"
-}
-
-/// What every form other than files begins with.
-const APPLICATION: &[u8] = b"application/vnd.";
-
-fn route(host: Host<'_>, request: &Request<Incoming>) -> Result<Route, Failure> {
+fn route(host: Host<'_>, seen: Seen<'_>, request: &Request<Incoming>) -> Result<Route, Failure> {
     let (path, query) = (request.uri().path(), request.uri().query());
     if path.len().saturating_add(query.map_or(0, str::len)) > TARGET_BYTES_MAX {
         return Err(Failure::PathMalformed("The address is too long."));
     }
-    if let Some(path) = exchange::known_path(path).filter(|_| !matches!(host, Host::Content { .. })) {
+    let content_host = matches!(host, Host::Content { .. } | Host::Named { .. });
+    if let Some(path) = exchange::known_path(path).filter(|_| !content_host) {
         return Ok(Route::Waiting(Waiting::Message(path)));
     }
     match host {
-        Host::Content { label, authority } => {
-            let label = Label::parse(label)?;
-            read_only(request)?;
-            match label {
-                Label::Root(root) => content(ContentPath::on_own_host(root, path)?, request),
-                Label::Alias(root) => moved(&ContentPath::on_own_host(root, path)?, query, authority),
-            }
-        }
+        Host::Content { label, authority } => own_host(Label::content(label)?, seen, authority, request),
+        Host::Named { label, authority, .. } => own_host(Label::named(label)?, seen, authority, request),
         Host::Subdomains { authority } => {
-            let path = ContentPath::on_gateway(path).ok_or(Failure::NoRoute)??;
+            let target = match shared(path, query)? {
+                Shared::Content(target) => target,
+                Shared::Moved(response) => return Ok(Route::Ready(response)),
+            };
             read_only(request)?;
-            moved(&path, query, authority)
+            moved(&target, query, seen, authority)
         }
-        Host::Path => content(ContentPath::on_gateway(path).ok_or(Failure::NoRoute)??, request),
+        Host::Path => match shared(path, query)? {
+            Shared::Content(target) => content(target, request),
+            Shared::Moved(response) => Ok(Route::Ready(response)),
+        },
+        Host::Other { name, authority } => {
+            read_only(request)?;
+            if *request.method() == Method::OPTIONS {
+                return Ok(Route::Ready(respond::preflight()));
+            }
+            let site = Site::Name(name.to_ascii_lowercase());
+            let site = Target::on_own_host(site, Mount::Domain(authority.to_owned()), path)?;
+            let otherwise = Target::on_gateway(path).unwrap_or(Err(Failure::HostUnknown));
+            Ok(Route::Waiting(Waiting::Domain { site, otherwise }))
+        }
+    }
+}
+
+/// What a path asks for on an origin that all content shares.
+enum Shared {
+    Content(Target),
+    /// It is found elsewhere.
+    Moved(Response<Body>),
+}
+
+fn shared(path: &str, query: Option<&str>) -> Result<Shared, Failure> {
+    if let Some(uri) = query.filter(|_| matches!(path, "/ipfs/" | "/ipns/")).and_then(negotiate::uri) {
+        let target =
+            Target::of_uri(&uri?).ok_or(Failure::QueryMalformed("The uri is neither ipfs:// nor ipns://."))??;
+        return Ok(Shared::Moved(redirect::to_content(&target)));
+    }
+    let target = Target::on_gateway(path).ok_or(Failure::NoRoute)??;
+    Ok(redirect::to_canonical(&target, query).map_or(Shared::Content(target), Shared::Moved))
+}
+
+/// A site on an origin of its own below a gateway.
+fn own_host(label: Label, seen: Seen<'_>, authority: &str, request: &Request<Incoming>) -> Result<Route, Failure> {
+    let mount = Mount::Subdomain(authority.to_owned());
+    let path = request.uri().path();
+    match label {
+        Label::Site(site) => content(Target::on_own_host(site, mount, path)?, request),
+        Label::Alias(site) => {
+            read_only(request)?;
+            moved(&Target::on_own_host(site, mount, path)?, request.uri().query(), seen, authority)
+        }
     }
 }
 
@@ -145,17 +197,17 @@ fn read_only(request: &Request<Incoming>) -> Result<(), Failure> {
     }
 }
 
-fn content(path: ContentPath, request: &Request<Incoming>) -> Result<Route, Failure> {
+fn content(target: Target, request: &Request<Incoming>) -> Result<Route, Failure> {
     read_only(request)?;
     if *request.method() == Method::OPTIONS {
         return Ok(Route::Ready(respond::preflight()));
     }
-    Ok(Route::Waiting(Waiting::Content(path)))
+    Ok(Route::Waiting(Waiting::Content(target)))
 }
 
-fn moved(path: &ContentPath, query: Option<&str>, authority: &str) -> Result<Route, Failure> {
-    let too_long = || Failure::LabelTooLong(path.root.to_string().len());
-    redirect::to_own_host(path, query, authority).map(Route::Ready).ok_or_else(too_long)
+fn moved(target: &Target, query: Option<&str>, seen: Seen<'_>, authority: &str) -> Result<Route, Failure> {
+    let too_long = || Failure::LabelTooLong(target.below_site().len());
+    redirect::to_own_host(target, query, seen, authority).map(Route::Ready).ok_or_else(too_long)
 }
 
 impl Answering {

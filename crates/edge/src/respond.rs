@@ -6,10 +6,13 @@ pub(crate) mod error;
 pub(crate) mod file;
 pub(crate) mod listing;
 pub(crate) mod mime;
+pub(crate) mod record;
 pub(crate) mod redirect;
 
 use atoll_content::reader::Resolved;
+use atoll_core::{Resolution, SystemClock};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::body::Body;
 use crate::negotiate::Wanted;
@@ -18,10 +21,11 @@ use crate::route::ContentPath;
 pub(crate) use file::Described;
 
 /// What is named by its CID never changes (Path Gateway, "Cache-Control"): 29,030,400 s, as all implementations say.
-pub(crate) const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=29030400, immutable");
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=29030400, immutable");
 /// A listing is made by us, so that it changes with us.
-pub(crate) const LISTING: HeaderValue =
-    HeaderValue::from_static("public, max-age=604800, stale-while-revalidate=2678400");
+const LISTING: HeaderValue = HeaderValue::from_static("public, max-age=604800, stale-while-revalidate=2678400");
+/// What has expired is shown, if at all, to one client only.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// Says that browsers may not guess the type.
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const X_IPFS_PATH: HeaderName = HeaderName::from_static("x-ipfs-path");
@@ -36,6 +40,31 @@ pub(crate) fn content_headers(path: &ContentPath, resolved: &Resolved) -> Header
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     allow_any_origin(&mut headers);
     headers
+}
+
+/// How long content may be cached: for ever under its CID, else as long as its name holds (Path Gateway,
+/// "Cache-Control").
+pub(crate) fn cache_control(path: &ContentPath) -> HeaderValue {
+    path.resolution.as_ref().map_or(IMMUTABLE, |resolution| age(resolution, ""))
+}
+
+/// How long a page that we made of content may be cached.
+pub(crate) fn page_cache_control(path: &ContentPath) -> HeaderValue {
+    path.resolution.as_ref().map_or(LISTING, |resolution| age(resolution, ", stale-while-revalidate=2678400"))
+}
+
+/// Sets what is left of a name's lifetime.
+pub(crate) fn set_age(headers: &mut HeaderMap, resolution: &Resolution) {
+    headers.insert(header::CACHE_CONTROL, age(resolution, ""));
+}
+
+fn age(resolution: &Resolution, more: &str) -> HeaderValue {
+    let now = SystemClock::now();
+    if !resolution.is_valid(now) {
+        return NO_STORE;
+    }
+    let value = format!("public, max-age={}{more}", resolution.max_age(now).as_secs());
+    HeaderValue::try_from(value).unwrap_or(NO_STORE)
 }
 
 /// Lets any page read the answer: content is public (Path Gateway, "CORS").
@@ -78,9 +107,24 @@ pub(crate) fn disposition(wanted: &Wanted, fallback: Option<String>) -> Option<H
         None => return None,
     };
     let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
-    let encoded = percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC);
+    let encoded = utf8_percent_encode(&name, EXT_VALUE);
     HeaderValue::try_from(format!("{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}")).ok()
 }
+
+/// What stays as it is in an extended parameter (RFC 8187, section 3.2.1).
+const EXT_VALUE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
 
 /// Whether a character can stand in a quoted `filename`.
 fn is_plain(c: char) -> bool {
@@ -139,7 +183,7 @@ mod tests {
         let value = disposition(&wanted, None).unwrap();
         assert_eq!(
             value.to_str().unwrap(),
-            "attachment; filename=\"a__ x=____.html\"; filename*=UTF-8''a%22%3B%20x%3D%0D%0A%5C%C4%85%2Ehtml"
+            "attachment; filename=\"a__ x=____.html\"; filename*=UTF-8''a%22%3B%20x%3D%0D%0A%5C%C4%85.html"
         );
     }
 }

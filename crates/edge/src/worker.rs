@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -115,7 +115,7 @@ impl Worker {
 
     fn take_on(&self, tcp: TcpStream, from: SocketAddr) {
         match self.ticket(from) {
-            Ok(ticket) => self.spawn(tcp, ticket),
+            Ok(ticket) => self.spawn(tcp, from.ip(), ticket),
             Err(refused) => self.refuse(tcp, refused),
         }
     }
@@ -128,14 +128,15 @@ impl Worker {
         }
     }
 
-    fn spawn(&self, tcp: TcpStream, ticket: Ticket) {
+    fn spawn(&self, tcp: TcpStream, from: IpAddr, ticket: Ticket) {
         // Answers are written whole: waiting for more to send would only delay their end.
         if tcp.set_nodelay(true).is_err() {
             return;
         }
         let (id, activity) = self.connections.open();
         let name = self.names.hash_one(self.accepted.fetch_add(1, Ordering::Relaxed));
-        let client = Client::new(Arc::clone(&self.gateway), ticket, Arc::clone(&activity), self.index, name);
+        let trusted = self.gateway.trusts(from);
+        let client = Client::new(Arc::clone(&self.gateway), ticket, trusted, Arc::clone(&activity), self.index, name);
         let serving = connection::serve(tcp, client, Arc::clone(&activity), self.draining.clone());
         let closing = Closing { connections: Arc::clone(&self.connections), id };
         let task = tokio::spawn(async move {

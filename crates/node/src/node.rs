@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use atoll_content::local::LocalBlocks;
 use atoll_content::store::StoreError;
+use atoll_core::names::NoopNames;
 use atoll_core::record::{Accept, Member};
 use atoll_core::{Multiaddr, SiteId};
 use atoll_edge::guard::NoopGuard;
@@ -69,6 +70,7 @@ impl Node {
         let services = Services {
             blocks: remote,
             local: Arc::clone(&local) as _,
+            names: Arc::new(NoopNames),
             answer: router.answer(),
             observe: Arc::clone(&counters) as _,
             guard: Arc::new(NoopGuard),

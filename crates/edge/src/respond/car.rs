@@ -6,7 +6,7 @@ use atoll_core::Block;
 use atoll_core::block::RAW;
 use http::{HeaderMap, HeaderValue, Response, header};
 
-use super::{IMMUTABLE, content_headers, disposition, insert};
+use super::{cache_control, content_headers, disposition, insert};
 use crate::body::Body;
 use crate::negotiate::Wanted;
 use crate::route::ContentPath;
@@ -17,7 +17,7 @@ const CAR: HeaderValue = HeaderValue::from_static("application/vnd.ipld.car; ver
 pub(crate) fn headers(path: &ContentPath, resolved: &Resolved, scope: Scope, wanted: &Wanted) -> HeaderMap {
     let mut headers = content_headers(path, resolved);
     headers.insert(header::CONTENT_TYPE, CAR);
-    headers.insert(header::CACHE_CONTROL, IMMUTABLE);
+    headers.insert(header::CACHE_CONTROL, cache_control(path));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
     insert(&mut headers, header::ETAG, format!("\"{}\"", tag(resolved, scope)));
     if let Some(value) = disposition(wanted, Some(format!("{}.car", resolved.cid))) {

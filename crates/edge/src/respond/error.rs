@@ -1,8 +1,10 @@
 //! What a client sees of a failure: the one place where failures become HTTP. Says which step failed and what to do, never
-//! anything internal and nothing that the client sent.
+//! anything internal.
+
+use std::borrow::Cow;
 
 use atoll_content::ReadError;
-use atoll_core::{FetchError, TransportError};
+use atoll_core::{FetchError, NameError, TransportError};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::{allow_any_origin, mime};
@@ -18,7 +20,7 @@ pub(crate) fn respond(failure: &Failure, request: &HeaderMap) -> Response<Body> 
     let accepts = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("text/html"));
     let html = request.get_all(header::ACCEPT).iter().any(accepts);
     let title = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
-    let body = if html { page(&title, text) } else { format!("{title}: {text}\n") };
+    let body = if html { page(&title, &text) } else { format!("{title}: {text}\n") };
     let mut response = Response::new(Body::one(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -45,26 +47,35 @@ fn page(title: &str, text: &str) -> String {
 }
 
 /// Status and text. The texts are HTML and plain text at once: they hold no character that HTML gives a meaning.
-fn explain(failure: &Failure) -> (StatusCode, &'static str) {
+fn explain(failure: &Failure) -> (StatusCode, Cow<'static, str>) {
+    if let Failure::NoContentPath(path) = failure {
+        let text =
+            format!("invalid path \"{path}\": what follows /ipfs/ is a CID, what follows /ipns/ a key or a host name.");
+        return (StatusCode::BAD_REQUEST, text.into());
+    }
+    let (status, text) = explain_fixed(failure);
+    (status, text.into())
+}
+
+fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
     match failure {
         Failure::HostMissing => (StatusCode::BAD_REQUEST, "The request has no Host header."),
         Failure::HostMalformed => (StatusCode::BAD_REQUEST, "The request names no host, or more than one."),
         Failure::HostUnknown => (StatusCode::NOT_FOUND, "This node serves no site of that name."),
-        Failure::CidMalformed => {
+        Failure::CidMalformed | Failure::NoContentPath(_) => {
             (StatusCode::BAD_REQUEST, "The address holds no valid CID. CIDs in host names are written in lower case.")
         }
-        Failure::LabelTooLong(_) => {
-            (StatusCode::BAD_REQUEST, "The CID is too long for a host name: a label has at most 63 characters.")
-        }
+        Failure::NameMalformed => (StatusCode::BAD_REQUEST, "The host holds neither an IPNS key nor a host name."),
+        Failure::LabelTooLong(_) => (
+            StatusCode::BAD_REQUEST,
+            "CID incompatible with DNS label length limit of 63: it can be had from a path gateway, under /ipfs/CID.",
+        ),
         Failure::PathMalformed(text) | Failure::QueryMalformed(text) => (StatusCode::BAD_REQUEST, text),
         Failure::NoRoute => (StatusCode::NOT_FOUND, "Nothing is served here. Content is found under /ipfs/CID."),
         Failure::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "This address does not take that method."),
-        Failure::Format(_) => {
-            (StatusCode::NOT_ACCEPTABLE, "This node serves files, raw blocks and CARs, not the format asked for.")
-        }
         Failure::Codec(_) => (
             StatusCode::NOT_ACCEPTABLE,
-            "This is neither a file nor a directory. Its block can be had as it is with ?format=raw.",
+            "The content cannot be had in that form. Its block can be had as it is with ?format=raw.",
         ),
         Failure::ServiceWorker => {
             (StatusCode::BAD_REQUEST, "A service worker cannot be loaded from the root of a path gateway.")
@@ -72,6 +83,10 @@ fn explain(failure: &Failure) -> (StatusCode, &'static str) {
         Failure::OnlyIfCached => (StatusCode::PRECONDITION_FAILED, "This node does not hold the content itself."),
         Failure::TooManyRequests => {
             (StatusCode::TOO_MANY_REQUESTS, "Too many requests from this address are being answered already.")
+        }
+        Failure::Name(cause) => name(cause),
+        Failure::NoRecord => {
+            (StatusCode::BAD_REQUEST, "A record can be had of an IPNS key only: /ipns/KEY, without a path below it.")
         }
         Failure::Read { step, cause } => read(*step, cause),
         Failure::TimedOut { step, .. } => (StatusCode::GATEWAY_TIMEOUT, late(*step)),
@@ -81,6 +96,26 @@ fn explain(failure: &Failure) -> (StatusCode, &'static str) {
         Failure::MessageTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The message is too large."),
         Failure::MessageBroken => (StatusCode::BAD_REQUEST, "The message broke off."),
         Failure::Message(cause) => message(cause),
+    }
+}
+
+fn name(cause: &NameError) -> (StatusCode, &'static str) {
+    match cause {
+        NameError::Malformed(_) => (StatusCode::BAD_REQUEST, "The name is neither an IPNS key nor a host name."),
+        NameError::NotFound(_) => {
+            (StatusCode::NOT_FOUND, "Neither this node nor any that it asked knows what the name points at.")
+        }
+        NameError::Invalid { .. } => (
+            StatusCode::BAD_GATEWAY,
+            "The record of the name is not what its key has signed, so that it is not followed.",
+        ),
+        NameError::Expired(_) => {
+            (StatusCode::BAD_GATEWAY, "The last record of the name has expired. Its publisher must sign a new one.")
+        }
+        NameError::TooDeep(_) => (StatusCode::BAD_REQUEST, "The name leads over too many other names."),
+        NameError::Target { .. } => (StatusCode::BAD_GATEWAY, "The name points at nothing that this node can show."),
+        NameError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, late(Step::Name)),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, failed(Step::Name)),
     }
 }
 
@@ -118,6 +153,7 @@ fn read(step: Step, cause: &ReadError) -> (StatusCode, &'static str) {
 
 fn late(step: Step) -> &'static str {
     match step {
+        Step::Name => "What the name points at could not be found out in time.",
         Step::Resolve => "The path could not be followed in time: its blocks did not arrive.",
         Step::Read => "The beginning of the content did not arrive in time.",
         Step::List => "The entries of the directory did not arrive in time.",
@@ -128,6 +164,7 @@ fn late(step: Step) -> &'static str {
 
 fn failed(step: Step) -> &'static str {
     match step {
+        Step::Name => "This node failed while finding out what the name points at.",
         Step::Resolve => "This node failed while following the path.",
         Step::Read => "This node failed while reading the content.",
         Step::List => "This node failed while listing the directory.",
@@ -166,6 +203,8 @@ mod tests {
             (read(FetchError::Unreachable { cid: cid(), asked: 1, last: String::new() }.into()), 502),
             (read(FetchError::TimedOut { cid: cid(), limit_ms: 1 }.into()), 504),
             (read(FetchError::Store("/secret/path".to_owned()).into()), 500),
+            (NameError::NotFound(String::new()).into(), 404),
+            (NameError::Invalid { name: String::new(), cause: String::new() }.into(), 502),
         ] {
             assert_eq!(explain(&failure).0.as_u16(), status, "{failure:?}");
         }

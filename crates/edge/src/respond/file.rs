@@ -94,12 +94,14 @@ impl Described {
         request.get(header::IF_RANGE).is_none_or(|tag| tag == self.etag)
     }
 
-    /// Reads a `Range`. Several ranges, and what is none, are answered with the whole, as RFC 9110 allows.
+    /// Reads a `Range`. Of several the first is answered, and what is none with the whole (RFC 9110, section 14.2): that
+    /// costs no more than one, however many there are.
     fn range(&self, value: &HeaderValue) -> Part {
         let Some(spec) = value.to_str().ok().and_then(|value| value.trim().strip_prefix("bytes=")) else {
             return Part::Whole;
         };
-        let Some((from, to)) = spec.trim().split_once('-') else { return Part::Whole };
+        let first = spec.split(',').next().unwrap_or_default();
+        let Some((from, to)) = first.trim().split_once('-') else { return Part::Whole };
         let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok());
         let range = match (number(from), number(to)) {
             (Some(None), Some(Some(last))) if from.is_empty() => self.len.saturating_sub(last)..self.len,
@@ -152,7 +154,7 @@ mod tests {
             ("bytes=10-", Part::Unsatisfiable),
             ("bytes=-0", Part::Unsatisfiable),
             ("bytes=5-4", Part::Whole),
-            ("bytes=0-1,3-4", Part::Whole),
+            ("bytes=0-1,3-4", Part::Range(0..2)),
             ("bytes=+1-2", Part::Whole),
             ("bytes=-", Part::Whole),
             ("bytes=99999999999999999999-", Part::Whole),

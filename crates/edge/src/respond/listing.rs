@@ -4,15 +4,20 @@ use std::fmt::{self, Write as _};
 
 use atoll_content::reader::{Entry, Resolved};
 use http::{HeaderMap, HeaderValue, Response, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{LISTING, content_headers, insert, mime};
+use super::{content_headers, insert, mime, page_cache_control};
 use crate::body::Body;
-use crate::route::{ContentPath, encode};
+use crate::route::{ContentPath, Mount, encode};
 
 /// The most entries on a page; the rest of a larger directory is told in a line.
 pub(crate) const ENTRIES_MAX: usize = 10_000;
 /// Changes whenever the page does, so that no cache keeps an old form.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
+/// A page of the IPFS project that takes a CID apart; it gets the CID behind `#`, which no server sees.
+const EXPLORER: &str = "https://cid.ipfs.tech/";
+/// What stays as it is of an encoded name within a query. It is encoded again: the form decodes once.
+const NON_ALPHANUMERIC_BUT_NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Nothing on the page runs or loads anything.
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'");
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}\
@@ -23,7 +28,7 @@ td{padding:.15rem .5rem;border-top:1px solid #8884;overflow-wrap:anywhere}td+td{
 pub(crate) fn headers(path: &ContentPath, resolved: &Resolved) -> HeaderMap {
     let mut headers = content_headers(path, resolved);
     headers.insert(header::CONTENT_TYPE, mime::HTML);
-    headers.insert(header::CACHE_CONTROL, LISTING);
+    headers.insert(header::CACHE_CONTROL, page_cache_control(path));
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     insert(&mut headers, header::ETAG, format!("\"DirIndex-{FORM}_CID-{}\"", resolved.cid));
     headers
@@ -38,28 +43,29 @@ pub(crate) fn respond(headers: HeaderMap, path: &ContentPath, entries: Vec<Entry
 
 fn page(path: &ContentPath, mut entries: Vec<Entry>, more: bool) -> String {
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    let base = path.link();
-    let title = format!("/ipfs/{}/{}", path.root, path.segments.join("/"));
-    let mut page = String::with_capacity(1024 + entries.len() * 160);
+    let base = directory_link(path);
+    let title = format!("{}/{}", path.site_path(), path.segments.join("/"));
+    let mut page = String::with_capacity(2048 + entries.len() * 320);
     // Writing to a string does not fail.
     let _ = write!(
         page,
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0}</title>\
-         <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\n<body><h1>{0}</h1>\n<table>\n",
-        Escaped(&title)
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title>\
+         <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\n\
+         <body><h1>Index of {}</h1>\n<table>\n",
+        Escaped(&title),
+        Breadcrumbs(path)
     );
     if !path.segments.is_empty() {
-        let up = path.segments.split_last().map(|(_, up)| up.to_vec()).unwrap_or_default();
-        let up = ContentPath { segments: up, slash: true, ..path.clone() };
-        let _ = writeln!(page, "<tr><td><a href=\"{}\">..</a></td><td></td></tr>", Escaped(&up.link()));
+        let _ = writeln!(page, "<tr><td><a href=\"{}/..\">..</a></td><td></td><td></td></tr>", Escaped(&base));
     }
     for entry in &entries {
+        let name = encode(&entry.name).to_string();
         let _ = writeln!(
             page,
-            "<tr><td><a href=\"{}{}\">{}</a></td><td>{}</td></tr>",
+            "<tr><td><a href=\"{}/{name}\">{}</a></td><td>{}</td><td>{}</td></tr>",
             Escaped(&base),
-            encode(&entry.name),
             Escaped(&entry.name),
+            HashLink { path, entry, name: &name },
             Size(entry.tsize)
         );
     }
@@ -69,6 +75,68 @@ fn page(path: &ContentPath, mut entries: Vec<Entry>, more: bool) -> String {
     }
     page.push_str("</body></html>\n");
     page
+}
+
+/// What links to entries begin with, without a slash at the end.
+fn directory_link(path: &ContentPath) -> String {
+    let mut link = path.link();
+    link.truncate(link.trim_end_matches('/').len());
+    link
+}
+
+/// The way to a directory, each step a link. On a subdomain they lead over the gateway that it belongs to, which knows the
+/// labels of all.
+struct Breadcrumbs<'a>(&'a ContentPath);
+
+impl fmt::Display for Breadcrumbs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.0;
+        let site = path.site_path();
+        let (namespace, name) = site.rsplit_once('/').unwrap_or_default();
+        let (mut link, end) = match &path.mount {
+            Mount::Path(base) => (base.clone(), ""),
+            Mount::Subdomain(authority) => (format!("//{authority}{site}"), ""),
+            Mount::Domain(authority) => (format!("//{authority}"), "/"),
+        };
+        write!(f, "{namespace}/<a href=\"{}{end}\">{}</a>", Escaped(&link), Escaped(name))?;
+        for segment in &path.segments {
+            let _ = write!(link, "/{}", encode(segment));
+            write!(f, "/<a href=\"{}\">{}</a>", Escaped(&link), Escaped(segment))?;
+        }
+        Ok(())
+    }
+}
+
+/// An entry's CID, linked to where it can be had under it. A site's own domain serves nothing but the site, so that
+/// there the link leads to a page that explains the CID.
+struct HashLink<'a> {
+    path: &'a ContentPath,
+    entry: &'a Entry,
+    /// The entry's name, encoded.
+    name: &'a str,
+}
+
+impl fmt::Display for HashLink<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cid = self.entry.cid;
+        let filename = utf8_percent_encode(self.name, NON_ALPHANUMERIC_BUT_NAME);
+        f.write_str("<a class=\"ipfs-hash\" translate=\"no\" href=\"")?;
+        match &self.path.mount {
+            Mount::Path(_) => write!(f, "/ipfs/{cid}?filename={filename}\">")?,
+            Mount::Subdomain(authority) => write!(f, "//{}/ipfs/{cid}?filename={filename}\">", Escaped(authority))?,
+            Mount::Domain(_) => {
+                write!(f, "{EXPLORER}#{cid}\" target=\"_blank\" rel=\"noreferrer noopener\">")?;
+            }
+        }
+        f.write_str(&short(&cid.to_string()))?;
+        f.write_str("</a>")
+    }
+}
+
+/// A CID's beginning and end.
+fn short(cid: &str) -> String {
+    let (start, end) = (cid.get(..4), cid.get(cid.len().saturating_sub(4)..));
+    start.zip(end).filter(|_| cid.len() > 12).map_or_else(|| cid.to_owned(), |(start, end)| format!("{start}…{end}"))
 }
 
 /// Text that can stand in HTML and in quoted attributes.
@@ -113,6 +181,7 @@ impl fmt::Display for Size {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::{Site, Target};
 
     const CID: &str = "bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e";
 
@@ -120,10 +189,16 @@ mod tests {
         Entry { name: name.to_owned(), cid: CID.parse().unwrap(), tsize: Some(1536) }
     }
 
+    fn path(path: &str) -> ContentPath {
+        let root = CID.parse().unwrap();
+        let mount = Mount::Subdomain("localhost:1".to_owned());
+        Target::on_own_host(Site::Root(root), mount, path).unwrap().at(root, None)
+    }
+
     #[test]
     fn names_cannot_become_markup() {
         let hostile = "\"><script>alert('x')</script>&\u{202e}\n";
-        let path = ContentPath::on_own_host(CID.parse().unwrap(), "/%22%3E%3Cb%3E/").unwrap();
+        let path = path("/%22%3E%3Cb%3E/");
         let page = page(&path, vec![entry(hostile)], false);
         assert!(!page.contains("<script") && !page.contains("\"><b>"), "{page}");
         assert!(page.contains("&quot;&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;\u{fffd}\u{fffd}"));
@@ -134,7 +209,7 @@ mod tests {
 
     #[test]
     fn entries_are_sorted_and_sized() {
-        let path = ContentPath::on_own_host(CID.parse().unwrap(), "/").unwrap();
+        let path = path("/");
         let page = page(&path, vec![entry("b"), entry("a")], true);
         assert!(page.find(">a<").unwrap() < page.find(">b<").unwrap());
         assert!(page.contains("1.5 KiB") && page.contains("Only 2 of") && !page.contains(">..<"));

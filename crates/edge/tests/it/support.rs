@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use atoll_content::import::{Options, Sink, import};
+use atoll_core::names::NoopNames;
 use atoll_core::transport::NoopAnswer;
 use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
 use atoll_edge::guard::NoopGuard;
@@ -96,6 +97,7 @@ pub(crate) fn services(memory: Memory) -> (Services, Arc<Counters>) {
     let services = Services {
         local: Arc::clone(&blocks),
         blocks,
+        names: Arc::new(NoopNames),
         answer: Arc::new(NoopAnswer),
         observe: Arc::clone(&counters) as _,
         guard: Arc::new(NoopGuard),
