@@ -46,7 +46,7 @@ pub(super) fn objects(bench: &Bench, report: &mut Report) -> Result<()> {
         rest.at_most(REST_MB_MAX);
         report.push(rest);
     }
-    let servers = start(bench, &files, true)?;
+    let servers = start(bench, &files, Some("on"))?;
     for (name, file, bytes, targets) in &objects {
         for server in &servers {
             server.check(file, bytes)?;
@@ -63,7 +63,7 @@ pub(super) fn ranges(bench: &Bench, report: &mut Report) -> Result<()> {
     let files = bench.fresh("files")?;
     let bytes = Noise(4).bytes(RANGED_BYTES);
     fs::write(files.join("ranged.bin"), &bytes)?;
-    let servers = start(bench, &files, true)?;
+    let servers = start(bench, &files, Some("off"))?;
     for server in &servers {
         // Over the border between two blocks.
         let (from, to) = (3 * 1024 * 1024 - 1000, 3 * 1024 * 1024 + 2000);
@@ -88,7 +88,7 @@ pub(super) fn pages(bench: &Bench, report: &mut Report) -> Result<()> {
     for entry in 0..ENTRIES {
         fs::write(files.join(format!("entries/file-{entry:04}.txt")), format!("This is entry {entry}.\n"))?;
     }
-    let servers = start(bench, &files, false)?;
+    let servers = start(bench, &files, None)?;
     let asked = Asked {
         name: "page of 1,000 entries".to_owned(),
         file: "entries/".to_owned(),
@@ -103,13 +103,13 @@ pub(super) fn pages(bench: &Bench, report: &mut Report) -> Result<()> {
     memory("memory under pages, at most", report, &servers)
 }
 
-fn start(bench: &Bench, files: &Path, nginx: bool) -> Result<Vec<Server>> {
+fn start(bench: &Bench, files: &Path, nginx: Option<&str>) -> Result<Vec<Server>> {
     let mut servers = Vec::new();
     if let Some(atoll) = &bench.atoll {
         servers.push(Server::atoll(atoll, &bench.fresh("node")?, Some(files))?);
     }
-    if nginx {
-        servers.push(Server::nginx(bench, files)?);
+    if let Some(tcp_nopush) = nginx {
+        servers.push(Server::nginx(bench, files, tcp_nopush)?);
     }
     servers.push(Server::kubo(bench, files)?);
     Ok(servers)

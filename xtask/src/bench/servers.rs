@@ -38,11 +38,12 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts nginx over a folder, as its users tune it for static files.
-    pub(super) fn nginx(bench: &Bench, files: &Path) -> Result<Self> {
+    /// Starts nginx over a folder, as its users tune it for static files; `tcp_nopush` is `on` or `off`, whichever serves
+    /// what is asked for better.
+    pub(super) fn nginx(bench: &Bench, files: &Path, tcp_nopush: &str) -> Result<Self> {
         let folder = bench.fresh("nginx")?;
         let address = format!("127.0.0.1:{}", free_port()?);
-        fs::write(folder.join("nginx.conf"), nginx_conf(&folder, files, &address))?;
+        fs::write(folder.join("nginx.conf"), nginx_conf(&folder, files, &address, tcp_nopush))?;
         let mut command = Command::new(&bench.nginx);
         command.arg("-p").arg(&folder).arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg(folder.join("error.log"));
         Self::start("nginx", command, address, "/".to_owned())
@@ -215,7 +216,7 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn nginx_conf(folder: &Path, files: &Path, address: &str) -> String {
+fn nginx_conf(folder: &Path, files: &Path, address: &str, tcp_nopush: &str) -> String {
     let (folder, files) = (folder.display(), files.display());
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("  {name}_temp_path {folder}/{name};\n"))
@@ -223,7 +224,7 @@ fn nginx_conf(folder: &Path, files: &Path, address: &str) -> String {
     // Workers keep the user who runs the bench: the files need not be readable by others.
     format!(
         "daemon off;\nuser root;\nworker_processes 2;\npid {folder}/nginx.pid;\nevents {{ worker_connections 1024; }}\n\
-         http {{\n{temporary}  access_log off;\n  sendfile on;\n  tcp_nopush on;\n  open_file_cache max=1000;\n  \
+         http {{\n{temporary}  access_log off;\n  sendfile on;\n  tcp_nopush {tcp_nopush};\n  open_file_cache max=1000;\n  \
          open_file_cache_valid 60s;\n  keepalive_timeout 1h;\n  keepalive_requests 1000000000;\n  \
          default_type application/octet-stream;\n  server {{ listen {address}; root {files}; }}\n}}\n"
     )
