@@ -165,7 +165,7 @@ impl Reading<'_> {
             Some(known) => known,
             None => mime::by_content(&self.start(file).await?),
         };
-        let described = self.described(shown, &format!("\"{}\"", file.cid), content_type, len);
+        let described = self.described(shown, &format!("\"{}\"", shown.cid), content_type, len);
         self.send(file, described).await
     }
 

@@ -25,6 +25,7 @@ mod respond;
 mod route;
 mod server;
 mod stream;
+mod tunnel;
 mod worker;
 
 pub use config::Config;

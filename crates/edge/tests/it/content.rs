@@ -303,3 +303,22 @@ fn a_page_is_made_once_for_each_authority_and_forgotten_on_demand() {
     gateway.running.kept().forget();
     assert_eq!([page(2, ""), page(2, "")], [2, 3]);
 }
+
+#[test]
+fn a_tunnel_leads_to_own_hosts_only() {
+    let (gateway, root) = site();
+    let host = format!("{}.ipfs.localhost", root);
+    let get = format!("GET /notes HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let through = |to: &str| {
+        let answer = gateway.exchange(format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n{get}"));
+        String::from_utf8(answer).unwrap()
+    };
+    let established = "HTTP/1.1 200 Connection Established\r\n\r\nHTTP/1.1 200 OK\r\n";
+    for own in ["localhost:80", &format!("{host}:80"), "127.0.0.1:8080"] {
+        assert!(through(own).starts_with(established), "{own}");
+    }
+    for other in ["elsewhere.example:80", "192.0.2.1:80", "127.0.0.2:80", "a/b", "-"] {
+        let answer = through(other);
+        assert!(answer.starts_with("HTTP/1.1 403 ") && !answer.contains("200 OK"), "{other}: {answer}");
+    }
+}
