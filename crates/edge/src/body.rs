@@ -13,9 +13,8 @@ use futures_util::{Stream, stream};
 use http_body::{Frame, SizeHint};
 use tokio::time::Sleep;
 
-use crate::activity::Activity;
-use crate::admission::InFlight;
-use crate::observe::{Observe, Seen};
+use crate::client::Client;
+use crate::observe::Seen;
 
 /// Parts of a body as they come.
 pub(crate) type Parts = Pin<Box<dyn Stream<Item = Result<Bytes, ReadError>> + Send>>;
@@ -51,12 +50,12 @@ pub(crate) struct Paced {
 pub(crate) struct Ongoing {
     pub(crate) begun: Instant,
     pub(crate) seen: Seen,
-    pub(crate) observe: Arc<dyn Observe>,
-    pub(crate) activity: Arc<Activity>,
+    /// Of its connection alone, so that workers do not contend for a count of references.
+    pub(crate) client: Arc<Client>,
     /// Whether nothing but the end of the connection ends the body, as with HTTP/1.0.
     pub(crate) close_delimited: bool,
-    /// Ends the request for admission.
-    pub(crate) admitted: Option<InFlight>,
+    /// Whether admission counts it.
+    pub(crate) admitted: bool,
 }
 
 /// Why a body broke off.
@@ -205,7 +204,7 @@ impl Ongoing {
             Some(Err(cause)) => {
                 tracing::info!(%cause, bytes = self.seen.bytes, "answer broken off");
                 if self.close_delimited {
-                    self.activity.break_off();
+                    self.client.activity.break_off();
                 }
             }
         }
@@ -214,9 +213,12 @@ impl Ongoing {
 
 impl Drop for Ongoing {
     fn drop(&mut self) {
-        self.seen.duration = self.begun.elapsed();
-        self.observe.request(&self.seen);
-        self.admitted = None;
-        self.activity.idle();
+        let now = Instant::now();
+        self.seen.duration = now.saturating_duration_since(self.begun);
+        self.client.gateway.services.observe.request(&self.seen);
+        if self.admitted {
+            self.client.ticket.end();
+        }
+        self.client.activity.idle(now);
     }
 }

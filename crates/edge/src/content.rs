@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atoll_content::ReadError;
-use atoll_content::reader::{Kind, Resolved, list, read, read_cached, resolve, resolve_cached};
+use atoll_content::reader::{Kind, Resolved, read, read_cached, resolve, resolve_cached};
 use atoll_core::site::{Found, INDEX};
 use atoll_core::{Blocks, FetchError, NameError};
 use bytes::Bytes;
@@ -16,15 +16,15 @@ use tokio::time::timeout;
 use crate::body::Body;
 use crate::failure::{Failure, Step};
 use crate::gateway::Gateway;
-use crate::host::label_of;
-use crate::hot::Ready;
 use crate::negotiate::{Format, Wanted};
 use crate::respond::file::Part;
-use crate::respond::{self, Described, insert, listing, mime, redirect};
-use crate::route::{ContentPath, Mount, Site, Target};
+use crate::respond::{self, Described, insert, mime, redirect};
+use crate::route::{ContentPath, Site, Target};
 
 mod car;
 mod data;
+mod keep;
+mod listing;
 mod site;
 mod tar;
 
@@ -238,26 +238,6 @@ impl Reading<'_> {
         Ok(described.respond(&part, self.body(stream, Some(len)).await?))
     }
 
-    /// Keeps an answer for plain requests to come.
-    fn keep(&self, described: Described, parts: Vec<Bytes>) {
-        if self.request.uri.query().is_some() || self.wanted.by_accept {
-            return;
-        }
-        let host = match (&self.path.mount, &self.path.site) {
-            (Mount::Path(_), _) => Some(String::new()),
-            (Mount::Subdomain(_), Site::Root(root)) => label_of(root),
-            (Mount::Subdomain(_), Site::Name(name)) => Some(format!("{name}.ipns")),
-            (Mount::Domain(_), Site::Root(_)) => None,
-            (Mount::Domain(_), Site::Name(name)) => Some(name.clone()),
-        };
-        let name = if let Site::Name(name) = &self.path.site { Some(name.clone()) } else { None };
-        let path = self.path.resolution.as_ref().map_or_else(Vec::new, |resolution| resolution.path.clone());
-        let ready = Arc::new(Ready { described, parts, name, root: self.path.root, path });
-        if let Some(host) = host {
-            self.gateway.hot.insert(&host, self.request.uri.path(), ready);
-        }
-    }
-
     async fn directory(&self, directory: &Resolved) -> Result<Response<Body>, Failure> {
         if !self.path.slash {
             return Ok(redirect::to_slash(self.path, self.request.uri.query()));
@@ -268,27 +248,6 @@ impl Reading<'_> {
             Ok(_) | Err(Failure::Read { cause: ReadError::NoEntry { .. }, .. }) => self.listing(directory).await,
             Err(failure) => Err(failure),
         }
-    }
-
-    async fn listing(&self, directory: &Resolved) -> Result<Response<Body>, Failure> {
-        let headers = listing::headers(self.path, directory);
-        if headers.get(header::ETAG).is_some_and(|etag| respond::none_match(&self.request.headers, etag)) {
-            return Ok(respond::not_modified(&headers));
-        }
-        let limit = self.gateway.timeouts.first_byte;
-        let mut stream = list(Arc::clone(self.blocks), directory);
-        let entries = async {
-            let mut entries = Vec::new();
-            while let Some(entry) = stream.next().await {
-                if entries.len() == listing::ENTRIES_MAX {
-                    return Ok((entries, true));
-                }
-                entries.push(entry?);
-            }
-            Ok((entries, false))
-        };
-        let (entries, more) = within(limit, Step::List, entries).await?;
-        Ok(listing::respond(headers, self.path, entries, more))
     }
 
     fn symlink(&self, resolved: &Resolved, target: &Bytes) -> Response<Body> {
@@ -315,11 +274,10 @@ impl Reading<'_> {
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         // CIDs are ASCII without quotes, so this is always a tag.
         let etag = HeaderValue::try_from(etag).unwrap_or(HeaderValue::from_static("\"\""));
-        headers.insert(header::ETAG, etag.clone());
         if let Some(value) = respond::disposition(&self.wanted, None) {
             headers.insert(header::CONTENT_DISPOSITION, value);
         }
-        Described { headers, etag, len, own_age: false }
+        Described::new(headers, etag, len)
     }
 
     /// Says under which URL the form that `Accept` had a say in is found (IPIP-523), for caches that know only URLs.

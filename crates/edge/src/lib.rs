@@ -31,4 +31,4 @@ mod worker;
 
 pub use config::Config;
 pub use gateway::Services;
-pub use server::{Running, ServeError, Server};
+pub use server::{Kept, Running, ServeError, Server};

@@ -50,10 +50,13 @@ pub(super) async fn import(
     Ok(imported)
 }
 
-/// Removes the blocks that no pin needs.
+/// Removes the blocks that no pin needs, from memory too.
 pub(super) async fn gc(node: Arc<Inner>) -> Result<Collected, String> {
     let store = node.local.store().clone();
-    blocking(move || work::gc(&store)).await
+    let collected = blocking(move || work::gc(&store)).await;
+    node.local.forget_all();
+    node.kept.forget();
+    collected
 }
 
 /// Reads and hashes every block; what is damaged and pinned is fetched again.
