@@ -109,19 +109,50 @@ pub fn import(
     assembled(options, Tree::new(options.profile, sink), progress, |feed| Walk::new(feed).run(path))
 }
 
-/// Imports the bytes of `reader` as one file, which gets into no folder. Blocks the calling thread.
+/// Where what is imported comes from.
+pub enum Source<'a> {
+    /// A file or folder.
+    Path(&'a Path),
+    /// The bytes of one file; with a name, the file lies under it in a folder.
+    Stream(&'a mut (dyn Read + Send), Option<&'a str>),
+    /// A tar archive.
+    Tar(&'a mut (dyn Read + Send)),
+}
+
+/// Imports from wherever it comes. Blocks the calling thread.
 ///
 /// # Errors
-/// [`ImportError::Stream`], and as [`import`].
-pub fn import_stream(
-    reader: impl Read + Send,
+/// As [`import`], [`import_stream`] and [`import_tar`].
+pub fn import_from(
+    source: Source<'_>,
     options: Options,
     sink: &mut dyn Sink,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Imported, ImportError> {
+    match source {
+        Source::Path(path) => import(path, options, sink, progress),
+        Source::Stream(reader, name) => import_stream(reader, name, options, sink, progress),
+        Source::Tar(reader) => import_tar(reader, options, sink, progress),
+    }
+}
+
+/// Imports the bytes of `reader` as one file, which lies in a folder if it has a name. Blocks the calling thread.
+///
+/// # Errors
+/// [`ImportError::Stream`], [`ImportError::NameMalformed`], and as [`import`].
+pub fn import_stream(
+    reader: impl Read + Send,
+    name: Option<&str>,
+    options: Options,
+    sink: &mut dyn Sink,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Imported, ImportError> {
+    if let Some(name) = name.filter(|name| ["", ".", ".."].contains(name) || name.contains(['/', '\0'])) {
+        return Err(ImportError::NameMalformed(name.to_owned()));
+    }
     let mut reader = reader;
     assembled(options, Tree::new(options.profile, sink), progress, |mut feed| {
-        let ended = feed.stream(&mut reader, &ImportError::Stream).and_then(|()| feed.send(Event::FileEnd("".into())));
+        let ended = feed.lone_file(&mut reader, name);
         feed.end(ended);
     })
 }
@@ -264,6 +295,9 @@ pub enum ImportError {
     /// A folder that no trie can hold.
     #[error(transparent)]
     Hamt(#[from] HamtError),
+    /// A name that no file has.
+    #[error("`{0}` is no name for a file: not empty, no `/`, neither `.` nor `..`")]
+    NameMalformed(String),
     /// What was to be read as a stream could not be.
     #[error("the input could not be read: {0}")]
     Stream(#[source] io::Error),

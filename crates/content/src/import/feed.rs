@@ -104,12 +104,17 @@ impl Feed {
         }
     }
 
-    /// Passes on all that comes, as one file.
-    pub(super) fn stream(
-        &mut self,
-        reader: &mut dyn Read,
-        failed: &dyn Fn(std::io::Error) -> ImportError,
-    ) -> Result<(), Stop> {
+    /// Passes on all that comes as the one file there is, in a folder if it has a name.
+    pub(super) fn lone_file(&mut self, reader: &mut dyn Read, name: Option<&str>) -> Result<(), Stop> {
+        if name.is_some() {
+            self.send(Event::Enter)?;
+        }
+        self.stream(reader, &ImportError::Stream)?;
+        self.send(Event::FileEnd(name.unwrap_or_default().into()))?;
+        if name.is_some() { self.send(Event::Leave("".into())) } else { Ok(()) }
+    }
+
+    fn stream(&mut self, reader: &mut dyn Read, failed: &dyn Fn(std::io::Error) -> ImportError) -> Result<(), Stop> {
         let mut first = true;
         loop {
             let mut chunk = Vec::with_capacity(self.options.chunk_bytes());

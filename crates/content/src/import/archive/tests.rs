@@ -163,7 +163,16 @@ fn a_stream_is_the_file_that_it_would_be() {
         fs::write(&path, vec![7; len]).unwrap();
         let options = Options { chunk_bytes: Some(1000), ..Options::default() };
         let expected = import(&path, options, &mut NoopSink, &mut |_| {}).unwrap();
-        let stream = fs::File::open(&path).unwrap();
-        assert_eq!(import_stream(stream, options, &mut NoopSink, &mut |_| {}).unwrap(), expected, "{len}");
+        let stream = || fs::File::open(&path).unwrap();
+        assert_eq!(import_stream(stream(), None, options, &mut NoopSink, &mut |_| {}).unwrap(), expected, "{len}");
+        let folder = dir.path().join(format!("in-{len}"));
+        fs::create_dir(&folder).unwrap();
+        fs::copy(&path, folder.join("name")).unwrap();
+        let expected = import(&folder, options, &mut NoopSink, &mut |_| {}).unwrap();
+        assert_eq!(import_stream(stream(), Some("name"), options, &mut NoopSink, &mut |_| {}).unwrap(), expected);
+    }
+    for name in ["", ".", "..", "a/b", "a\0"] {
+        let refused = import_stream(&b""[..], Some(name), Options::default(), &mut NoopSink, &mut |_| {});
+        assert!(matches!(refused, Err(ImportError::NameMalformed(_))), "{name:?}");
     }
 }
