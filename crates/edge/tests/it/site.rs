@@ -19,7 +19,7 @@ const FILES: &[(&str, &[u8])] = &[
     ("gone.html", b"gone for good"),
     ("app/index.html", b"the app"),
     ("app/real.txt", b"real"),
-    ("data", b"{}"),
+    ("data", b"some data"),
     ("folder/x.txt", b"x"),
 ];
 

@@ -50,7 +50,7 @@ fn an_archive_that_cannot_be_is_an_error_and_one_that_breaks_is_broken() {
 fn a_file_says_when_it_was_modified_if_its_publisher_does() {
     let mut memory = Memory::default();
     // A file of "dated", modified 784,111,777 s after 1970.
-    let data = [&[0x08, 2, 0x12, 5][..], b"dated", &[0x18, 5, 0x42, 6, 0x08, 0xe1, 0xa7, 0xf2, 0xf5, 0x02]].concat();
+    let data = [&[0x08, 2, 0x12, 5][..], b"dated", &[0x18, 5, 0x42, 6, 0x08, 0xa1, 0xb1, 0xf2, 0xf5, 0x02]].concat();
     let dated = put(&mut memory, DAG_PB, Node { links: vec![], data: Some(&data) }.encode());
     let gateway = Gateway::over(memory);
     let path = format!("/ipfs/{dated}");
