@@ -88,6 +88,24 @@ pub async fn resolve<S: AsRef<str>>(blocks: &dyn Blocks, root: &Cid, path: &[S])
     }
 }
 
+/// The blocks through which `path` leads from `root`, shards too, up to the one in which it ends because it goes no further:
+/// with them a verifier sees for itself that there is nothing under that path.
+///
+/// # Errors
+/// As [`resolve`], but for the two that say that the path leads nowhere.
+pub async fn trail<S: AsRef<str>>(blocks: &dyn Blocks, root: &Cid, path: &[S]) -> Result<Vec<Cid>, ReadError> {
+    let mut walk = Walk::new(root, path)?;
+    loop {
+        let bytes = fetch(blocks, root, &walk.wanted).await?;
+        match walk.step(bytes) {
+            Ok(None) => {}
+            Ok(Some(resolved)) => return Ok([resolved.trail, vec![resolved.cid]].concat()),
+            Err(error) if error.is_absence() => return Ok(walk.trail),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// [`resolve`] for paths whose blocks are all in memory; `None` if one is not, or takes long to look through.
 ///
 /// # Errors
@@ -202,6 +220,7 @@ impl<'p, S: AsRef<str>> Walk<'p, S> {
                 Ok(Some(Resolved { inside: self.path.len(), ..self.resolved(bytes, Kind::Data, Meta::default()) }))
             }
             Found::Missing { segment } => {
+                self.trail.push(cid);
                 let name = self.path.get(segment).map_or_else(String::new, |name| name.as_ref().to_owned());
                 Err(ReadError::NoValue { name, cid })
             }

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use cid::CidGeneric;
+pub use cid::Version;
 use multihash_codetable::{Code, MultihashDigest};
 
 /// The name of a block: a codec and a multihash, with room for identity digests of [`IDENTITY_BYTES_MAX`]
@@ -18,6 +19,9 @@ pub const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// The largest digest of an identity CID, in bytes (UnixFS, IPIP-512).
 pub const IDENTITY_BYTES_MAX: usize = 128;
+
+/// The shortest digest that proves anything, in bytes (Kubo's limit too).
+pub const DIGEST_BYTES_MIN: usize = 20;
 
 /// Multicodec of raw bytes.
 pub const RAW: u64 = 0x55;
@@ -65,6 +69,17 @@ impl Block {
         Ok(Self { cid: Cid::new_v1(codec, hash), bytes })
     }
 
+    /// Hashes a dag-pb node with SHA2-256 and names it as a CID of that version.
+    ///
+    /// # Errors
+    /// [`BlockError::TooLarge`] over [`BLOCK_BYTES_MAX`].
+    pub fn dag_pb(version: Version, bytes: Bytes) -> Result<Self, BlockError> {
+        let block = Self::sha2_256(DAG_PB, bytes)?;
+        // A CIDv1 of dag-pb and SHA2-256 has its form of version 0, so that this never falls back.
+        let cid = if version == Version::V0 { Cid::new_v0(*block.cid.hash()).unwrap_or(block.cid) } else { block.cid };
+        Ok(Self { cid, ..block })
+    }
+
     /// The block that an identity CID carries in itself, `None` for every other CID.
     pub fn inline(cid: &Cid) -> Option<Self> {
         let hash = cid.hash();
@@ -102,6 +117,9 @@ pub fn verify(cid: &Cid, bytes: &[u8]) -> Result<(), BlockError> {
         return if expected.digest() == bytes { Ok(()) } else { Err(BlockError::Mismatch(*cid)) };
     }
     let code = Code::try_from(expected.code()).map_err(|_| BlockError::UnknownHash(expected.code()))?;
+    if expected.digest().len() < DIGEST_BYTES_MIN {
+        return Err(BlockError::DigestTooShort(expected.digest().len()));
+    }
     let actual = code.digest(bytes);
     // A truncated digest would make a collision cheap, so the whole digest must be there.
     if actual.digest() == expected.digest() { Ok(()) } else { Err(BlockError::Mismatch(*cid)) }
@@ -138,6 +156,9 @@ pub enum BlockError {
     /// An identity CID with a digest too long to be one.
     #[error("an identity CID of {0} bytes is over the limit of {IDENTITY_BYTES_MAX}")]
     IdentityTooLarge(usize),
+    /// A digest so short that other bytes with the same can be found.
+    #[error("a digest of {0} bytes is under the limit of {DIGEST_BYTES_MIN}")]
+    DigestTooShort(usize),
     /// A hash function that this node cannot compute, so that nothing named by it can be verified.
     #[error("no hash function is known for multihash code 0x{0:x}")]
     UnknownHash(u64),
@@ -152,6 +173,13 @@ mod tests {
         let block = Block::sha2_256(RAW, Bytes::from_static(b"calm water")).unwrap();
         let lie = Block::verified(*block.cid(), Bytes::from_static(b"calm Water"));
         assert_eq!(lie, Err(BlockError::Mismatch(*block.cid())));
+    }
+
+    #[test]
+    fn a_short_digest_proves_nothing() {
+        let digest = Code::Blake2s128.digest(b"calm water");
+        let block = Block::verified(Cid::new_v1(RAW, digest), Bytes::from_static(b"calm water"));
+        assert_eq!(block, Err(BlockError::DigestTooShort(16)));
     }
 
     #[test]

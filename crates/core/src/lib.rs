@@ -19,6 +19,7 @@ pub mod links;
 pub mod names;
 pub mod rank;
 pub mod record;
+pub mod site;
 pub mod storage;
 pub mod transport;
 pub mod unixfs;

@@ -60,6 +60,7 @@ async fn speak(
     http.header_read_timeout(None).max_header_size(client.gateway.head_bytes_max).max_buf_size(BUFFER_BYTES_MAX);
     // Not `pipeline_flush`: it copies bodies into one buffer, and lets answers to pipelined requests pile up there.
     http.writev(true);
+    let client = Arc::new(client);
     let service = service_fn(|request| pipeline::answer(&client, request));
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use atoll_content::ReadError;
+use atoll_core::site::RedirectsError;
 use atoll_core::{NameError, TransportError};
+use http::StatusCode;
 
 /// The steps of a request, as an error page names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,15 @@ pub(crate) enum Failure {
     Name(#[from] NameError),
     #[error("an IPNS record is asked for, and the path names none")]
     NoRecord,
+    #[error("{0}")]
+    Redirects(#[from] RedirectsError),
+    #[error("line {line} of _redirects names a page for {status} that is not there")]
+    PageMissing {
+        /// The status that the page was to have.
+        status: StatusCode,
+        /// The line, counted from 1.
+        line: usize,
+    },
     #[error("{step:?}: {cause}")]
     Read {
         /// Where.

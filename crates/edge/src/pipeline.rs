@@ -24,12 +24,12 @@ use crate::respond::{self, redirect};
 use crate::route::{Mount, Site, TARGET_BYTES_MAX, Target};
 
 /// Answers a request.
-pub(crate) fn answer(client: &Client, request: Request<Incoming>) -> Answering {
+pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answering {
     let gateway = &client.gateway;
     let mut exchange = client.begin(&request);
 
     // 1. Admission: has this address too many requests in flight?
-    if !exchange.admit(&client.ticket) {
+    if !exchange.admit() {
         return Answering::ready(exchange.fail(&Failure::TooManyRequests, request.headers()));
     }
     // 2. Host: whose site is it?
@@ -110,13 +110,18 @@ fn hot(gateway: &Gateway, host: Host<'_>, request: &Request<Incoming>) -> Option
         return None;
     }
     let ready = gateway.hot.get(key, request.uri().path())?;
+    if ready.authority.as_deref().is_some_and(|authority| host.authority() != Some(authority)) {
+        return None;
+    }
     match &ready.name {
         None => Some(ready.described.respond_from(headers, &ready.parts)),
         Some(name) => {
             // What a name points at may have changed since.
             let now = gateway.services.names.cached(name).filter(|now| ready.is_of(now))?;
             let mut response = ready.described.respond_from(headers, &ready.parts);
-            respond::set_age(response.headers_mut(), &now);
+            if !ready.described.own_age {
+                respond::set_age(response.headers_mut(), &now);
+            }
             Some(response)
         }
     }

@@ -118,7 +118,7 @@ pub struct Imported {
 /// The end of a CAR import.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CarImported {
-    /// The roots, which are pinned.
+    /// The roots, which are pinned unless no name of a pin was given.
     pub roots: Vec<String>,
     /// Blocks read.
     pub blocks: u64,

@@ -13,7 +13,7 @@ use atoll_core::record::{Accept, Member};
 use atoll_core::{Multiaddr, SiteId};
 use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
-use atoll_edge::{Running, ServeError, Server, Services};
+use atoll_edge::{Kept, Running, ServeError, Server, Services};
 use atoll_identity::{MapLinks, Parts as NamesParts, Resolver, Store as NameStore, StoreError as NamesError};
 use atoll_routing::{
     FetchPolicy, FileLog, HttpConfig, HttpTransport, Parts, RemoteBlocks, RouteError, Router, TokioClock,
@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) name_records: NameStore,
     pub(crate) metrics: Metrics,
     pub(crate) sources: Sources,
+    /// Answers of the public listener that are ready in memory.
+    pub(crate) kept: Kept,
     ready: AtomicBool,
     started: Instant,
     summary: Ready,
@@ -102,8 +104,21 @@ impl Node {
         let door = Door::admin(config.admin.hosts.clone(), &token);
         let server = server.spawn()?;
         let (ready, started) = (AtomicBool::new(true), Instant::now());
-        let inner =
-            Inner { local, anywhere, router, names, name_records, metrics, sources, ready, started, summary, operator };
+        let kept = server.kept();
+        let inner = Inner {
+            local,
+            anywhere,
+            router,
+            names,
+            name_records,
+            metrics,
+            sources,
+            kept,
+            ready,
+            started,
+            summary,
+            operator,
+        };
         let inner = Arc::new(inner);
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();

@@ -79,7 +79,7 @@ impl Node {
             let output = atoll(&folder, arguments).arg(file).output().unwrap();
             assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         };
-        load(&["car", "import"], &fixtures.join("fixtures.car"));
+        load(&["car", "import", "--no-pin"], &fixtures.join("fixtures.car"));
         Self { address, _process: process }
     }
 

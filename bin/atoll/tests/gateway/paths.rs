@@ -91,6 +91,6 @@ fn a_block_is_served_as_it_is() {
         assert_eq!(block.header("x-content-type-options"), Some("nosniff"));
         assert!(block.header("content-disposition").unwrap().starts_with("attachment; filename=\""));
         assert!(block.header("etag").unwrap().ends_with(".raw\""));
-        assert_eq!(block.body.len(), 54);
+        assert_eq!(block.body.len(), 58);
     }
 }

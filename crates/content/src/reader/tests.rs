@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use atoll_core::block::{DAG_CBOR, DAG_JSON, DAG_PB, RAW};
+use atoll_core::block::{DAG_CBOR, DAG_JSON, DAG_PB, RAW, Version};
 use atoll_core::dagpb::{self, Link};
 use atoll_core::hamt;
 use atoll_core::unixfs::{self, Child, UnixFsError};
@@ -45,7 +45,7 @@ pub(crate) fn imported(memory: &mut Memory, bytes: &[u8], chunk_bytes: usize) ->
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     std::fs::write(&path, bytes).unwrap();
-    import(&path, Options { chunk_bytes, hidden: false }, memory, &mut |_| {}).unwrap().root
+    import(&path, Options { chunk_bytes: Some(chunk_bytes), ..Options::default() }, memory, &mut |_| {}).unwrap().root
 }
 
 const ROOT: [&str; 0] = [];
@@ -109,7 +109,7 @@ async fn paths_lead_through_folders_and_shards() {
     let names: Vec<_> = (0..2000).map(|i| format!("name {i}")).collect();
     let entries: Vec<_> =
         names.iter().map(|name| hamt::Entry { name: name.as_str().into(), cid: leaf, tsize: 4 }).collect();
-    let (shard, _) = hamt::build(&entries, &mut |block| {
+    let (shard, _) = hamt::build(&entries, Version::V1, &mut |block| {
         memory.put(block).unwrap();
         Ok::<_, hamt::HamtError>(())
     })
@@ -281,7 +281,7 @@ async fn a_shard_that_contains_itself_in_effect_is_not_listed_for_ever() {
     let mut memory = Memory::default();
     let leaf = put(&mut memory, RAW, &b"x"[..]);
     let entry = hamt::Entry { name: "one".into(), cid: leaf, tsize: 1 };
-    let (mut below, _) = hamt::build(&[entry], &mut |block| {
+    let (mut below, _) = hamt::build(&[entry], Version::V1, &mut |block| {
         memory.put(block).unwrap();
         Ok::<_, hamt::HamtError>(())
     })

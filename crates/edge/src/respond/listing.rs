@@ -3,11 +3,10 @@
 use std::fmt::{self, Write as _};
 
 use atoll_content::reader::{Entry, Resolved};
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{content_headers, insert, mime, page_cache_control};
-use crate::body::Body;
 use crate::route::{ContentPath, Mount, encode};
 
 /// The most entries on a page; the rest of a larger directory is told in a line.
@@ -35,14 +34,8 @@ pub(crate) fn headers(path: &ContentPath, resolved: &Resolved) -> HeaderMap {
     headers
 }
 
-/// The page with those headers. `more` says that the directory has more entries than these.
-pub(crate) fn respond(headers: HeaderMap, path: &ContentPath, entries: Vec<Entry>, more: bool) -> Response<Body> {
-    let mut response = Response::new(Body::one(page(path, entries, more).into()));
-    *response.headers_mut() = headers;
-    response
-}
-
-fn page(path: &ContentPath, mut entries: Vec<Entry>, more: bool) -> String {
+/// The page. `more` says that the directory has more entries than these.
+pub(crate) fn page(path: &ContentPath, mut entries: Vec<Entry>, more: bool) -> String {
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let base = directory_link(path);
     let title = format!("{}/{}", path.site_path(), path.segments.join("/"));

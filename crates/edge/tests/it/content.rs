@@ -288,6 +288,23 @@ fn the_empty_identity_cid_is_always_there() {
 }
 
 #[test]
+fn a_page_is_made_once_for_each_authority_and_forgotten_on_demand() {
+    let (memory, root) = imported(&[("a.txt", b"calm"), ("b.txt", b"water")]);
+    let gateway = Gateway::over(memory);
+    let page = |port: u16, query: &str| {
+        let reply = gateway.request("GET", &format!("{root}.ipfs.localhost:{port}"), &format!("/{query}"), &[]);
+        assert_eq!((reply.status, reply.header("accept-ranges")), (200, None));
+        assert!(reply.text().contains(&format!("//localhost:{port}/ipfs/")), "{}", reply.text());
+        gateway.counters.totals().hot
+    };
+    assert_eq!([page(1, ""), page(1, ""), page(1, "?again")], [0, 1, 1]);
+    // Its links name the gateway as this client sees it, so that one client cannot choose what another is shown.
+    assert_eq!([page(2, ""), page(2, "")], [1, 2]);
+    gateway.running.kept().forget();
+    assert_eq!([page(2, ""), page(2, "")], [2, 3]);
+}
+
+#[test]
 fn a_tunnel_leads_to_own_hosts_only() {
     let (gateway, root) = site();
     let host = format!("{}.ipfs.localhost", root);

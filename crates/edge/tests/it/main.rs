@@ -8,5 +8,6 @@ mod hostile;
 mod idle;
 mod limits;
 mod messages;
+mod site;
 mod support;
 mod trustless;

@@ -112,8 +112,8 @@ async fn unpin(node: Arc<Inner>, body: Incoming) -> Routed {
 }
 
 fn import_car(node: Arc<Inner>, query: Option<&str>, body: Incoming) -> Response<Body> {
-    let name = query.and_then(|query| query.strip_prefix("name=")).unwrap_or("car");
-    let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned();
+    let name = query.and_then(|query| query.strip_prefix("name="));
+    let name = name.map(|name| percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned());
     events::run(|_| jobs::import_car(node, name, body))
 }
 
