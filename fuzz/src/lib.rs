@@ -7,6 +7,7 @@ mod blocks;
 mod car;
 mod node;
 mod records;
+mod site;
 mod store;
 mod unixfs;
 
@@ -14,6 +15,7 @@ pub use blocks::{block, links};
 pub use car::car;
 pub use node::{config, log, message, request};
 pub use records::{id, record};
+pub use site::{deny, headers, redirects};
 pub use store::pack;
 pub use unixfs::{dagpb, unixfs};
 
@@ -26,12 +28,15 @@ pub const TARGETS: &[Target] = &[
     ("car", car),
     ("config", config),
     ("dagpb", dagpb),
+    ("deny", deny),
+    ("headers", headers),
     ("id", id),
     ("links", links),
     ("log", log),
     ("message", message),
     ("pack", pack),
     ("record", record),
+    ("redirects", redirects),
     ("request", request),
     ("unixfs", unixfs),
 ];
