@@ -5,6 +5,8 @@
 
 mod blocks;
 mod car;
+mod data;
+mod names;
 mod node;
 mod records;
 mod site;
@@ -13,6 +15,8 @@ mod unixfs;
 
 pub use blocks::{block, links};
 pub use car::car;
+pub use data::data;
+pub use names::{ipns, path};
 pub use node::{config, log, message, request};
 pub use records::{id, record};
 pub use site::{deny, headers, redirects};
@@ -28,13 +32,16 @@ pub const TARGETS: &[Target] = &[
     ("car", car),
     ("config", config),
     ("dagpb", dagpb),
+    ("data", data),
     ("deny", deny),
     ("headers", headers),
     ("id", id),
+    ("ipns", ipns),
     ("links", links),
     ("log", log),
     ("message", message),
     ("pack", pack),
+    ("path", path),
     ("record", record),
     ("redirects", redirects),
     ("request", request),

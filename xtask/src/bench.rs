@@ -4,8 +4,11 @@
 //! with the file once before; a server that refuses or cuts a request stops the bench.
 
 mod bare;
+mod fetch;
 mod hot;
 mod import;
+mod large;
+mod load;
 mod report;
 mod servers;
 
@@ -39,11 +42,33 @@ pub(crate) struct Options {
 enum Part {
     /// Small and large objects out of memory, over HTTP; resident memory
     Hot,
+    /// 64 KiB ranges of a file of 64 MiB
+    Ranges,
+    /// The page of a directory of 1,000 entries
+    Pages,
+    /// 512 MiB as one CAR
+    Car,
+    /// Files that are read from the disk; needs root
+    Cold,
     /// 512 MiB in one file
     Import,
     /// 10,000 small files
     Publish,
 }
+
+/// Measures one part.
+type Measure = fn(&Bench, &mut Report) -> Result<()>;
+
+/// The parts in the order of the page.
+const PARTS: [(Part, Measure); 7] = [
+    (Part::Hot, hot::objects),
+    (Part::Ranges, hot::ranges),
+    (Part::Pages, hot::pages),
+    (Part::Car, large::car),
+    (Part::Cold, large::cold),
+    (Part::Import, import::measure_large),
+    (Part::Publish, import::measure_small),
+];
 
 /// Where the bench works, and with what.
 struct Bench {
@@ -102,15 +127,10 @@ fn build(workspace: &Workspace, profile: &str) -> Result<PathBuf> {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let bench = Bench::prepare(workspace, options)?;
     let mut report = Report::default();
-    let wanted = |part| options.only.is_empty() || options.only.contains(&part);
-    if wanted(Part::Hot) {
-        hot::measure(&bench, &mut report)?;
-    }
-    if wanted(Part::Import) {
-        import::measure_large(&bench, &mut report)?;
-    }
-    if wanted(Part::Publish) {
-        import::measure_small(&bench, &mut report)?;
+    for (part, measure) in PARTS {
+        if options.only.is_empty() || options.only.contains(&part) {
+            measure(&bench, &mut report)?;
+        }
     }
     print!("{}", report.table());
     // A part, or a short run, is no page.

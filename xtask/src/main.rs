@@ -1,9 +1,10 @@
-//! Atoll's own tasks: `cargo xtask test | tidy | bench | dist`.
+//! Atoll's own tasks: `cargo xtask test | tidy | bench | conformance | dist`.
 //!
 //! Everything that CI checks and the README promises is started here. It keeps nothing but what it installs into
 //! `target/peers`, which can be deleted at any time.
 
 mod bench;
+mod conformance;
 mod install;
 mod shell;
 mod test;
@@ -32,6 +33,9 @@ enum Task {
     Tidy(tidy::Options),
     /// Measures Atoll beside nginx, Kubo and ipfs-car, and writes docs/benchmarks.md
     Bench(bench::Options),
+    /// Starts an offline node with the fixtures of a suite that others wrote, for the suite to be run against
+    #[command(subcommand)]
+    Conformance(conformance::Suite),
     /// Builds the binary to hand out: whole-program optimised, stripped
     Dist,
 }
@@ -55,6 +59,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Test(options) => test::run(&workspace, &options),
         Task::Tidy(options) => tidy::run(&workspace, &options),
         Task::Bench(options) => bench::run(&workspace, &options),
+        Task::Conformance(suite) => conformance::run(&workspace, &suite),
         Task::Dist => dist(&workspace),
     }
 }

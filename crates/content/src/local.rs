@@ -87,6 +87,11 @@ impl LocalBlocks {
         dag::missing(Arc::new(disk), move |cid| store.has(cid.hash()).unwrap_or(false), root).await
     }
 
+    /// Drops all blocks from memory, for when some are not in the store any more.
+    pub fn forget_all(&self) {
+        self.cache.clear();
+    }
+
     /// Drops a block from memory; the store keeps it until it is collected.
     pub fn forget(&self, cid: &Cid) {
         self.cache.remove(cid);

@@ -53,18 +53,18 @@ impl Activity {
             taken: AtomicU64::new(0),
             broken: AtomicBool::new(false),
         };
-        activity.enter(IDLE);
+        activity.enter(IDLE, Instant::now());
         activity
     }
 
-    /// The answer was handed over.
-    pub(crate) fn idle(&self) {
-        self.enter(IDLE);
+    /// The answer was handed over at `now`.
+    pub(crate) fn idle(&self, now: Instant) {
+        self.enter(IDLE, now);
     }
 
-    /// A request's head is complete.
-    pub(crate) fn busy(&self) {
-        self.enter(BUSY);
+    /// A request's head is complete at `now`.
+    pub(crate) fn busy(&self, now: Instant) {
+        self.enter(BUSY, now);
     }
 
     /// Whether a request is being answered, or its answer not yet taken.
@@ -75,7 +75,7 @@ impl Activity {
     /// Bytes came in.
     pub(crate) fn received(&self) {
         if self.phase.load(Ordering::Relaxed) == IDLE {
-            self.enter(HEAD);
+            self.enter(HEAD, Instant::now());
         }
     }
 
@@ -83,7 +83,7 @@ impl Activity {
     pub(crate) fn stall(&self) {
         if self.stalled.load(Ordering::Relaxed) == 0 {
             self.taken.store(0, Ordering::Relaxed);
-            self.stalled.store(self.now().max(1), Ordering::Relaxed);
+            self.stalled.store(self.millis(Instant::now()).max(1), Ordering::Relaxed);
         }
     }
 
@@ -115,13 +115,13 @@ impl Activity {
         self.broken.load(Ordering::Relaxed)
     }
 
-    fn enter(&self, phase: u8) {
-        self.since.store(self.now(), Ordering::Relaxed);
+    fn enter(&self, phase: u8, now: Instant) {
+        self.since.store(self.millis(now), Ordering::Relaxed);
         self.phase.store(phase, Ordering::Relaxed);
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn millis(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The limit that this connection is over.
@@ -259,9 +259,9 @@ mod tests {
         assert_eq!((at(&activity, 74), at(&activity, 76)), (None, Some(Overdue::Idle)));
         activity.received();
         assert_eq!((at(&activity, 9), at(&activity, 11)), (None, Some(Overdue::Head)));
-        activity.busy();
+        activity.busy(Instant::now());
         assert_eq!(at(&activity, 1000), None);
-        activity.idle();
+        activity.idle(Instant::now());
         assert_eq!(at(&activity, 76), Some(Overdue::Idle));
     }
 
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn a_reader_must_take_enough() {
         let activity = Activity::new(Instant::now());
-        activity.busy();
+        activity.busy(Instant::now());
         activity.stall();
         activity.take(100);
         assert_eq!(at(&activity, 31), Some(Overdue::SlowReader));

@@ -45,10 +45,6 @@ pub(crate) struct Ticket {
     counts: Arc<Counts>,
 }
 
-/// A request in flight; dropping it ends it.
-#[derive(Debug)]
-pub(crate) struct InFlight(Arc<Counts>);
-
 impl Admission {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self { limits, connections: AtomicUsize::new(0), addresses: Mutex::default() })
@@ -83,11 +79,19 @@ impl Admission {
 }
 
 impl Ticket {
-    /// Takes a request on, `None` when the address has too many in flight.
-    pub(crate) fn request(&self) -> Option<InFlight> {
+    /// Takes a request on, which [`Ticket::end`] ends; `false` when the address has too many in flight.
+    pub(crate) fn begin(&self) -> bool {
         let before = self.counts.requests.fetch_add(1, Ordering::Relaxed);
-        let request = InFlight(Arc::clone(&self.counts));
-        (before < self.admission.limits.requests_per_address).then_some(request)
+        let admitted = before < self.admission.limits.requests_per_address;
+        if !admitted {
+            self.end();
+        }
+        admitted
+    }
+
+    /// Ends a request that was taken on.
+    pub(crate) fn end(&self) {
+        self.counts.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -98,12 +102,6 @@ impl Drop for Ticket {
         if self.counts.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
             addresses.remove(&self.address);
         }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -170,9 +168,9 @@ mod tests {
     #[test]
     fn requests_in_flight_are_counted() {
         let ticket = admission(10, 10).connect("192.0.2.1".parse().unwrap(), false).unwrap();
-        let request = ticket.request().unwrap();
-        assert!(ticket.request().is_none());
-        drop(request);
-        assert!(ticket.request().is_some());
+        assert!(ticket.begin());
+        assert!(!ticket.begin());
+        ticket.end();
+        assert!(ticket.begin());
     }
 }

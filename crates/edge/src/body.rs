@@ -13,9 +13,8 @@ use futures_util::{Stream, stream};
 use http_body::{Frame, SizeHint};
 use tokio::time::Sleep;
 
-use crate::activity::Activity;
-use crate::admission::InFlight;
-use crate::observe::{Observe, Seen};
+use crate::client::Client;
+use crate::observe::Seen;
 
 /// Parts of a body as they come.
 pub(crate) type Parts = Pin<Box<dyn Stream<Item = Result<Bytes, ReadError>> + Send>>;
@@ -33,6 +32,8 @@ pub(crate) enum Content {
     Whole(VecDeque<Bytes>),
     One(Bytes),
     Stream(Paced),
+    /// Broken off, once what came before was sent; never over.
+    Broken(Option<Broken>),
 }
 
 /// A stream whose parts may each take so long.
@@ -49,12 +50,12 @@ pub(crate) struct Paced {
 pub(crate) struct Ongoing {
     pub(crate) begun: Instant,
     pub(crate) seen: Seen,
-    pub(crate) observe: Arc<dyn Observe>,
-    pub(crate) activity: Arc<Activity>,
+    /// Of its connection alone, so that workers do not contend for a count of references.
+    pub(crate) client: Arc<Client>,
     /// Whether nothing but the end of the connection ends the body, as with HTTP/1.0.
     pub(crate) close_delimited: bool,
-    /// Ends the request for admission.
-    pub(crate) admitted: Option<InFlight>,
+    /// Whether admission counts it.
+    pub(crate) admitted: bool,
 }
 
 /// Why a body broke off.
@@ -141,7 +142,16 @@ impl http_body::Body for Body {
                 Some(Ok(bytes))
             }
             Content::Whole(parts) => parts.pop_front().map(Ok),
-            Content::Stream(paced) => ready!(paced.poll_next(cx)),
+            Content::Stream(paced) => match ready!(paced.poll_next(cx)) {
+                Some(Err(broken)) => {
+                    // An error ends the connection at once; waiting once lets the head and the parts before it out.
+                    this.content = Content::Broken(Some(broken));
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                part => part,
+            },
+            Content::Broken(broken) => broken.take().map(Err),
         };
         if let Some(request) = &mut this.request {
             request.note(part.as_ref());
@@ -160,6 +170,7 @@ impl http_body::Body for Body {
             Content::One(bytes) => SizeHint::with_exact(len(bytes)),
             Content::Whole(parts) => SizeHint::with_exact(parts.iter().map(len).sum()),
             Content::Stream(paced) => paced.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Content::Broken(_) => SizeHint::default(),
         }
     }
 }
@@ -179,7 +190,7 @@ impl Content {
             Self::Empty => true,
             Self::Whole(parts) => parts.is_empty(),
             Self::Stream(paced) => paced.left == Some(0),
-            Self::One(_) => false,
+            Self::One(_) | Self::Broken(_) => false,
         }
     }
 }
@@ -193,7 +204,7 @@ impl Ongoing {
             Some(Err(cause)) => {
                 tracing::info!(%cause, bytes = self.seen.bytes, "answer broken off");
                 if self.close_delimited {
-                    self.activity.break_off();
+                    self.client.activity.break_off();
                 }
             }
         }
@@ -202,9 +213,12 @@ impl Ongoing {
 
 impl Drop for Ongoing {
     fn drop(&mut self) {
-        self.seen.duration = self.begun.elapsed();
-        self.observe.request(&self.seen);
-        self.admitted = None;
-        self.activity.idle();
+        let now = Instant::now();
+        self.seen.duration = now.saturating_duration_since(self.begun);
+        self.client.gateway.services.observe.request(&self.seen);
+        if self.admitted {
+            self.client.ticket.end();
+        }
+        self.client.activity.idle(now);
     }
 }

@@ -1,5 +1,6 @@
 //! A client's connection as the pipeline sees it, and the exchange that one request on it begins.
 
+use std::io::{Cursor, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +16,9 @@ use crate::observe::Seen;
 use crate::respond;
 
 /// Names a request in the answer and in the log.
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Where there is no id yet.
+pub(crate) const UNNAMED: HeaderValue = HeaderValue::from_static("-");
 /// The longest id that is taken over from a client, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
@@ -25,7 +28,7 @@ pub(crate) struct Client {
     pub(crate) ticket: Ticket,
     /// Whether it is a proxy that may say what its own client asked for.
     pub(crate) trusted: bool,
-    activity: Arc<Activity>,
+    pub(crate) activity: Arc<Activity>,
     worker: usize,
     /// What the ids of its requests begin with.
     name: u64,
@@ -52,8 +55,9 @@ impl Client {
     }
 
     /// A request begins.
-    pub(crate) fn begin<B>(&self, request: &Request<B>) -> Exchange {
-        self.activity.busy();
+    pub(crate) fn begin<B>(self: &Arc<Self>, request: &Request<B>) -> Exchange {
+        let begun = Instant::now();
+        self.activity.busy(begun);
         let id = self.id(request.headers());
         tracing::debug!(?id, method = %request.method(), target = %request.uri(), "request");
         let seen = Seen {
@@ -66,12 +70,11 @@ impl Client {
             duration: Duration::ZERO,
         };
         let ongoing = Ongoing {
-            begun: Instant::now(),
+            begun,
             seen,
-            observe: Arc::clone(&self.gateway.services.observe),
-            activity: Arc::clone(&self.activity),
+            client: Arc::clone(self),
             close_delimited: request.version() < Version::HTTP_11,
-            admitted: None,
+            admitted: false,
         };
         Exchange { ongoing, id, head: request.method() == Method::HEAD }
     }
@@ -86,15 +89,19 @@ impl Client {
             return id.clone();
         }
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        HeaderValue::try_from(format!("{:016x}-{number:x}", self.name)).unwrap_or(HeaderValue::from_static("-"))
+        // Two numbers of at most 16 digits.
+        let mut id = Cursor::new([0; 33]);
+        let written = write!(id, "{:016x}-{number:x}", self.name).map(|()| id.position());
+        let len = written.ok().and_then(|len| usize::try_from(len).ok()).unwrap_or_default();
+        id.get_ref().get(..len).and_then(|id| HeaderValue::from_bytes(id).ok()).unwrap_or(UNNAMED)
     }
 }
 
 impl Exchange {
     /// Takes the request on, unless its address has too many in flight.
-    pub(crate) fn admit(&mut self, ticket: &Ticket) -> bool {
-        self.ongoing.admitted = ticket.request();
-        self.ongoing.admitted.is_some()
+    pub(crate) fn admit(&mut self) -> bool {
+        self.ongoing.admitted = self.ongoing.client.ticket.begin();
+        self.ongoing.admitted
     }
 
     /// It is a member's message, not a visitor's request.

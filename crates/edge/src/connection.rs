@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -13,6 +14,7 @@ use crate::activity::Activity;
 use crate::client::Client;
 use crate::pipeline;
 use crate::stream::ClientStream;
+use crate::tunnel;
 
 /// What a client whose bytes were refused before parsing is told.
 const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -21,29 +23,44 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves a connection until it ends, or until `draining` turns true and its request is answered.
 pub(crate) async fn serve(
-    tcp: TcpStream,
+    mut tcp: TcpStream,
     client: Client,
     activity: Arc<Activity>,
     mut draining: watch::Receiver<bool>,
 ) {
     // Nothing is set up before the client says something: a connection that never does costs almost nothing.
     // Peeking waits for bytes; readiness alone is reported once for every new connection.
+    let mut first = [0];
     let ready = tokio::select! {
-        peeked = async { tcp.peek(&mut [0]).await } => peeked.is_ok_and(|bytes| bytes > 0),
+        peeked = tcp.peek(&mut first) => peeked.is_ok_and(|bytes| bytes > 0),
         () = drained(&mut draining) => false,
     };
-    if ready {
-        Box::pin(speak(tcp, client, activity, draining)).await;
+    if !ready {
+        return;
+    }
+    let already = match first {
+        [tunnel::FIRST_BYTE] => Box::pin(tunnel::open(&mut tcp, &client.gateway, &activity)).await,
+        _ => Some(Bytes::new()),
+    };
+    if let Some(already) = already {
+        Box::pin(speak(tcp, already, client, activity, draining)).await;
     }
 }
 
 /// HTTP/1.1 on a connection that has something to read.
-async fn speak(tcp: TcpStream, client: Client, activity: Arc<Activity>, mut draining: watch::Receiver<bool>) {
-    let stream = ClientStream::new(tcp, Arc::clone(&activity), client.gateway.services.guard.watch());
+async fn speak(
+    tcp: TcpStream,
+    already: Bytes,
+    client: Client,
+    activity: Arc<Activity>,
+    mut draining: watch::Receiver<bool>,
+) {
+    let stream = ClientStream::new(tcp, already, Arc::clone(&activity), client.gateway.services.guard.watch());
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).max_header_size(client.gateway.head_bytes_max).max_buf_size(BUFFER_BYTES_MAX);
     // Not `pipeline_flush`: it copies bodies into one buffer, and lets answers to pipelined requests pile up there.
     http.writev(true);
+    let client = Arc::new(client);
     let service = service_fn(|request| pipeline::answer(&client, request));
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atoll_content::ReadError;
-use atoll_content::export::export;
-use atoll_content::reader::{Kind, Resolved, list, read, read_cached, resolve, resolve_cached};
+use atoll_content::reader::{Kind, Resolved, read, read_cached, resolve, resolve_cached};
 use atoll_core::site::{Found, INDEX};
 use atoll_core::{Blocks, FetchError, NameError};
 use bytes::Bytes;
@@ -17,14 +16,15 @@ use tokio::time::timeout;
 use crate::body::Body;
 use crate::failure::{Failure, Step};
 use crate::gateway::Gateway;
-use crate::host::label_of;
-use crate::hot::Ready;
-use crate::negotiate::{CarWanted, Format, Wanted};
+use crate::negotiate::{Format, Wanted};
 use crate::respond::file::Part;
-use crate::respond::{self, Described, car, insert, listing, mime, redirect};
-use crate::route::{ContentPath, Mount, Site, Target};
+use crate::respond::{self, Described, insert, mime, redirect};
+use crate::route::{ContentPath, Site, Target};
 
+mod car;
 mod data;
+mod keep;
+mod listing;
 mod site;
 mod tar;
 
@@ -133,24 +133,35 @@ impl Reading<'_> {
     async fn answer(&self) -> Result<Response<Body>, Failure> {
         let way: Vec<&str> = self.path.way().collect();
         let resolved = match self.resolve(&way).await {
+            Err(Failure::Read { cause, .. }) if self.wants_car() && cause.is_absence() => {
+                return self.absence(&way).await;
+            }
             Err(failure) if self.wanted.format == Format::UnixFs && site::is_absence(&failure) => {
                 return self.absent(failure).await;
             }
             resolved => resolved?,
         };
+        if resolved.inside > 0 && !self.wants_car() {
+            return Err(Failure::InsideBlock);
+        }
         match self.wanted.format {
             Format::Raw => Ok(self.block(&resolved)),
-            Format::Car(wanted) => self.car(&resolved, wanted).await,
+            Format::Car(selection) => self.car(&resolved, selection).await,
             Format::Tar => self.tar(&resolved).await,
             Format::Data(format) => self.data(&resolved, format).await,
             // Answered before anything was looked up.
             Format::IpnsRecord => Err(Failure::NoRecord),
-            Format::UnixFs => match resolved.kind {
-                Kind::File { .. } => self.file(&resolved, &resolved, self.path.name()).await,
-                Kind::Directory => self.directory(&resolved).await,
-                Kind::Symlink { ref target } => Ok(self.symlink(&resolved, target)),
-                _ => Err(Failure::Codec(resolved.cid.codec())),
-            },
+            Format::UnixFs => self.shown(&resolved).await,
+        }
+    }
+
+    /// What a browser is shown.
+    async fn shown(&self, resolved: &Resolved) -> Result<Response<Body>, Failure> {
+        match resolved.kind {
+            Kind::File { .. } => self.file(resolved, resolved, self.path.name()).await,
+            Kind::Directory => self.directory(resolved).await,
+            Kind::Symlink { ref target } => Ok(self.symlink(resolved, target)),
+            _ => self.data_shown(resolved),
         }
     }
 
@@ -177,7 +188,7 @@ impl Reading<'_> {
             Some(known) => known,
             None => mime::by_content(&self.start(file).await?),
         };
-        Ok(self.described(shown, &format!("\"{}\"", file.cid), content_type, len))
+        Ok(self.described(shown, &format!("\"{}\"", shown.cid), content_type, len))
     }
 
     /// The first bytes of a file, for what its name does not tell.
@@ -227,26 +238,6 @@ impl Reading<'_> {
         Ok(described.respond(&part, self.body(stream, Some(len)).await?))
     }
 
-    /// Keeps an answer for plain requests to come.
-    fn keep(&self, described: Described, parts: Vec<Bytes>) {
-        if self.request.uri.query().is_some() || self.wanted.by_accept {
-            return;
-        }
-        let host = match (&self.path.mount, &self.path.site) {
-            (Mount::Path(_), _) => Some(String::new()),
-            (Mount::Subdomain(_), Site::Root(root)) => label_of(root),
-            (Mount::Subdomain(_), Site::Name(name)) => Some(format!("{name}.ipns")),
-            (Mount::Domain(_), Site::Root(_)) => None,
-            (Mount::Domain(_), Site::Name(name)) => Some(name.clone()),
-        };
-        let name = if let Site::Name(name) = &self.path.site { Some(name.clone()) } else { None };
-        let path = self.path.resolution.as_ref().map_or_else(Vec::new, |resolution| resolution.path.clone());
-        let ready = Arc::new(Ready { described, parts, name, root: self.path.root, path });
-        if let Some(host) = host {
-            self.gateway.hot.insert(&host, self.request.uri.path(), ready);
-        }
-    }
-
     async fn directory(&self, directory: &Resolved) -> Result<Response<Body>, Failure> {
         if !self.path.slash {
             return Ok(redirect::to_slash(self.path, self.request.uri.query()));
@@ -257,27 +248,6 @@ impl Reading<'_> {
             Ok(_) | Err(Failure::Read { cause: ReadError::NoEntry { .. }, .. }) => self.listing(directory).await,
             Err(failure) => Err(failure),
         }
-    }
-
-    async fn listing(&self, directory: &Resolved) -> Result<Response<Body>, Failure> {
-        let headers = listing::headers(self.path, directory);
-        if headers.get(header::ETAG).is_some_and(|etag| respond::none_match(&self.request.headers, etag)) {
-            return Ok(respond::not_modified(&headers));
-        }
-        let limit = self.gateway.timeouts.first_byte;
-        let mut stream = list(Arc::clone(self.blocks), directory);
-        let entries = async {
-            let mut entries = Vec::new();
-            while let Some(entry) = stream.next().await {
-                if entries.len() == listing::ENTRIES_MAX {
-                    return Ok((entries, true));
-                }
-                entries.push(entry?);
-            }
-            Ok((entries, false))
-        };
-        let (entries, more) = within(limit, Step::List, entries).await?;
-        Ok(listing::respond(headers, self.path, entries, more))
     }
 
     fn symlink(&self, resolved: &Resolved, target: &Bytes) -> Response<Body> {
@@ -297,20 +267,6 @@ impl Reading<'_> {
         described.respond_from(&self.request.headers, std::slice::from_ref(&resolved.bytes))
     }
 
-    async fn car(&self, resolved: &Resolved, car_wanted: CarWanted) -> Result<Response<Body>, Failure> {
-        let scope = car_wanted.scope;
-        let mut headers = car::headers(self.path, resolved, scope, &self.wanted);
-        self.locate(&mut headers, "car");
-        if headers.get(header::ETAG).is_some_and(|etag| respond::none_match(&self.request.headers, etag)) {
-            return Ok(respond::not_modified(&headers));
-        }
-        if self.request.method == Method::HEAD {
-            return Ok(car::respond(headers, Body::unknown()));
-        }
-        let stream = export(Arc::clone(self.blocks), resolved, scope).map_err(Failure::reading(Step::Read))?;
-        Ok(car::respond(headers, self.body(stream, None).await?))
-    }
-
     fn described(&self, shown: &Resolved, etag: &str, content_type: HeaderValue, len: u64) -> Described {
         let mut headers = respond::content_headers(self.path, shown);
         headers.insert(header::CONTENT_TYPE, content_type);
@@ -318,18 +274,21 @@ impl Reading<'_> {
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         // CIDs are ASCII without quotes, so this is always a tag.
         let etag = HeaderValue::try_from(etag).unwrap_or(HeaderValue::from_static("\"\""));
-        headers.insert(header::ETAG, etag.clone());
         if let Some(value) = respond::disposition(&self.wanted, None) {
             headers.insert(header::CONTENT_DISPOSITION, value);
         }
-        Described { headers, etag, len, own_age: false }
+        Described::new(headers, etag, len)
     }
 
-    /// Says under which URL the form that `Accept` chose is found (IPIP-523), for caches that know only URLs.
+    /// Says under which URL the form that `Accept` had a say in is found (IPIP-523), for caches that know only URLs.
     fn locate(&self, headers: &mut http::HeaderMap, format: &str) {
-        if self.wanted.by_accept {
-            let query = self.request.uri.query().map_or(String::new(), |query| format!("{query}&"));
-            insert(headers, header::CONTENT_LOCATION, format!("{}?{query}format={format}", self.path.link()));
+        if self.wanted.by_accept || self.wanted.contested {
+            let chosen = format!("format={format}");
+            let chosen = self.wanted.by_accept.then_some(chosen.as_str());
+            let parameters =
+                self.request.uri.query().into_iter().chain(chosen).chain(self.wanted.details.iter().copied());
+            let query = parameters.collect::<Vec<_>>().join("&");
+            insert(headers, header::CONTENT_LOCATION, format!("{}?{query}", self.path.link()));
         }
         headers.insert(header::VARY, HeaderValue::from_static("accept"));
     }

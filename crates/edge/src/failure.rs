@@ -51,6 +51,8 @@ pub(crate) enum Failure {
     Method(&'static str),
     #[error("the content is of codec 0x{0:x}, which cannot be shown in the form asked for")]
     Codec(u64),
+    #[error("the path ends inside a block of IPLD data")]
+    InsideBlock,
     #[error("a service worker cannot be scoped to a directory without its slash")]
     ServiceWorker,
     #[error("asked for what is held here, and it is not")]

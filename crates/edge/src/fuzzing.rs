@@ -48,7 +48,7 @@ pub fn request(data: &[u8]) {
     let _ = Wanted::parse(query, request.headers());
     let etag = HeaderValue::from_static("\"etag\"");
     for len in [0, 1, 1000, u64::MAX] {
-        let described = Described { headers: HeaderMap::new(), etag: etag.clone(), len, own_age: false };
+        let described = Described::new(HeaderMap::new(), etag.clone(), len);
         let _ = described.part(request.headers());
     }
 }

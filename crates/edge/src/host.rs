@@ -58,6 +58,19 @@ pub(crate) enum Host<'a> {
     },
 }
 
+impl<'a> Host<'a> {
+    /// What pages on it may name it, or its gateway, by.
+    pub(crate) fn authority(self) -> Option<&'a str> {
+        match self {
+            Self::Path => None,
+            Self::Subdomains { authority }
+            | Self::Content { authority, .. }
+            | Self::Named { authority, .. }
+            | Self::Other { authority, .. } => Some(authority),
+        }
+    }
+}
+
 /// What a label names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Label {

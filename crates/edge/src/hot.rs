@@ -12,7 +12,7 @@ use crate::config;
 use crate::respond::Described;
 
 /// What one entry costs beside its body: key, headers, bookkeeping; in bytes.
-const ENTRY_BYTES: u64 = 1024;
+const ENTRY_BYTES: u64 = 2048;
 
 /// Ready responses by host and path.
 pub(crate) struct Hot {
@@ -20,7 +20,7 @@ pub(crate) struct Hot {
     body_bytes_max: u64,
 }
 
-/// A file that is all in memory.
+/// A file, or the page of a directory, that is all in memory.
 pub(crate) struct Ready {
     pub(crate) described: Described,
     /// Its bytes, leaf by leaf.
@@ -29,6 +29,8 @@ pub(crate) struct Ready {
     pub(crate) name: Option<String>,
     pub(crate) root: Cid,
     pub(crate) path: Vec<String>,
+    /// The authority that it is for, where its bytes name that.
+    pub(crate) authority: Option<Box<str>>,
 }
 
 impl Ready {
@@ -69,6 +71,11 @@ impl Hot {
 
     pub(crate) fn get(&self, host: &str, path: &str) -> Option<Arc<Ready>> {
         self.cache.get(&Borrowed { host, path })
+    }
+
+    /// Forgets all: what was served may not be held any more, or not be served.
+    pub(crate) fn clear(&self) {
+        self.cache.clear();
     }
 
     pub(crate) fn insert(&self, host: &str, path: &str, ready: Arc<Ready>) {

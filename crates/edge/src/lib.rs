@@ -26,8 +26,9 @@ mod route;
 mod server;
 mod site;
 mod stream;
+mod tunnel;
 mod worker;
 
 pub use config::Config;
 pub use gateway::Services;
-pub use server::{Running, ServeError, Server};
+pub use server::{Kept, Running, ServeError, Server};

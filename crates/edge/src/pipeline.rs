@@ -24,12 +24,12 @@ use crate::respond::{self, redirect};
 use crate::route::{Mount, Site, TARGET_BYTES_MAX, Target};
 
 /// Answers a request.
-pub(crate) fn answer(client: &Client, request: Request<Incoming>) -> Answering {
+pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answering {
     let gateway = &client.gateway;
     let mut exchange = client.begin(&request);
 
     // 1. Admission: has this address too many requests in flight?
-    if !exchange.admit(&client.ticket) {
+    if !exchange.admit() {
         return Answering::ready(exchange.fail(&Failure::TooManyRequests, request.headers()));
     }
     // 2. Host: whose site is it?
@@ -57,7 +57,7 @@ pub(crate) fn answer(client: &Client, request: Request<Incoming>) -> Answering {
         let (request, body) = request.into_parts();
         let answered = match route {
             Waiting::Content(target) => content::answer(&gateway, target, &request).await,
-            Waiting::Domain { site, otherwise } => content::answer_domain(&gateway, site, otherwise, &request).await,
+            Waiting::Domain { site, otherwise } => content::answer_domain(&gateway, site, *otherwise, &request).await,
             Waiting::Message(path) => {
                 message::answer(&*gateway.services.answer, path, &request, body, &gateway.timeouts).await
             }
@@ -89,7 +89,7 @@ enum Waiting {
     /// A host that is a site's own domain if its DNSLink says so, and a path gateway otherwise.
     Domain {
         site: Target,
-        otherwise: Result<Target, Failure>,
+        otherwise: Box<Result<Target, Failure>>,
     },
     /// Its path.
     Message(&'static str),
@@ -110,6 +110,9 @@ fn hot(gateway: &Gateway, host: Host<'_>, request: &Request<Incoming>) -> Option
         return None;
     }
     let ready = gateway.hot.get(key, request.uri().path())?;
+    if ready.authority.as_deref().is_some_and(|authority| host.authority() != Some(authority)) {
+        return None;
+    }
     match &ready.name {
         None => Some(ready.described.respond_from(headers, &ready.parts)),
         Some(name) => {
@@ -155,7 +158,7 @@ fn route(host: Host<'_>, seen: Seen<'_>, request: &Request<Incoming>) -> Result<
             }
             let site = Site::Name(name.to_ascii_lowercase());
             let site = Target::on_own_host(site, Mount::Domain(authority.to_owned()), path)?;
-            let otherwise = Target::on_gateway(path).unwrap_or(Err(Failure::HostUnknown));
+            let otherwise = Box::new(Target::on_gateway(path).unwrap_or(Err(Failure::HostUnknown)));
             Ok(Route::Waiting(Waiting::Domain { site, otherwise }))
         }
     }

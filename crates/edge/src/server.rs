@@ -94,6 +94,11 @@ impl Running {
         self.gateway.admission.in_flight()
     }
 
+    /// A handle to the answers that are kept ready.
+    pub fn kept(&self) -> Kept {
+        Kept(Arc::clone(&self.gateway))
+    }
+
     /// Takes no more connections, lets requests in flight finish within [`crate::config::Timeouts::drain`], and ends;
     /// how many connections were cut at that limit.
     pub async fn drain(mut self) -> usize {
@@ -103,6 +108,18 @@ impl Running {
             cut += more;
         }
         cut
+    }
+}
+
+/// Answers that the gateway keeps ready in memory. They are made of what was held and allowed then: whoever changes that
+/// has them forgotten. A crash loses them.
+#[derive(Clone)]
+pub struct Kept(Arc<Gateway>);
+
+impl Kept {
+    /// Forgets all of them; each is made anew when it is next asked for.
+    pub fn forget(&self) {
+        self.0.hot.clear();
     }
 }
 

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -14,14 +15,16 @@ use crate::guard::Watch;
 /// A watched stream.
 pub(crate) struct ClientStream {
     tcp: TcpStream,
+    /// What was read of it before it came here.
+    already: Bytes,
     activity: Arc<Activity>,
     watch: Option<Box<dyn Watch>>,
     refused: bool,
 }
 
 impl ClientStream {
-    pub(crate) fn new(tcp: TcpStream, activity: Arc<Activity>, watch: Option<Box<dyn Watch>>) -> Self {
-        Self { tcp, activity, watch, refused: false }
+    pub(crate) fn new(tcp: TcpStream, already: Bytes, activity: Arc<Activity>, watch: Option<Box<dyn Watch>>) -> Self {
+        Self { tcp, already, activity, watch, refused: false }
     }
 
     /// Whether the guard refused bytes of it.
@@ -50,7 +53,12 @@ impl AsyncRead for ClientStream {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let before = buf.filled().len();
-        std::task::ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
+        if self.already.is_empty() {
+            std::task::ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
+        } else {
+            let len = self.already.len().min(buf.remaining());
+            buf.put_slice(&self.already.split_to(len));
+        }
         let fresh = buf.filled().get(before..).unwrap_or_default();
         if fresh.is_empty() {
             return Poll::Ready(Ok(()));

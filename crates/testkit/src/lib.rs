@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test where it stands")]
 
 mod clock;
+pub mod http;
 mod memory;
 mod net;
 mod network;

@@ -149,6 +149,15 @@ const METHOD: &str = "
   serve `/ipfs/ROOT/NAME`. Atoll is the `dist` build.
   At 1 MiB wrk's one thread is the limit for Atoll: on two cores its own is full at some 6.7 GB a second while the node uses
   four fifths of the other, so this recipe cannot show five times Kubo there, whatever serves.
+- **p99**: what 99 of 100 requests of those runs took at most, under that full load.
+- **Ranges**: 64 KiB from anywhere in a random file of 64 MiB, 64 connections; one range over the border of two blocks is
+  compared first. nginx has `tcp_nopush` off here: with it, it delays ranges that do not begin at a page of the file by
+  some 40 ms.
+- **Pages**: the generated listing of 1,000 entries, 16 connections. nginx has none that compares.
+- **CAR**: a directory with one file of 512 MiB as `?format=car`, to one client, from the page cache; first compared byte
+  for byte. Atoll hashes every block that comes from the disk.
+- **Cold**: 2,048 files of 256 KiB, each asked for once, in the same random order, by 16 clients. Each server is started
+  anew for each run, and Linux's page cache emptied once it is ready (`drop_caches`), so that all of them read the disk.
 - **Import**: one file of random bytes from the page cache into a fresh store; the disk is settled with `sync` before each
   run. Kubo is `ipfs add` with the `unixfs-v1-2025` profile on flatfs, its `sync` off (the default) or on. ipfs-car packs into
   one file. The bare loop reads, hashes with SHA-256 and writes 1 MiB at a time on two threads, then calls `fdatasync`

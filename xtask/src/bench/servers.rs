@@ -1,7 +1,7 @@
 //! The servers that are compared, each started on loopback with two threads and stopped when dropped.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use super::fetch::Connection;
 use super::{Bench, text, wait_for};
 use crate::shell::{output, run};
 
@@ -37,11 +38,12 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts nginx over a folder, as its users tune it for static files.
-    pub(super) fn nginx(bench: &Bench, files: &Path) -> Result<Self> {
+    /// Starts nginx over a folder, as its users tune it for static files; `tcp_nopush` is `on` or `off`, whichever serves
+    /// what is asked for better.
+    pub(super) fn nginx(bench: &Bench, files: &Path, tcp_nopush: &str) -> Result<Self> {
         let folder = bench.fresh("nginx")?;
         let address = format!("127.0.0.1:{}", free_port()?);
-        fs::write(folder.join("nginx.conf"), nginx_conf(&folder, files, &address))?;
+        fs::write(folder.join("nginx.conf"), nginx_conf(&folder, files, &address, tcp_nopush))?;
         let mut command = Command::new(&bench.nginx);
         command.arg("-p").arg(&folder).arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg(folder.join("error.log"));
         Self::start("nginx", command, address, "/".to_owned())
@@ -49,16 +51,20 @@ impl Server {
 
     /// Starts Kubo, offline, over a folder that is added first.
     pub(super) fn kubo(bench: &Bench, files: &Path) -> Result<Self> {
-        let repo = Kubo::init(bench, "kubo", false)?;
+        let (repo, root) = Kubo::filled(bench, files)?;
+        Self::kubo_over(&repo, &root)
+    }
+
+    /// Starts Kubo, offline, over a repository that holds `root`.
+    pub(super) fn kubo_over(repo: &Kubo, root: &str) -> Result<Self> {
         let address = format!("127.0.0.1:{}", free_port()?);
         let gateway = format!("/ip4/127.0.0.1/tcp/{}", address.rsplit(':').next().unwrap_or_default());
         output(repo.command(&["config", "Addresses.Gateway", &gateway]))?;
         output(repo.command(&["config", "Addresses.API", "/ip4/127.0.0.1/tcp/0"]))?;
         output(repo.command(&["config", "--json", "Addresses.Swarm", "[]"]))?;
-        let root = output(repo.command(&["add", "--recursive", "--quieter", &text(files)]))?;
         let mut command = repo.command(&["daemon", "--offline"]);
         command.env("GOMAXPROCS", "2").stdout(Stdio::null()).stderr(Stdio::null());
-        Self::start("Kubo", command, address, format!("/ipfs/{}/", root.trim()))
+        Self::start("Kubo", command, address, format!("/ipfs/{root}/"))
     }
 
     /// Starts a node of ours over a folder that is published first.
@@ -95,15 +101,32 @@ impl Server {
 
     /// Fetches a file once and compares it, so that nobody is measured serving errors.
     pub(super) fn check(&self, file: &str, expected: &[u8]) -> Result<()> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        let (prefix, host) = (&self.prefix, &self.address);
-        write!(stream, "GET {prefix}{file} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let status = String::from_utf8_lossy(&answer[..answer.len().min(12)]).into_owned();
-        ensure!(status == "HTTP/1.1 200", "{} answered {status} for {file}", self.name);
-        ensure!(answer.ends_with(expected), "{} served other bytes for {file}", self.name);
+        self.check_part(file, "", 200, expected)
+    }
+
+    /// As [`Server::check`], with a header line more in the request and the status that it is to lead to.
+    pub(super) fn check_part(&self, file: &str, header: &str, status: u16, expected: &[u8]) -> Result<()> {
+        let mut served: Vec<u8> = Vec::new();
+        let answer =
+            Connection::open(&self.address)?.get(&self.target(file), header, |part| served.extend_from_slice(part))?;
+        ensure!(answer == status, "{} answered {answer} for {file}", self.name);
+        ensure!(served == expected, "{} served other bytes for {file}", self.name);
         Ok(())
+    }
+
+    /// Fetches a page once: it has to name an entry.
+    pub(super) fn check_page(&self, file: &str, entry: &str) -> Result<()> {
+        let mut served: Vec<u8> = Vec::new();
+        let answer =
+            Connection::open(&self.address)?.get(&self.target(file), "", |part| served.extend_from_slice(part))?;
+        let named = String::from_utf8_lossy(&served).contains(entry);
+        ensure!(answer == 200 && named, "{} answered {answer} for {file}, naming {entry}: {named}", self.name);
+        Ok(())
+    }
+
+    /// What stands in a request for a file.
+    pub(super) fn target(&self, file: &str) -> String {
+        format!("{}{file}", self.prefix)
     }
 
     /// Resident memory in MB: now, and the most it was. Of the process that was started, not its children.
@@ -164,6 +187,13 @@ impl Kubo {
         Ok(repo)
     }
 
+    /// Makes a new one and adds a folder; its root.
+    pub(super) fn filled(bench: &Bench, files: &Path) -> Result<(Self, String)> {
+        let repo = Self::init(bench, "kubo", false)?;
+        let root = repo.add(files)?;
+        Ok((repo, root))
+    }
+
     /// Kubo over this repository.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
@@ -186,7 +216,7 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn nginx_conf(folder: &Path, files: &Path, address: &str) -> String {
+fn nginx_conf(folder: &Path, files: &Path, address: &str, tcp_nopush: &str) -> String {
     let (folder, files) = (folder.display(), files.display());
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("  {name}_temp_path {folder}/{name};\n"))
@@ -194,7 +224,7 @@ fn nginx_conf(folder: &Path, files: &Path, address: &str) -> String {
     // Workers keep the user who runs the bench: the files need not be readable by others.
     format!(
         "daemon off;\nuser root;\nworker_processes 2;\npid {folder}/nginx.pid;\nevents {{ worker_connections 1024; }}\n\
-         http {{\n{temporary}  access_log off;\n  sendfile on;\n  tcp_nopush on;\n  open_file_cache max=1000;\n  \
+         http {{\n{temporary}  access_log off;\n  sendfile on;\n  tcp_nopush {tcp_nopush};\n  open_file_cache max=1000;\n  \
          open_file_cache_valid 60s;\n  keepalive_timeout 1h;\n  keepalive_requests 1000000000;\n  \
          default_type application/octet-stream;\n  server {{ listen {address}; root {files}; }}\n}}\n"
     )

@@ -65,6 +65,11 @@ impl BlockCache {
         self.blocks.remove(cid.hash());
     }
 
+    /// Drops all blocks.
+    pub fn clear(&self) {
+        self.blocks.clear();
+    }
+
     /// How many blocks are in memory.
     pub fn len(&self) -> usize {
         self.blocks.len()

@@ -20,6 +20,8 @@ const EXTENSION_BYTES_MAX: usize = 16;
 pub const HTML: &str = "text/html; charset=utf-8";
 /// Text that is nothing else.
 pub const TEXT: &str = "text/plain; charset=utf-8";
+/// JSON, which is UTF-8 by itself (RFC 8259, section 8.1).
+pub const JSON: &str = "application/json";
 /// Bytes that are nothing else.
 pub const OCTETS: &str = "application/octet-stream";
 
@@ -55,6 +57,7 @@ pub fn by_content(start: &[u8]) -> &'static str {
         _ if text.contains(control) => OCTETS,
         _ if ["<!doctype html", "<html", "<head", "<body"].iter().any(begins) => HTML,
         _ if begins(&"<svg") || (begins(&"<?xml") && text.contains("<svg")) => "image/svg+xml; charset=utf-8",
+        _ if crate::data::is_json_start(start) => JSON,
         _ => TEXT,
     }
 }
@@ -133,6 +136,7 @@ mod tests {
         assert_eq!(by_content("głębia".as_bytes()), TEXT);
         assert_eq!(by_content("głębia".as_bytes().split_at(2).0), TEXT);
         assert_eq!(by_content(b""), TEXT);
+        assert_eq!(by_content(b"{\"a\": 1}"), JSON);
         assert_eq!(by_content(b"\x89PNG\r\n\x1a\n"), "image/png");
         assert_eq!(by_content(b"RIFF\0\0\0\0WEBPVP8 "), "image/webp");
         assert_eq!(by_content(b"\0\0\0\x20ftypisom"), "video/mp4");

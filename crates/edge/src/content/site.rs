@@ -200,7 +200,7 @@ impl Reading<'_> {
 
 /// Whether a failure says for sure that there is nothing at a path.
 pub(super) fn is_absence(failure: &Failure) -> bool {
-    matches!(failure, Failure::Read { cause: ReadError::NoEntry { .. } | ReadError::NotDirectory { .. }, .. })
+    matches!(failure, Failure::Read { cause, .. } if cause.is_absence())
 }
 
 fn status(code: u16) -> StatusCode {

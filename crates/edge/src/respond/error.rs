@@ -86,6 +86,10 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
             StatusCode::NOT_ACCEPTABLE,
             "The content cannot be had in that form. Its block can be had as it is with ?format=raw.",
         ),
+        Failure::InsideBlock => (
+            StatusCode::NOT_IMPLEMENTED,
+            "The path ends inside a block, at a value that is no link. Values cannot be had apart from their block.",
+        ),
         Failure::ServiceWorker => {
             (StatusCode::BAD_REQUEST, "A service worker cannot be loaded from the root of a path gateway.")
         }
@@ -148,8 +152,11 @@ fn read(step: Step, cause: &ReadError) -> (StatusCode, &'static str) {
         ReadError::NotDirectory { .. } => {
             (StatusCode::NOT_FOUND, "The path goes on below something that is no directory.")
         }
+        ReadError::NoValue { .. } => (StatusCode::NOT_FOUND, "The data has no value of that name."),
+        ReadError::Outside { .. } => (StatusCode::BAD_REQUEST, "The file has no byte of the range asked for."),
         ReadError::PathTooLong(_) => (StatusCode::BAD_REQUEST, "The path has too many segments."),
         ReadError::Node { .. }
+        | ReadError::Data { .. }
         | ReadError::Links { .. }
         | ReadError::SizeLies { .. }
         | ReadError::Misplaced(_)
@@ -157,7 +164,11 @@ fn read(step: Step, cause: &ReadError) -> (StatusCode, &'static str) {
         | ReadError::NotListable(_) => {
             (StatusCode::BAD_GATEWAY, "The content is what its publisher named, but contradicts itself.")
         }
-        ReadError::TooDeep { .. } | ReadError::TooWide(_) | ReadError::TooManyBlocks => {
+        ReadError::EntryName { .. } => (
+            StatusCode::BAD_GATEWAY,
+            "An entry of the directory has a name that leads out of an archive. A CAR can hold it.",
+        ),
+        ReadError::TooManyEntries | ReadError::TooDeep { .. } | ReadError::TooWide(_) | ReadError::TooManyBlocks => {
             (StatusCode::BAD_GATEWAY, "The content is nested deeper or wider than this node follows.")
         }
         _ => (StatusCode::INTERNAL_SERVER_ERROR, failed(step)),

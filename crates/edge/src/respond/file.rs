@@ -7,11 +7,12 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::{insert, none_match, not_modified};
 use crate::body::Body;
+use crate::client::{UNNAMED, X_REQUEST_ID};
 
 /// Everything about bytes but themselves.
 #[derive(Clone, Debug)]
 pub(crate) struct Described {
-    /// The headers of an answer with all of them, but for `Content-Length`.
+    /// The headers of an answer with all of them.
     pub(crate) headers: HeaderMap,
     /// Their strong tag.
     pub(crate) etag: HeaderValue,
@@ -19,6 +20,8 @@ pub(crate) struct Described {
     pub(crate) len: u64,
     /// Whether the site itself says how long they may be cached, whatever its name says.
     pub(crate) own_age: bool,
+    /// Whether parts of them are served.
+    ranges: bool,
 }
 
 /// What a client is to be sent of them.
@@ -35,6 +38,20 @@ pub(crate) enum Part {
 }
 
 impl Described {
+    /// Bytes with these headers and that tag, `len` of them.
+    pub(crate) fn new(mut headers: HeaderMap, etag: HeaderValue, len: u64) -> Self {
+        headers.insert(header::ETAG, etag.clone());
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
+        // Every answer is named last: with a place for that, a copy of these headers need not grow for it.
+        headers.insert(X_REQUEST_ID, UNNAMED);
+        Self { headers, etag, len, own_age: false, ranges: true }
+    }
+
+    /// The same, always served whole.
+    pub(crate) fn without_ranges(self) -> Self {
+        Self { ranges: false, ..self }
+    }
+
     /// What a client that sent `request` is to be sent.
     pub(crate) fn part(&self, request: &HeaderMap) -> Part {
         // Most requests have neither.
@@ -42,7 +59,7 @@ impl Described {
             return Part::NotModified;
         }
         match request.get(header::RANGE) {
-            Some(range) if self.if_range(request) => self.range(range),
+            Some(range) if self.ranges && self.if_range(request) => self.range(range),
             _ => Part::Whole,
         }
     }
@@ -51,15 +68,15 @@ impl Described {
     pub(crate) fn respond(&self, part: &Part, body: Body) -> Response<Body> {
         match part {
             Part::NotModified => not_modified(&self.headers),
-            Part::Whole => self.with(StatusCode::OK, self.len, None, body),
+            Part::Whole => self.with(StatusCode::OK, body),
             Part::Range(range) => {
                 let content_range = format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), self.len);
                 let len = range.end.saturating_sub(range.start);
-                self.with(StatusCode::PARTIAL_CONTENT, len, Some(content_range), body)
+                self.with_range(StatusCode::PARTIAL_CONTENT, len, content_range, body)
             }
             Part::Unsatisfiable => {
                 let content_range = format!("bytes */{}", self.len);
-                let mut response = self.with(StatusCode::RANGE_NOT_SATISFIABLE, 0, Some(content_range), Body::empty());
+                let mut response = self.with_range(StatusCode::RANGE_NOT_SATISFIABLE, 0, content_range, Body::empty());
                 response.headers_mut().remove(header::CONTENT_TYPE);
                 response.headers_mut().remove(header::CACHE_CONTROL);
                 response
@@ -78,15 +95,17 @@ impl Described {
         self.respond(&part, body)
     }
 
-    fn with(&self, status: StatusCode, len: u64, content_range: Option<String>, body: Body) -> Response<Body> {
+    fn with(&self, status: StatusCode, body: Body) -> Response<Body> {
         let mut response = Response::new(body);
         *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.clone_from(&self.headers);
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
-        if let Some(content_range) = content_range {
-            insert(headers, header::CONTENT_RANGE, content_range);
-        }
+        *response.headers_mut() = self.headers.clone();
+        response
+    }
+
+    fn with_range(&self, status: StatusCode, len: u64, content_range: String, body: Body) -> Response<Body> {
+        let mut response = self.with(status, body);
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(len));
+        insert(response.headers_mut(), header::CONTENT_RANGE, content_range);
         response
     }
 
@@ -136,7 +155,7 @@ mod tests {
 
     fn part(len: u64, headers: &[(&'static str, &str)]) -> Part {
         let etag = HeaderValue::from_static("\"tag\"");
-        let described = Described { headers: HeaderMap::new(), etag, len, own_age: false };
+        let described = Described::new(HeaderMap::new(), etag, len);
         let mut request = HeaderMap::new();
         for (name, value) in headers {
             request.insert(*name, value.parse().unwrap());

@@ -3,11 +3,10 @@
 use std::fmt::{self, Write as _};
 
 use atoll_content::reader::{Entry, Resolved};
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{content_headers, insert, mime, page_cache_control};
-use crate::body::Body;
 use crate::route::{ContentPath, Mount, encode};
 
 /// The most entries on a page; the rest of a larger directory is told in a line.
@@ -15,11 +14,12 @@ pub(crate) const ENTRIES_MAX: usize = 10_000;
 /// Changes whenever the page does, so that no cache keeps an old form.
 const FORM: u32 = 2;
 /// A page of the IPFS project that takes a CID apart; it gets the CID behind `#`, which no server sees.
-const EXPLORER: &str = "https://cid.ipfs.tech/";
+pub(super) const EXPLORER: &str = "https://cid.ipfs.tech/";
 /// What stays as it is of an encoded name within a query. It is encoded again: the form decodes once.
 const NON_ALPHANUMERIC_BUT_NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Nothing on the page runs or loads anything.
-const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'");
+pub(super) const POLICY: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'");
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}\
 h1{font-size:1.1rem;overflow-wrap:anywhere}table{width:100%;border-collapse:collapse}\
 td{padding:.15rem .5rem;border-top:1px solid #8884;overflow-wrap:anywhere}td+td{text-align:right;white-space:nowrap}";
@@ -34,14 +34,8 @@ pub(crate) fn headers(path: &ContentPath, resolved: &Resolved) -> HeaderMap {
     headers
 }
 
-/// The page with those headers. `more` says that the directory has more entries than these.
-pub(crate) fn respond(headers: HeaderMap, path: &ContentPath, entries: Vec<Entry>, more: bool) -> Response<Body> {
-    let mut response = Response::new(Body::one(page(path, entries, more).into()));
-    *response.headers_mut() = headers;
-    response
-}
-
-fn page(path: &ContentPath, mut entries: Vec<Entry>, more: bool) -> String {
+/// The page. `more` says that the directory has more entries than these.
+pub(crate) fn page(path: &ContentPath, mut entries: Vec<Entry>, more: bool) -> String {
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let base = directory_link(path);
     let title = format!("{}/{}", path.site_path(), path.segments.join("/"));
@@ -140,7 +134,7 @@ fn short(cid: &str) -> String {
 }
 
 /// Text that can stand in HTML and in quoted attributes.
-struct Escaped<'a>(&'a str);
+pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -286,3 +286,39 @@ fn the_empty_identity_cid_is_always_there() {
     assert_eq!(gateway.request("HEAD", "127.0.0.1", "/ipfs/bafkqaaa", &[]).status, 200);
     assert_eq!(gateway.get("/ipfs/bafkqaaa?format=raw", &[]).status, 200);
 }
+
+#[test]
+fn a_page_is_made_once_for_each_authority_and_forgotten_on_demand() {
+    let (memory, root) = imported(&[("a.txt", b"calm"), ("b.txt", b"water")]);
+    let gateway = Gateway::over(memory);
+    let page = |port: u16, query: &str| {
+        let reply = gateway.request("GET", &format!("{root}.ipfs.localhost:{port}"), &format!("/{query}"), &[]);
+        assert_eq!((reply.status, reply.header("accept-ranges")), (200, None));
+        assert!(reply.text().contains(&format!("//localhost:{port}/ipfs/")), "{}", reply.text());
+        gateway.counters.totals().hot
+    };
+    assert_eq!([page(1, ""), page(1, ""), page(1, "?again")], [0, 1, 1]);
+    // Its links name the gateway as this client sees it, so that one client cannot choose what another is shown.
+    assert_eq!([page(2, ""), page(2, "")], [1, 2]);
+    gateway.running.kept().forget();
+    assert_eq!([page(2, ""), page(2, "")], [2, 3]);
+}
+
+#[test]
+fn a_tunnel_leads_to_own_hosts_only() {
+    let (gateway, root) = site();
+    let host = format!("{}.ipfs.localhost", root);
+    let get = format!("GET /notes HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let through = |to: &str| {
+        let answer = gateway.exchange(format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n{get}"));
+        String::from_utf8(answer).unwrap()
+    };
+    let established = "HTTP/1.1 200 Connection Established\r\n\r\nHTTP/1.1 200 OK\r\n";
+    for own in ["localhost:80", &format!("{host}:80"), "127.0.0.1:8080"] {
+        assert!(through(own).starts_with(established), "{own}");
+    }
+    for other in ["elsewhere.example:80", "192.0.2.1:80", "127.0.0.2:80", "a/b", "-"] {
+        let answer = through(other);
+        assert!(answer.starts_with("HTTP/1.1 403 ") && !answer.contains("200 OK"), "{other}: {answer}");
+    }
+}

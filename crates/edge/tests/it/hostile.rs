@@ -31,7 +31,7 @@ fn what_is_no_request_is_answered_400_and_closed() {
         (format!("GET http://other.example{target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"), 400),
         ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: +5\r\n\r\n".to_owned(), 400),
         ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n".to_owned(), 400),
-        ("CONNECT other.example:443 HTTP/1.1\r\nHost: other.example:443\r\nConnection: close\r\n\r\n".to_owned(), 405),
+        ("CONNECT other.example:443 HTTP/1.1\r\nHost: other.example:443\r\nConnection: close\r\n\r\n".to_owned(), 403),
         (long.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"), 400),
     ] {
         let reply = Reply::parse(&gateway.exchange(&request), false);

@@ -1,11 +1,10 @@
 //! A gateway over blocks in memory, and a client that sees every byte.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use atoll_content::import::{Options, Sink, import};
 use atoll_core::names::NoopNames;
@@ -14,10 +13,10 @@ use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
 use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Config, Running, Server, Services};
+use atoll_testkit::http::{connect, exchange, request};
 use bytes::Bytes;
 
-/// No answer takes longer unless the server hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) use atoll_testkit::http::Reply;
 
 /// Blocks in memory, some of which are missing or never come.
 #[derive(Default)]
@@ -121,81 +120,20 @@ impl Gateway {
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
-        let tcp = TcpStream::connect(self.address).unwrap();
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-        tcp
+        connect(self.address)
     }
 
     /// Sends bytes, and reads all that comes until the connection ends.
     pub(crate) fn exchange(&self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
-        let mut tcp = self.connect();
-        tcp.write_all(bytes.as_ref()).unwrap();
-        let mut answer = Vec::new();
-        tcp.read_to_end(&mut answer).unwrap();
-        answer
+        exchange(self.address, bytes.as_ref())
     }
 
     pub(crate) fn request(&self, method: &str, host: &str, target: &str, headers: &[&str]) -> Reply {
-        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        let request = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
-        Reply::parse(&self.exchange(request), method == "HEAD")
+        request(self.address, method, host, target, headers)
     }
 
     /// From the path gateway.
     pub(crate) fn get(&self, target: impl AsRef<str>, headers: &[&str]) -> Reply {
         self.request("GET", "127.0.0.1", target.as_ref(), headers)
     }
-}
-
-/// An answer.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-    /// Whether the body ended as its head announced.
-    pub(crate) complete: bool,
-}
-
-impl Reply {
-    pub(crate) fn parse(bytes: &[u8], head: bool) -> Self {
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has a head");
-        let text = std::str::from_utf8(&bytes[..end]).unwrap();
-        let mut lines = text.split("\r\n");
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let headers =
-            lines.map(|line| line.split_once(": ").unwrap()).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-        let mut reply = Self { status, headers, body: bytes[end + 4..].to_vec(), complete: true };
-        if reply.header("transfer-encoding") == Some("chunked") && !head {
-            (reply.body, reply.complete) = unchunk(&reply.body);
-        } else if let (Some(len), false) = (reply.header("content-length"), head || status == 304) {
-            reply.complete = len.parse::<usize>().unwrap() == reply.body.len();
-        }
-        reply
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut found = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
-        let value = found.next().map(|(_, value)| value.as_str());
-        assert!(found.next().is_none(), "{name} comes twice");
-        value
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-}
-
-fn unchunk(mut bytes: &[u8]) -> (Vec<u8>, bool) {
-    let mut body = Vec::new();
-    while let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") {
-        let len = usize::from_str_radix(std::str::from_utf8(&bytes[..end]).unwrap(), 16).unwrap();
-        if len == 0 {
-            return (body, true);
-        }
-        let Some(chunk) = bytes.get(end + 2..end + 2 + len) else { break };
-        body.extend_from_slice(chunk);
-        bytes = bytes.get(end + 4 + len..).unwrap_or_default();
-    }
-    (body, false)
 }

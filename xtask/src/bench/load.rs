@@ -1,0 +1,123 @@
+//! Many clients that ask for the same thing over and over: wrk, with one thread, against each server in turn.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::Bench;
+use super::report::{Better, Figure, Report};
+use super::servers::Server;
+use crate::shell::output;
+
+/// How long wrk waits for an answer, in seconds: longer than the slowest server takes under this load.
+const PATIENCE_SECONDS: u64 = 60;
+
+/// What is asked for.
+pub(super) struct Asked {
+    /// As the report names it.
+    pub(super) name: String,
+    /// The path below a server's prefix.
+    pub(super) file: String,
+    pub(super) connections: usize,
+    /// A Lua script that makes the requests.
+    pub(super) script: Option<PathBuf>,
+    /// The least multiple of each peer's rate; the 99th percentile is to be no worse than theirs.
+    pub(super) targets: &'static [(&'static str, f64)],
+}
+
+/// What came of one run.
+struct Load {
+    /// Requests a second.
+    rate: f64,
+    /// What 99 of 100 requests took at most, in microseconds.
+    p99_micros: f64,
+}
+
+/// Warms each server up, then lets them take turns.
+pub(super) fn measure(bench: &Bench, report: &mut Report, servers: &[Server], asked: &Asked) -> Result<()> {
+    let mut rate = Figure::new(&asked.name, "requests/s", Better::More);
+    let mut p99 = Figure::new(format!("{}, p99", asked.name), "µs", Better::Less);
+    for (peer, times) in asked.targets {
+        rate.target(peer, *times);
+        p99.target(peer, 1.0);
+    }
+    for server in servers {
+        wrk(bench, server, asked, 1)?;
+    }
+    for _ in 0..bench.runs {
+        for server in servers {
+            let load = wrk(bench, server, asked, bench.seconds)?;
+            rate.add(server.name, load.rate);
+            p99.add(server.name, load.p99_micros);
+        }
+    }
+    report.push(rate);
+    report.push(p99);
+    Ok(())
+}
+
+/// One run; an error if any request failed.
+fn wrk(bench: &Bench, server: &Server, asked: &Asked, seconds: u64) -> Result<Load> {
+    let url = server.url(&asked.file);
+    let mut command = Command::new(&bench.wrk);
+    command.args(["-t1", "--latency", &format!("-c{}", asked.connections), &format!("-d{seconds}s")]);
+    command.args(["--timeout", &format!("{PATIENCE_SECONDS}s")]);
+    if let Some(script) = &asked.script {
+        command.arg("--script").arg(script);
+    }
+    let printed = output({
+        command.arg(&url);
+        command
+    })?;
+    ensure!(!printed.contains("Non-2xx") && !printed.contains("Socket errors"), "wrk {url}:\n{printed}");
+    parse(&printed).with_context(|| format!("wrk {url}:\n{printed}"))
+}
+
+fn parse(printed: &str) -> Result<Load> {
+    let value = |name: &str| {
+        let line = printed.lines().find_map(|line| line.trim().strip_prefix(name));
+        line.map(str::trim).with_context(|| format!("wrk did not print `{name}`"))
+    };
+    Ok(Load { rate: value("Requests/sec:")?.parse()?, p99_micros: micros(value("99%")?)? })
+}
+
+/// A duration as wrk prints it.
+fn micros(text: &str) -> Result<f64> {
+    for (unit, factor) in [("us", 1.0), ("ms", 1e3), ("s", 1e6), ("m", 6e7)] {
+        if let Some(number) = text.strip_suffix(unit) {
+            return Ok(number.parse::<f64>()? * factor);
+        }
+    }
+    bail!("wrk printed the duration `{text}`")
+}
+
+/// A script that asks for ranges of `len` bytes anywhere in a file of `file_bytes`.
+pub(super) fn ranges(bench: &Bench, file_bytes: usize, len: usize) -> Result<PathBuf> {
+    let path = bench.fresh("script")?.join("ranges.lua");
+    let last = file_bytes - len;
+    fs::write(
+        &path,
+        format!(
+            "request = function()\n  local from = math.random(0, {last})\n  \
+             return wrk.format(\"GET\", nil, {{ [\"Range\"] = \"bytes=\" .. from .. \"-\" .. (from + {}) }})\nend\n",
+            len - 1
+        ),
+    )?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrk_is_understood() {
+        let load =
+            parse("  Latency Distribution\n     50%  620.00us\n     99%    3.59ms\nRequests/sec: 101616.81\n").unwrap();
+        assert!((load.rate - 101_616.81).abs() < 0.01 && (load.p99_micros - 3590.0).abs() < 0.01);
+        assert!((micros("1.97s").unwrap() - 1.97e6).abs() < 1.0);
+        assert!(parse("unable to connect").is_err());
+    }
+}
