@@ -118,7 +118,9 @@ impl Exchange {
     /// Ends in a failure.
     pub(crate) fn fail(self, failure: &Failure, request: &HeaderMap) -> Response<Body> {
         tracing::debug!(id = ?self.id, %failure, "request failed");
-        self.finish(respond::error::respond(failure, request))
+        let client = Arc::clone(&self.ongoing.client);
+        let contact = client.gateway.contact.as_ref();
+        self.finish(respond::error::respond(failure, request, contact))
     }
 
     /// Ends in an answer: named, counted, and for HEAD without its body.
