@@ -9,7 +9,7 @@ use atoll_core::unixfs::{Meta, Node, UnixFsError};
 use atoll_core::{Blocks, Cid};
 use bytes::Bytes;
 
-use crate::dag::{cached, fetch};
+use crate::dag::{Turn, cached, fetch};
 use crate::error::ReadError;
 
 mod file;
@@ -67,16 +67,18 @@ pub enum Kind {
 /// # Errors
 /// [`ReadError`] names the segment and the block at which the way ends.
 pub async fn resolve<S: AsRef<str>>(blocks: &dyn Blocks, root: &Cid, path: &[S]) -> Result<Resolved, ReadError> {
-    let mut walk = Walk::new(root, path)?;
+    let (mut walk, mut turn) = (Walk::new(root, path)?, Turn::default());
     loop {
+        turn.pass().await;
         let bytes = fetch(blocks, root, &walk.wanted).await?;
+        turn.worked(&walk.wanted, &bytes);
         if let Some(resolved) = walk.step(bytes)? {
             return Ok(resolved);
         }
     }
 }
 
-/// [`resolve`] for paths whose blocks are all in memory; `None` if one is not.
+/// [`resolve`] for paths whose blocks are all in memory and soon decoded; `None` if they are not.
 ///
 /// # Errors
 /// As [`resolve`].
@@ -85,12 +87,16 @@ pub fn resolve_cached<S: AsRef<str>>(
     root: &Cid,
     path: &[S],
 ) -> Option<Result<Resolved, ReadError>> {
-    let mut walk = match Walk::new(root, path) {
-        Ok(walk) => walk,
+    let (mut walk, mut turn) = match Walk::new(root, path) {
+        Ok(walk) => (walk, Turn::default()),
         Err(error) => return Some(Err(error)),
     };
     loop {
         let bytes = cached(blocks, &walk.wanted)?;
+        turn.worked(&walk.wanted, &bytes);
+        if turn.is_over() {
+            return None;
+        }
         match walk.step(bytes) {
             Ok(None) => {}
             Ok(Some(resolved)) => return Some(Ok(resolved)),

@@ -144,6 +144,10 @@ fn read(step: Step, cause: &ReadError) -> (StatusCode, &'static str) {
         | ReadError::NotListable(_) => {
             (StatusCode::BAD_GATEWAY, "The content is what its publisher named, but contradicts itself.")
         }
+        ReadError::Crowded => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "This node is reading as many wide directories and files as it can. Come back in a moment.",
+        ),
         ReadError::TooDeep { .. } | ReadError::TooWide(_) | ReadError::TooManyBlocks => {
             (StatusCode::BAD_GATEWAY, "The content is nested deeper or wider than this node follows.")
         }
