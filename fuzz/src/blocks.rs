@@ -1,6 +1,6 @@
 //! Blocks: a name and bytes, and the links in them.
 
-use atoll_core::block::{self, DAG_CBOR, DAG_PB};
+use atoll_core::block::{self, DAG_CBOR, DAG_JSON, DAG_PB};
 use atoll_core::dagpb::LINKS_MAX;
 use atoll_core::links::links as links_of;
 use atoll_core::{Block, Cid};
@@ -17,9 +17,9 @@ pub fn block(data: &[u8]) {
     }
 }
 
-/// Bytes whose links are looked for, as dag-pb and as dag-cbor.
+/// Bytes whose links are looked for, as dag-pb, as dag-cbor and as dag-json.
 pub fn links(data: &[u8]) {
-    for codec in [DAG_PB, DAG_CBOR] {
+    for codec in [DAG_PB, DAG_CBOR, DAG_JSON] {
         let Ok(block) = Block::sha2_256(codec, Bytes::copy_from_slice(data)) else { return };
         if let Ok(found) = links_of(block.cid(), data) {
             assert!(found.len() <= LINKS_MAX);

@@ -5,6 +5,8 @@
 
 mod blocks;
 mod car;
+mod data;
+mod names;
 mod node;
 mod records;
 mod store;
@@ -12,6 +14,8 @@ mod unixfs;
 
 pub use blocks::{block, links};
 pub use car::car;
+pub use data::data;
+pub use names::{ipns, path};
 pub use node::{config, log, message, request};
 pub use records::{id, record};
 pub use store::pack;
@@ -26,11 +30,14 @@ pub const TARGETS: &[Target] = &[
     ("car", car),
     ("config", config),
     ("dagpb", dagpb),
+    ("data", data),
     ("id", id),
+    ("ipns", ipns),
     ("links", links),
     ("log", log),
     ("message", message),
     ("pack", pack),
+    ("path", path),
     ("record", record),
     ("request", request),
     ("unixfs", unixfs),

@@ -24,7 +24,7 @@ pub fn config(data: &[u8]) {
 
 /// The body of a question or of an answer.
 pub fn message(data: &[u8]) {
-    for path in [exchange::RECORDS, exchange::ANNOUNCE, exchange::PROBE] {
+    for path in exchange::PATHS {
         if let Some(Ok(request)) = exchange::request_from(path, data) {
             assert_eq!(exchange::path_of(&request), path);
         }

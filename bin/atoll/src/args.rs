@@ -242,6 +242,9 @@ pub(crate) enum CarCommand {
         /// Name of the pin.
         #[arg(long, default_value = "car")]
         name: String,
+        /// Keep the blocks without a pin, as for DAGs that lack some: garbage collection removes them.
+        #[arg(long)]
+        no_pin: bool,
     },
     /// Export a DAG as its canonical CAR, the same bytes as `ipfs dag export`.
     #[command(

@@ -39,7 +39,7 @@ struct Attack {
     run: fn(&Target, &[Cid], Duration) -> Tally,
 }
 
-const ATTACKS: [Attack; 8] = [
+const ATTACKS: [Attack; 9] = [
     Attack {
         name: "HAMT that lies (hash, prefix, fan-out, bitfield, endless repeats)",
         make: hostile::lying_hamts,
@@ -64,7 +64,7 @@ const ATTACKS: [Attack; 8] = [
     Attack {
         name: "1,024 levels, and more",
         make: hostile::deep,
-        allowed: &[200, 400, 404, 502],
+        allowed: &[200, 400, 404, 406, 502],
         growth_mib_max: 64,
         run: deep,
     },
@@ -95,6 +95,13 @@ const ATTACKS: [Attack; 8] = [
         allowed: &[200],
         growth_mib_max: 384,
         run: slow_car,
+    },
+    Attack {
+        name: "500 slow readers, each elsewhere in a large file",
+        make: hostile::large,
+        allowed: &[206],
+        growth_mib_max: 384,
+        run: slow_ranges,
     },
 ];
 
@@ -184,16 +191,24 @@ fn entity_bytes(target: &Target, roots: &[Cid], length: Duration) -> Tally {
 fn thousand_ranges(target: &Target, roots: &[Cid], length: Duration) -> Tally {
     flood(target.address, CLIENTS, length, |at| {
         let ranges: Vec<String> =
-            (0..2_000).map(|n| (n + at % 100) * 20_000).map(|n| format!("{n}-{}", n + 9)).collect();
+            (0..1_200).map(|n| (n + at % 100) * 20_000).map(|n| format!("{n}-{}", n + 9)).collect();
         Asked::get(format!("/ipfs/{}/large.bin", roots[0])).header(format!("Range: bytes={}", ranges.join(",")))
     })
 }
 
 fn slow_car(target: &Target, roots: &[Cid], length: Duration) -> Tally {
-    let tally = slow_readers(target.address, SLOW_READERS, &format!("/ipfs/{}?format=car", roots[0]), length);
+    let car = |_| Asked::get(format!("/ipfs/{}?format=car", roots[0]));
+    let tally = slow_readers(target.address, SLOW_READERS, length, car);
     // Whoever leaves, leaves nothing behind: a new visitor gets all of it at once.
     let start = Instant::now();
-    let whole = ask(target.address, &Asked::get(format!("/ipfs/{}?format=car", roots[0])));
+    let whole = ask(target.address, &car(0));
     assert!(whole.is_ok_and(|answer| answer.complete), "the CAR did not come after {:?}", start.elapsed());
     tally
+}
+
+fn slow_ranges(target: &Target, roots: &[Cid], length: Duration) -> Tally {
+    slow_readers(target.address, SLOW_READERS, length, |at| {
+        let from = at * (hostile::LARGE_BYTES / SLOW_READERS);
+        Asked::get(format!("/ipfs/{}/large.bin", roots[0])).header(format!("Range: bytes={from}-"))
+    })
 }

@@ -3,6 +3,7 @@
 //! Nothing is kept, a crash loses nothing.
 
 use atoll_core::car::CarError;
+use atoll_core::data::DataError;
 use atoll_core::links::LinksError;
 use atoll_core::unixfs::UnixFsError;
 use atoll_core::{Cid, FetchError};
@@ -29,6 +30,22 @@ pub enum ReadError {
         name: String,
         /// What stands there instead.
         cid: Cid,
+    },
+    /// IPLD data has no value under that key or at that place.
+    #[error("there is no \"{name}\" in the data of {cid}")]
+    NoValue {
+        /// The path segment.
+        name: String,
+        /// The block that was asked.
+        cid: Cid,
+    },
+    /// Bytes that hash right but are no IPLD data of the codec that their name says.
+    #[error("the data of block {cid} cannot be read: {cause}")]
+    Data {
+        /// The block.
+        cid: Cid,
+        /// The rule it breaks.
+        cause: DataError,
     },
     /// What was to be listed is no directory, or a part of one is none.
     #[error("{0} is no directory")]
@@ -65,6 +82,17 @@ pub enum ReadError {
     /// A shard stands where the hashes of its names do not lead, or is empty.
     #[error("directory shard {0} is misplaced or empty")]
     Misplaced(Cid),
+    /// An entry that an archive must not hold: its name leads out of its archive, onto another entry, or is no name.
+    #[error("an entry of {directory} is named {name:?}, which an archive cannot hold")]
+    EntryName {
+        /// The name.
+        name: String,
+        /// The directory.
+        directory: Cid,
+    },
+    /// More entries than [`crate::archive::ENTRIES_MAX`].
+    #[error("the archive would have more than {max} entries", max = crate::archive::ENTRIES_MAX)]
+    TooManyEntries,
     /// More levels than [`crate::reader::DEPTH_MAX`] (or its like for CARs).
     #[error("block {cid} lies deeper than {max} levels")]
     TooDeep {
@@ -96,4 +124,17 @@ pub enum ReadError {
         /// The length of the file.
         len: u64,
     },
+    /// A range of which the file has no byte.
+    #[error("no byte of the range lies in a file of {len} bytes")]
+    Outside {
+        /// The length of the file.
+        len: u64,
+    },
+}
+
+impl ReadError {
+    /// Whether it says that a path leads nowhere, which the blocks up to there prove.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::NoEntry { .. } | Self::NotDirectory { .. } | Self::NoValue { .. })
+    }
 }

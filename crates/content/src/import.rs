@@ -1,4 +1,4 @@
-//! Files and folders as UnixFS, profile `unixfs-v1-2025` (IPIP-499): the CIDs of `ipfs add -r --profile unixfs-v1-2025`.
+//! Files and folders as UnixFS by a profile of IPIP-499: the CIDs that `ipfs add -r` makes under the same profile.
 //!
 //! One thread walks and reads, a few hash, the caller's assembles in order and hands blocks to a [`Sink`], children
 //! before parents. Memory is some twenty chunks, and the names and links of the folders that are open. Blocks that the
@@ -9,21 +9,27 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use atoll_core::block::{BLOCK_BYTES_MAX, RAW};
+use atoll_core::block::BLOCK_BYTES_MAX;
 use atoll_core::hamt::HamtError;
 use atoll_core::unixfs::UnixFsError;
 use atoll_core::{Block, BlockError, Cid};
 use bytes::Bytes;
 
 mod buffers;
+mod profile;
 mod tree;
 mod walk;
 
+pub use profile::{Profile, UnknownProfile};
+
+use profile::Leaf;
 use tree::Tree;
 use walk::{Event, Walk};
 
-/// Bytes of a chunk in profile `unixfs-v1-2025`.
+/// Bytes of a chunk in [`Profile::UnixfsV1`].
 pub const CHUNK_BYTES: usize = 1024 * 1024;
+/// The largest chunk, in bytes: what a block holds beside the framing of a dag-pb leaf.
+pub const CHUNK_BYTES_MAX: usize = BLOCK_BYTES_MAX - 64;
 /// The most folders within folders.
 pub const FOLDERS_DEEP_MAX: usize = 256;
 
@@ -47,17 +53,19 @@ impl Sink for NoopSink {
 }
 
 /// What is taken, and how it is cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes of a chunk, from 1 to [`BLOCK_BYTES_MAX`]. Anything but [`CHUNK_BYTES`] gives other CIDs than the profile.
-    pub chunk_bytes: usize,
+    /// How files are cut and folders laid out.
+    pub profile: Profile,
+    /// Bytes of a chunk, from 1 to [`CHUNK_BYTES_MAX`], if not the profile's own: then the CIDs are not the profile's either.
+    pub chunk_bytes: Option<usize>,
     /// Whether names that begin with a dot are taken. `.well-known` always is, at any depth.
     pub hidden: bool,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self { chunk_bytes: CHUNK_BYTES, hidden: false }
+impl Options {
+    fn chunk_bytes(&self) -> usize {
+        self.chunk_bytes.unwrap_or(self.profile.chunk_bytes())
     }
 }
 
@@ -93,8 +101,9 @@ pub fn import(
     sink: &mut dyn Sink,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Imported, ImportError> {
-    if options.chunk_bytes == 0 || options.chunk_bytes > BLOCK_BYTES_MAX {
-        return Err(ImportError::ChunkSize(options.chunk_bytes));
+    let chunk_bytes = options.chunk_bytes();
+    if chunk_bytes == 0 || chunk_bytes > CHUNK_BYTES_MAX {
+        return Err(ImportError::ChunkSize(chunk_bytes));
     }
     thread::scope(|scope| {
         let (events, incoming) = sync_channel(EVENTS_MAX);
@@ -102,12 +111,12 @@ pub fn import(
         for _ in 0..thread::available_parallelism().map_or(1, usize::from).min(HASHERS_MAX) {
             let (input, chunks) = sync_channel(HASHER_QUEUE_MAX);
             let (blocks, output) = sync_channel(HASHER_QUEUE_MAX);
-            scope.spawn(move || hash_chunks(&chunks, &blocks));
+            scope.spawn(move || hash_chunks(options.profile, &chunks, &blocks));
             inputs.push(input);
             outputs.push(output);
         }
         scope.spawn(move || Walk::new(options, events, inputs).run(path));
-        assemble(&incoming, &outputs, sink, progress)
+        assemble(&incoming, &outputs, Tree::new(options.profile, sink), progress)
     })
 }
 
@@ -119,9 +128,9 @@ const HASHER_QUEUE_MAX: usize = 2;
 const EVENTS_MAX: usize = 256;
 
 /// Hashes chunks in the order in which they come, until nobody sends or takes any.
-fn hash_chunks(chunks: &Receiver<Bytes>, blocks: &SyncSender<Result<Block, BlockError>>) {
+fn hash_chunks(profile: Profile, chunks: &Receiver<Bytes>, leaves: &SyncSender<Result<Leaf, BlockError>>) {
     for chunk in chunks {
-        if blocks.send(Block::sha2_256(RAW, chunk)).is_err() {
+        if leaves.send(profile.leaf(chunk)).is_err() {
             return;
         }
     }
@@ -130,24 +139,23 @@ fn hash_chunks(chunks: &Receiver<Bytes>, blocks: &SyncSender<Result<Block, Block
 /// Puts together what was read, in the order of reading.
 fn assemble(
     events: &Receiver<Result<Event, ImportError>>,
-    hashed: &[Receiver<Result<Block, BlockError>>],
-    sink: &mut dyn Sink,
+    hashed: &[Receiver<Result<Leaf, BlockError>>],
+    mut tree: Tree<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Imported, ImportError> {
-    let mut tree = Tree::new(sink);
     let mut total = Progress::default();
     for event in events {
         match event? {
             Event::Enter => tree.enter(),
             Event::Leave(name) => tree.leave(name)?,
-            Event::Small(block) => {
-                total.bytes += block.bytes().len() as u64;
-                tree.chunk(block)?;
+            Event::Small(leaf) => {
+                total.bytes += leaf.len;
+                tree.chunk(leaf)?;
             }
             Event::Hashed(hasher) => {
-                let block = hashed.get(hasher).and_then(|blocks| blocks.recv().ok()).ok_or(ImportError::Aborted)??;
-                total.bytes += block.bytes().len() as u64;
-                tree.chunk(block)?;
+                let leaf = hashed.get(hasher).and_then(|leaves| leaves.recv().ok()).ok_or(ImportError::Aborted)??;
+                total.bytes += leaf.len;
+                tree.chunk(leaf)?;
             }
             Event::FileEnd(name) => {
                 total.files += 1;
@@ -192,7 +200,7 @@ pub enum ImportError {
     #[error("a block could not be stored: {0}")]
     Sink(#[source] io::Error),
     /// A chunk size that no block can have.
-    #[error("a chunk size of {0} is not between 1 and {BLOCK_BYTES_MAX}")]
+    #[error("a chunk size of {0} is not between 1 and {CHUNK_BYTES_MAX}")]
     ChunkSize(usize),
     /// A node over the limit of blocks.
     #[error(transparent)]

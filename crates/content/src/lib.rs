@@ -1,5 +1,6 @@
 //! Content: UnixFS in and out, content archives, and the store of blocks beneath.
 
+pub mod archive;
 pub mod car;
 pub mod dag;
 pub mod error;

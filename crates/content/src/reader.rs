@@ -1,9 +1,11 @@
-//! Reading UnixFS: a path to what it names, a file to a stream of bytes, a directory to a stream of entries.
+//! Reading UnixFS: a path to what it names, a file to a stream of bytes, a directory to a stream of entries. A path may
+//! lead through IPLD data, and from there back to UnixFS.
 //!
 //! Each comes in two forms: one that waits for blocks, and one that answers at once if everything is in memory, which is
 //! the hot path of the gateway. Everything read is hostile: depth, width and repeats are bounded, sizes are checked
 //! against each other. Nothing is kept, a crash loses nothing.
 
+use atoll_core::data::{self, Found, is_data};
 use atoll_core::hamt::{NameHash, Slot};
 use atoll_core::unixfs::{Meta, Node, UnixFsError};
 use atoll_core::{Blocks, Cid};
@@ -24,6 +26,10 @@ pub use list::{Entry, EntryStream, list};
 pub const SEGMENTS_MAX: usize = 256;
 /// The most levels of a file's tree. Writers make 3 for a terabyte.
 pub const DEPTH_MAX: usize = 64;
+/// The most blocks of a path that are nothing but a link to the next.
+const BARE_LINKS_MAX: usize = 64;
+/// The largest block of IPLD data in which a path is followed without others getting their turn: some 100 µs.
+const DATA_BYTES_AT_ONCE: usize = 16 * 1024;
 
 /// What a path names.
 #[derive(Clone, Debug)]
@@ -40,6 +46,9 @@ pub struct Resolved {
     pub roots: Vec<Cid>,
     /// Every block that was passed through, shards too, without `cid`: what a verifier of the path needs.
     pub trail: Vec<Cid>,
+    /// How many segments at the end of the path lead to a value in the block; 0 if the path names the block as a whole, as
+    /// it does of all but [`Kind::Data`].
+    pub inside: usize,
 }
 
 /// The kinds of nodes.
@@ -72,13 +81,36 @@ pub async fn resolve<S: AsRef<str>>(blocks: &dyn Blocks, root: &Cid, path: &[S])
         turn.pass().await;
         let bytes = fetch(blocks, root, &walk.wanted).await?;
         turn.worked(&walk.wanted, &bytes);
+        if walk.takes_long(&bytes) {
+            tokio::task::yield_now().await;
+        }
         if let Some(resolved) = walk.step(bytes)? {
             return Ok(resolved);
         }
     }
 }
 
-/// [`resolve`] for paths whose blocks are all in memory and soon decoded; `None` if they are not.
+/// The blocks through which `path` leads from `root`, shards too, up to the one in which it ends because it goes no further:
+/// with them a verifier sees for itself that there is nothing under that path.
+///
+/// # Errors
+/// As [`resolve`], but for the two that say that the path leads nowhere.
+pub async fn trail<S: AsRef<str>>(blocks: &dyn Blocks, root: &Cid, path: &[S]) -> Result<Vec<Cid>, ReadError> {
+    let (mut walk, mut turn) = (Walk::new(root, path)?, Turn::default());
+    loop {
+        turn.pass().await;
+        let bytes = fetch(blocks, root, &walk.wanted).await?;
+        turn.worked(&walk.wanted, &bytes);
+        match walk.step(bytes) {
+            Ok(None) => {}
+            Ok(Some(resolved)) => return Ok([resolved.trail, vec![resolved.cid]].concat()),
+            Err(error) if error.is_absence() => return Ok(walk.trail),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// [`resolve`] for paths whose blocks are all in memory; `None` if one is not, or they take long to look through.
 ///
 /// # Errors
 /// As [`resolve`].
@@ -92,7 +124,7 @@ pub fn resolve_cached<S: AsRef<str>>(
         Err(error) => return Some(Err(error)),
     };
     loop {
-        let bytes = cached(blocks, &walk.wanted)?;
+        let bytes = cached(blocks, &walk.wanted).filter(|bytes| !walk.takes_long(bytes))?;
         turn.worked(&walk.wanted, &bytes);
         if turn.is_over() {
             return None;
@@ -105,9 +137,12 @@ pub fn resolve_cached<S: AsRef<str>>(
     }
 }
 
-/// A walk along a path that is handed its blocks. It ends: each step uses up a segment or bits of a name's hash.
+/// A walk along a path that is handed its blocks. It ends: each step uses up a segment, bits of a name's hash, or one of
+/// [`BARE_LINKS_MAX`].
 struct Walk<'p, S> {
-    path: std::slice::Iter<'p, S>,
+    /// The segments to come.
+    path: &'p [S],
+    bare_links: usize,
     /// The block that the next step needs.
     wanted: Cid,
     /// The segment that is being looked up in a sharded directory, and the directory.
@@ -123,11 +158,25 @@ impl<'p, S: AsRef<str>> Walk<'p, S> {
         }
         let mut roots = Vec::with_capacity(path.len() + 1);
         roots.push(*root);
-        Ok(Self { path: path.iter(), wanted: *root, inside: None, roots, trail: Vec::with_capacity(path.len()) })
+        let trail = Vec::with_capacity(path.len());
+        Ok(Self { path, bare_links: 0, wanted: *root, inside: None, roots, trail })
+    }
+
+    /// Whether the next step is through a lot of data.
+    fn takes_long(&self, bytes: &Bytes) -> bool {
+        bytes.len() > DATA_BYTES_AT_ONCE && self.goes_through_data()
+    }
+
+    /// Whether the path goes on inside the wanted block, which is IPLD data.
+    fn goes_through_data(&self) -> bool {
+        is_data(self.wanted.codec()) && !self.path.is_empty() && self.inside.is_none()
     }
 
     /// Takes the block of `wanted`; `None` says that another is wanted.
     fn step(&mut self, bytes: Bytes) -> Result<Option<Resolved>, ReadError> {
+        if self.goes_through_data() {
+            return self.step_through_data(&bytes);
+        }
         let cid = self.wanted;
         let node = decode(&cid, &bytes);
         let Some((name, mut hash, directory)) = self.inside.take().or_else(|| self.next_segment()) else {
@@ -159,8 +208,37 @@ impl<'p, S: AsRef<str>> Walk<'p, S> {
         Ok(None)
     }
 
+    /// Follows the path inside a block of IPLD data, up to the next link.
+    fn step_through_data(&mut self, bytes: &Bytes) -> Result<Option<Resolved>, ReadError> {
+        let cid = self.wanted;
+        let found = data::lookup(cid.codec(), bytes, self.path).map_err(|cause| ReadError::Data { cid, cause })?;
+        match found {
+            Found::Link { cid: next, segments } => {
+                self.bare_links += usize::from(segments == 0);
+                if self.bare_links > BARE_LINKS_MAX {
+                    return Err(ReadError::TooDeep { cid, max: BARE_LINKS_MAX });
+                }
+                self.path = self.path.get(segments..).unwrap_or_default();
+                self.trail.push(cid);
+                self.roots.push(next);
+                self.wanted = next;
+                Ok(None)
+            }
+            Found::Value => {
+                Ok(Some(Resolved { inside: self.path.len(), ..self.resolved(bytes, Kind::Data, Meta::default()) }))
+            }
+            Found::Missing { segment } => {
+                self.trail.push(cid);
+                let name = self.path.get(segment).map_or_else(String::new, |name| name.as_ref().to_owned());
+                Err(ReadError::NoValue { name, cid })
+            }
+        }
+    }
+
     fn next_segment(&mut self) -> Option<(&'p str, NameHash, Cid)> {
-        let name = self.path.next()?.as_ref();
+        let (name, rest) = self.path.split_first()?;
+        self.path = rest;
+        let name = name.as_ref();
         Some((name, NameHash::new(name), self.wanted))
     }
 
@@ -173,14 +251,19 @@ impl<'p, S: AsRef<str>> Walk<'p, S> {
             Some(Node::Symlink(link)) => (Kind::Symlink { target: link.target }, link.meta),
             Some(_) => (Kind::Data, Meta::default()),
         };
-        Ok(Resolved {
+        Ok(self.resolved(bytes, kind, meta))
+    }
+
+    fn resolved(&mut self, bytes: &Bytes, kind: Kind, meta: Meta) -> Resolved {
+        Resolved {
             cid: self.wanted,
             bytes: bytes.clone(),
             kind,
             meta,
             roots: std::mem::take(&mut self.roots),
             trail: std::mem::take(&mut self.trail),
-        })
+            inside: 0,
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use unsigned_varint::{decode, encode};
 
-use crate::block::{BLOCK_BYTES_MAX, Cid};
+use crate::block::{BLOCK_BYTES_MAX, Cid, binary_cid};
 
 /// The most links one node may have: more would not fit a block with hashes of 32 bytes.
 pub const LINKS_MAX: usize = 65_536;
@@ -117,10 +117,7 @@ impl<'a> Link<'a> {
         if tag != HASH {
             return Err(DagPbError::NoHash);
         }
-        let cid = Cid::try_from(hash).map_err(|_| DagPbError::BadCid)?;
-        if cid.encoded_len() != hash.len() {
-            return Err(DagPbError::BadCid);
-        }
+        let cid = binary_cid(hash).ok_or(DagPbError::BadCid)?;
         let mut link = Link { cid, name: None, tsize: None };
         if rest.first() == Some(&NAME) {
             let (_, name, after) = delimited(rest)?;

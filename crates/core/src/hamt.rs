@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::block::{Block, BlockError, Cid, DAG_PB};
+use crate::block::{Block, BlockError, Cid, Version};
 use crate::dagpb::Link;
 use crate::unixfs::{self, Meta};
 
@@ -159,23 +159,25 @@ impl Entry {
 }
 
 /// Builds the trie of a directory bottom up, handing each block to `sink` (children before parents), and returns the CID
-/// and the `Tsize` of its root. Names must be unique. Takes memory for the hashes, and for one node per level.
+/// and the `Tsize` of its root. CIDs are of `version`. Names must be unique. Takes memory for the hashes, and for one node per level.
 ///
 /// # Errors
 /// What `sink` says, or [`HamtError::TooDeep`] if two names have the same hash.
 pub fn build<E: From<HamtError>>(
     entries: &[Entry],
+    version: Version,
     sink: &mut impl FnMut(Block) -> Result<(), E>,
 ) -> Result<(Cid, u64), E> {
     let mut hashed: Vec<_> = entries.iter().map(|entry| (NameHash::new(&entry.name).hash, entry)).collect();
     hashed.sort_unstable_by_key(|(hash, _)| *hash);
-    build_node(&hashed, 0, sink)
+    build_node(&hashed, 0, version, sink)
 }
 
 /// Builds the node of entries whose hashes share the first `taken` bits.
 fn build_node<E: From<HamtError>>(
     entries: &[(u64, &Entry)],
     taken: u32,
+    version: Version,
     sink: &mut impl FnMut(Block) -> Result<(), E>,
 ) -> Result<(Cid, u64), E> {
     let bits = FANOUT.trailing_zeros();
@@ -194,7 +196,7 @@ fn build_node<E: From<HamtError>>(
         links.push(if others.is_empty() {
             (format!("{slot:0width$X}{}", first.name), first.cid, first.tsize)
         } else {
-            let (cid, tsize) = build_node(group, taken + bits, sink)?;
+            let (cid, tsize) = build_node(group, taken + bits, version, sink)?;
             (format!("{slot:0width$X}"), cid, tsize)
         });
     }
@@ -202,7 +204,7 @@ fn build_node<E: From<HamtError>>(
     let tsize = links.iter().fold(0_u64, |sum, link| sum.saturating_add(link.2));
     let links = links.iter().map(|(name, cid, tsize)| Link::new(*cid, name, *tsize)).collect();
     let bytes = unixfs::encode_shard(links, bitfield.get(zeros..).unwrap_or_default().to_vec(), FANOUT);
-    let block = Block::sha2_256(DAG_PB, Bytes::from(bytes)).map_err(HamtError::from)?;
+    let block = Block::dag_pb(version, Bytes::from(bytes)).map_err(HamtError::from)?;
     let made = (*block.cid(), tsize.saturating_add(block.bytes().len() as u64));
     sink(block)?;
     Ok(made)
@@ -270,7 +272,13 @@ pub enum HamtError {
     TooDeep,
     /// A node that is written would be over the limit of blocks.
     #[error(transparent)]
-    Block(#[from] BlockError),
+    Block(Box<BlockError>),
+}
+
+impl From<BlockError> for HamtError {
+    fn from(cause: BlockError) -> Self {
+        Self::Block(Box::new(cause))
+    }
 }
 
 #[cfg(test)]

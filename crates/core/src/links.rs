@@ -2,18 +2,9 @@
 //!
 //! Nothing is kept, a crash loses nothing.
 
-use ipld_core::codec::Links as _;
-use serde_ipld_dagcbor::codec::DagCborCodec;
-
-use crate::block::{BLOCK_BYTES_MAX, Cid, DAG_CBOR, DAG_PB, RAW};
+use crate::block::{BLOCK_BYTES_MAX, CBOR, Cid, DAG_CBOR, DAG_JSON, DAG_PB, JSON, LIBP2P_KEY, RAW};
 use crate::dagpb::{DagPbError, LINKS_MAX, Node};
-
-/// Multicodec of plain JSON, which has no links.
-const JSON: u64 = 0x0200;
-/// Multicodec of plain CBOR, which has no links.
-const CBOR: u64 = 0x51;
-/// Multicodec of a libp2p public key, which has no links.
-const LIBP2P_KEY: u64 = 0x72;
+use crate::data::{self, DataError, Event};
 
 /// The links of the block of `cid`, in the order in which they stand, repeats included, at most [`LINKS_MAX`].
 ///
@@ -26,10 +17,15 @@ pub fn links(cid: &Cid, bytes: &[u8]) -> Result<Vec<Cid>, LinksError> {
     match cid.codec() {
         RAW | JSON | CBOR | LIBP2P_KEY => Ok(Vec::new()),
         DAG_PB => Ok(Node::decode(bytes)?.links.iter().map(|link| link.cid).collect()),
-        DAG_CBOR => {
-            let mut links = DagCborCodec::links(bytes).map_err(|cause| LinksError::DagCbor(cause.to_string()))?;
-            let found: Vec<Cid> = links.by_ref().take(LINKS_MAX).collect();
-            if links.next().is_some() { Err(LinksError::TooMany) } else { Ok(found) }
+        codec @ (DAG_CBOR | DAG_JSON) => {
+            let mut found = Vec::new();
+            let mut more = false;
+            data::walk(codec, bytes, &mut |event| match event {
+                Event::Link(_) if found.len() == LINKS_MAX => more = true,
+                Event::Link(cid) => found.push(cid),
+                _ => {}
+            })?;
+            if more { Err(LinksError::TooMany) } else { Ok(found) }
         }
         other => Err(LinksError::Codec(other)),
     }
@@ -48,9 +44,9 @@ pub enum LinksError {
     /// Not dag-pb.
     #[error("not a dag-pb node: {0}")]
     DagPb(#[from] DagPbError),
-    /// Not dag-cbor.
-    #[error("not dag-cbor: {0}")]
-    DagCbor(String),
+    /// Not dag-cbor or dag-json.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// More links than [`LINKS_MAX`].
     #[error("more than {LINKS_MAX} links")]
     TooMany,
@@ -78,19 +74,25 @@ mod tests {
     #[test]
     fn nesting_bombs_are_refused_without_exhausting_the_stack() {
         for bomb in [&[0x81_u8][..], &[0xa1, 0x61, 0x61], &[0xd8, 0x2a]] {
-            assert!(matches!(cbor(&bomb.repeat(BLOCK_BYTES_MAX / bomb.len())), Err(LinksError::DagCbor(_))));
+            assert!(matches!(cbor(&bomb.repeat(BLOCK_BYTES_MAX / bomb.len())), Err(LinksError::Data(_))));
         }
     }
 
     #[test]
     fn a_length_that_no_block_holds_is_refused_without_reserving_it() {
-        assert!(matches!(cbor(&[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), Err(LinksError::DagCbor(_))));
-        assert!(matches!(cbor(&[0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), Err(LinksError::DagCbor(_))));
+        assert!(matches!(
+            cbor(&[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+            Err(LinksError::Data(DataError::DagCbor(_)))
+        ));
+        assert!(matches!(
+            cbor(&[0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+            Err(LinksError::Data(DataError::DagCbor(_)))
+        ));
     }
 
     #[test]
     fn a_codec_that_is_not_known_is_an_error() {
-        let block = Block::sha2_256(0x0129, bytes::Bytes::from_static(b"{}")).unwrap();
-        assert_eq!(links(block.cid(), b"{}"), Err(LinksError::Codec(0x0129)));
+        let block = Block::sha2_256(0x012a, bytes::Bytes::from_static(b"{}")).unwrap();
+        assert_eq!(links(block.cid(), b"{}"), Err(LinksError::Codec(0x012a)));
     }
 }

@@ -1,5 +1,7 @@
 //! The boundary between whoever shows a site and whoever knows what its name points at: IPNS, DNSLink, and later ENS.
 
+mod exchange;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use bytes::Bytes;
 use crate::block::Cid;
 use crate::blocks::BoxFuture;
 use crate::clock::Timestamp;
+
+pub use exchange::{Asked, NameExchange, NameRecords, NoopNameExchange, NoopNameRecords, Offered};
 
 /// The most names on the way from a name to a root (DNSLink, "Recursion").
 pub const RECURSION_MAX: usize = 32;

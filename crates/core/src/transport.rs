@@ -13,6 +13,8 @@ use crate::blocks::BoxFuture;
 
 /// The most records in one message; with envelopes of 4 KiB that is 1 MiB.
 pub const RECORDS_MAX: usize = 256;
+/// The most IPNS records in one message; with records of 10 KiB that is 640 KiB.
+pub const NAMES_MAX: usize = 64;
 /// The largest message, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024 + 64 * 1024;
 
@@ -40,6 +42,26 @@ pub enum Request {
         /// At most [`crate::record::PROBE_ROOTS_MAX`] roots.
         roots: Vec<Cid>,
     },
+    /// What is your record of this IPNS name? The member answers from what it keeps and asks nobody.
+    Name {
+        /// The name's multihash.
+        name: ByteBuf,
+    },
+    /// IPNS records that the asker believes to be news.
+    Names {
+        /// At most [`NAMES_MAX`].
+        records: Vec<NamedRecord>,
+    },
+}
+
+/// An IPNS record and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedRecord {
+    /// The name's multihash.
+    pub name: ByteBuf,
+    /// The record's protobuf, at most [`crate::ipns::RECORD_BYTES_MAX`].
+    pub record: ByteBuf,
 }
 
 /// A member's answer.
@@ -59,6 +81,16 @@ pub enum Response {
     },
     /// To [`Request::Announce`].
     Announced {
+        /// How many were news.
+        accepted: u64,
+    },
+    /// To [`Request::Name`].
+    Name {
+        /// The record's protobuf, if there is a live one.
+        record: Option<ByteBuf>,
+    },
+    /// To [`Request::Names`].
+    Named {
         /// How many were news.
         accepted: u64,
     },

@@ -224,6 +224,13 @@ pub fn encode_file(children: &[(Child, u64)]) -> Result<Vec<u8>, UnixFsError> {
     Ok(encode(links, &data))
 }
 
+/// The dag-pb block of a file, or a part of one, that holds its bytes itself (leaves of `unixfs-v0-2015`).
+pub fn encode_leaf(bytes: Bytes) -> Vec<u8> {
+    let file_size = Some(bytes.len() as u64);
+    let data = Some(bytes).filter(|bytes| !bytes.is_empty());
+    encode(Vec::new(), &Data { kind: Some(KIND_FILE), data, file_size, ..Data::default() })
+}
+
 /// The dag-pb block of a directory. The entries must be sorted by the bytes of their names.
 pub fn encode_directory(entries: Vec<Link<'_>>) -> Vec<u8> {
     encode(entries, &Data { kind: Some(KIND_DIRECTORY), ..Data::default() })

@@ -32,6 +32,8 @@ pub(crate) enum Content {
     Whole(VecDeque<Bytes>),
     One(Bytes),
     Stream(Paced),
+    /// Broken off, once what came before was sent; never over.
+    Broken(Option<Broken>),
 }
 
 /// A stream whose parts may each take so long.
@@ -140,7 +142,16 @@ impl http_body::Body for Body {
                 Some(Ok(bytes))
             }
             Content::Whole(parts) => parts.pop_front().map(Ok),
-            Content::Stream(paced) => ready!(paced.poll_next(cx)),
+            Content::Stream(paced) => match ready!(paced.poll_next(cx)) {
+                Some(Err(broken)) => {
+                    // An error ends the connection at once; waiting once lets the head and the parts before it out.
+                    this.content = Content::Broken(Some(broken));
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                part => part,
+            },
+            Content::Broken(broken) => broken.take().map(Err),
         };
         if let Some(request) = &mut this.request {
             request.note(part.as_ref());
@@ -159,6 +170,7 @@ impl http_body::Body for Body {
             Content::One(bytes) => SizeHint::with_exact(len(bytes)),
             Content::Whole(parts) => SizeHint::with_exact(parts.iter().map(len).sum()),
             Content::Stream(paced) => paced.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Content::Broken(_) => SizeHint::default(),
         }
     }
 }
@@ -178,7 +190,7 @@ impl Content {
             Self::Empty => true,
             Self::Whole(parts) => parts.is_empty(),
             Self::Stream(paced) => paced.left == Some(0),
-            Self::One(_) => false,
+            Self::One(_) | Self::Broken(_) => false,
         }
     }
 }

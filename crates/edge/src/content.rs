@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atoll_content::ReadError;
-use atoll_content::export::export;
 use atoll_content::reader::{Kind, Resolved, read, read_cached, resolve, resolve_cached};
+use atoll_core::site::{Found, INDEX};
 use atoll_core::{Blocks, FetchError, NameError};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -16,18 +16,18 @@ use tokio::time::timeout;
 use crate::body::Body;
 use crate::failure::{Failure, Step};
 use crate::gateway::Gateway;
-use crate::negotiate::{CarWanted, Format, Wanted};
+use crate::negotiate::{Format, Wanted};
 use crate::respond::file::Part;
-use crate::respond::{self, Described, car, insert, mime, redirect};
+use crate::respond::{self, Described, insert, mime, redirect};
 use crate::route::{ContentPath, Site, Target};
 
+mod car;
 mod data;
 mod keep;
 mod listing;
+mod site;
 mod tar;
 
-/// The file that stands for its directory.
-const INDEX: &str = "index.html";
 /// The type of a symlink, whose content is its target (Path Gateway, "Symlinks").
 const SYMLINK: HeaderValue = HeaderValue::from_static("inode/symlink");
 const RAW: HeaderValue = HeaderValue::from_static("application/vnd.ipld.raw");
@@ -132,20 +132,36 @@ struct Reading<'a> {
 impl Reading<'_> {
     async fn answer(&self) -> Result<Response<Body>, Failure> {
         let way: Vec<&str> = self.path.way().collect();
-        let resolved = self.resolve(&way).await?;
+        let resolved = match self.resolve(&way).await {
+            Err(Failure::Read { cause, .. }) if self.wants_car() && cause.is_absence() => {
+                return self.absence(&way).await;
+            }
+            Err(failure) if self.wanted.format == Format::UnixFs && site::is_absence(&failure) => {
+                return self.absent(failure).await;
+            }
+            resolved => resolved?,
+        };
+        if resolved.inside > 0 && !self.wants_car() {
+            return Err(Failure::InsideBlock);
+        }
         match self.wanted.format {
             Format::Raw => Ok(self.block(&resolved)),
-            Format::Car(wanted) => self.car(&resolved, wanted).await,
+            Format::Car(selection) => self.car(&resolved, selection).await,
             Format::Tar => self.tar(&resolved).await,
             Format::Data(format) => self.data(&resolved, format).await,
             // Answered before anything was looked up.
             Format::IpnsRecord => Err(Failure::NoRecord),
-            Format::UnixFs => match resolved.kind {
-                Kind::File { .. } => self.file(&resolved, &resolved, self.path.name()).await,
-                Kind::Directory => self.directory(&resolved).await,
-                Kind::Symlink { ref target } => Ok(self.symlink(&resolved, target)),
-                _ => Err(Failure::Codec(resolved.cid.codec())),
-            },
+            Format::UnixFs => self.shown(&resolved).await,
+        }
+    }
+
+    /// What a browser is shown.
+    async fn shown(&self, resolved: &Resolved) -> Result<Response<Body>, Failure> {
+        match resolved.kind {
+            Kind::File { .. } => self.file(resolved, resolved, self.path.name()).await,
+            Kind::Directory => self.directory(resolved).await,
+            Kind::Symlink { ref target } => Ok(self.symlink(resolved, target)),
+            _ => self.data_shown(resolved),
         }
     }
 
@@ -159,14 +175,20 @@ impl Reading<'_> {
 
     /// A file, which `shown` stands for: itself, or the directory whose index it is.
     async fn file(&self, file: &Resolved, shown: &Resolved, name: Option<&str>) -> Result<Response<Body>, Failure> {
+        let mut described = self.describe(file, shown, name).await?;
+        let found = if shown.kind == Kind::Directory { Found::Directory { index: true } } else { Found::File };
+        self.edit(&mut described, found).await?;
+        self.send(file, described).await
+    }
+
+    async fn describe(&self, file: &Resolved, shown: &Resolved, name: Option<&str>) -> Result<Described, Failure> {
         let Kind::File { len } = file.kind else { return Err(Failure::Codec(file.cid.codec())) };
         let name = self.wanted.filename.as_deref().or(name);
         let content_type = match name.and_then(mime::by_name) {
             Some(known) => known,
             None => mime::by_content(&self.start(file).await?),
         };
-        let described = self.described(shown, &format!("\"{}\"", shown.cid), content_type, len);
-        self.send(file, described).await
+        Ok(self.described(shown, &format!("\"{}\"", shown.cid), content_type, len))
     }
 
     /// The first bytes of a file, for what its name does not tell.
@@ -182,6 +204,18 @@ impl Reading<'_> {
 
     async fn send(&self, file: &Resolved, described: Described) -> Result<Response<Body>, Failure> {
         let part = described.part(&self.request.headers);
+        let keep = part == Part::Whole;
+        self.send_part(file, described, part, keep).await
+    }
+
+    /// Sends a part of a file, and may keep the answer for plain requests to come.
+    async fn send_part(
+        &self,
+        file: &Resolved,
+        described: Described,
+        part: Part,
+        keep: bool,
+    ) -> Result<Response<Body>, Failure> {
         let range = match &part {
             Part::NotModified | Part::Unsatisfiable => return Ok(described.respond(&part, Body::empty())),
             Part::Whole => 0..described.len,
@@ -194,7 +228,7 @@ impl Reading<'_> {
         if let Some(parts) = read_cached(&**self.blocks, file, range.clone(), in_memory) {
             let parts = parts.map_err(Failure::reading(Step::Read))?;
             let response = described.respond(&part, Body::whole(parts.iter().cloned()));
-            if part == Part::Whole {
+            if keep {
                 self.keep(described, parts);
             }
             return Ok(response);
@@ -233,20 +267,6 @@ impl Reading<'_> {
         described.respond_from(&self.request.headers, std::slice::from_ref(&resolved.bytes))
     }
 
-    async fn car(&self, resolved: &Resolved, car_wanted: CarWanted) -> Result<Response<Body>, Failure> {
-        let scope = car_wanted.scope;
-        let mut headers = car::headers(self.path, resolved, scope, &self.wanted);
-        self.locate(&mut headers, "car");
-        if headers.get(header::ETAG).is_some_and(|etag| respond::none_match(&self.request.headers, etag)) {
-            return Ok(respond::not_modified(&headers));
-        }
-        if self.request.method == Method::HEAD {
-            return Ok(car::respond(headers, Body::unknown()));
-        }
-        let stream = export(Arc::clone(self.blocks), resolved, scope).map_err(Failure::reading(Step::Read))?;
-        Ok(car::respond(headers, self.body(stream, None).await?))
-    }
-
     fn described(&self, shown: &Resolved, etag: &str, content_type: HeaderValue, len: u64) -> Described {
         let mut headers = respond::content_headers(self.path, shown);
         headers.insert(header::CONTENT_TYPE, content_type);
@@ -260,11 +280,15 @@ impl Reading<'_> {
         Described::new(headers, etag, len)
     }
 
-    /// Says under which URL the form that `Accept` chose is found (IPIP-523), for caches that know only URLs.
+    /// Says under which URL the form that `Accept` had a say in is found (IPIP-523), for caches that know only URLs.
     fn locate(&self, headers: &mut http::HeaderMap, format: &str) {
-        if self.wanted.by_accept {
-            let query = self.request.uri.query().map_or(String::new(), |query| format!("{query}&"));
-            insert(headers, header::CONTENT_LOCATION, format!("{}?{query}format={format}", self.path.link()));
+        if self.wanted.by_accept || self.wanted.contested {
+            let chosen = format!("format={format}");
+            let chosen = self.wanted.by_accept.then_some(chosen.as_str());
+            let parameters =
+                self.request.uri.query().into_iter().chain(chosen).chain(self.wanted.details.iter().copied());
+            let query = parameters.collect::<Vec<_>>().join("&");
+            insert(headers, header::CONTENT_LOCATION, format!("{}?{query}", self.path.link()));
         }
         headers.insert(header::VARY, HeaderValue::from_static("accept"));
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use atoll_content::ReadError;
+use atoll_core::site::RedirectsError;
 use atoll_core::{NameError, TransportError};
+use http::StatusCode;
 
 /// The steps of a request, as an error page names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub(crate) enum Failure {
     Method(&'static str),
     #[error("the content is of codec 0x{0:x}, which cannot be shown in the form asked for")]
     Codec(u64),
+    #[error("the path ends inside a block of IPLD data")]
+    InsideBlock,
     #[error("a service worker cannot be scoped to a directory without its slash")]
     ServiceWorker,
     #[error("asked for what is held here, and it is not")]
@@ -59,6 +63,15 @@ pub(crate) enum Failure {
     Name(#[from] NameError),
     #[error("an IPNS record is asked for, and the path names none")]
     NoRecord,
+    #[error("{0}")]
+    Redirects(#[from] RedirectsError),
+    #[error("line {line} of _redirects names a page for {status} that is not there")]
+    PageMissing {
+        /// The status that the page was to have.
+        status: StatusCode,
+        /// The line, counted from 1.
+        line: usize,
+    },
     #[error("{step:?}: {cause}")]
     Read {
         /// Where.

@@ -13,6 +13,7 @@ use crate::guard::Guard;
 use crate::host::Names;
 use crate::hot::Hot;
 use crate::observe::Observe;
+use crate::site::Sites;
 
 /// What stands behind the listener.
 #[derive(Clone)]
@@ -39,6 +40,7 @@ pub(crate) struct Gateway {
     pub(crate) timeouts: Timeouts,
     pub(crate) head_bytes_max: usize,
     pub(crate) hot: Hot,
+    pub(crate) sites: Sites,
     pub(crate) admission: Arc<Admission>,
 }
 
@@ -51,6 +53,7 @@ impl Gateway {
             timeouts: config.timeouts.clone(),
             head_bytes_max: config.limits.head_bytes,
             hot: Hot::new(&config.hot),
+            sites: Sites::new(),
             admission: Admission::new(config.limits.clone()),
         })
     }

@@ -24,6 +24,7 @@ mod pipeline;
 mod respond;
 mod route;
 mod server;
+mod site;
 mod stream;
 mod tunnel;
 mod worker;

@@ -1,10 +1,14 @@
 //! Which form of the content a client asks for (Trustless Gateway, IPIP-402, 412, 523). Pure; a crash loses nothing.
 
-use atoll_content::export::Scope;
+use atoll_content::export::Selection;
 use http::{HeaderMap, HeaderValue, header};
 use percent_encoding::percent_decode_str;
 
 use crate::failure::Failure;
+
+mod car;
+
+use car::CarAsked;
 
 /// The most parameters of a query that are looked at.
 const PARAMETERS_MAX: usize = 32;
@@ -17,6 +21,10 @@ pub(crate) struct Wanted {
     pub(crate) format: Format,
     /// Whether the `Accept` header, not the URL, decided on the format.
     pub(crate) by_accept: bool,
+    /// Whether the URL and the `Accept` header ask for different forms, or for details of the same.
+    pub(crate) contested: bool,
+    /// What the `Accept` header decided beside the format, as parameters of a URL.
+    pub(crate) details: Vec<&'static str>,
     /// The name under which a browser is to save it.
     pub(crate) filename: Option<String>,
     /// Whether a browser is to save it at once.
@@ -32,31 +40,13 @@ pub(crate) enum Format {
     /// One block.
     Raw,
     /// Many blocks.
-    Car(CarWanted),
+    Car(Selection),
     /// Files and directories, as an archive.
     Tar,
     /// IPLD data.
     Data(DataFormat),
     /// The signed record of a name.
     IpnsRecord,
-}
-
-/// Which blocks a CAR is to have, and how (IPIP-402, IPIP-412).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct CarWanted {
-    pub(crate) scope: Scope,
-    /// The part of a file; `None` stands for all of it.
-    pub(crate) range: Option<EntityRange>,
-    /// Whether a block that comes again is sent again.
-    pub(crate) dups: bool,
-}
-
-/// A range of a file's bytes as it was asked for; negative positions count from the end (IPIP-402).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EntityRange {
-    pub(crate) from: i64,
-    /// The last byte; `None` stands for the end.
-    pub(crate) to: Option<i64>,
 }
 
 /// The forms of IPLD data.
@@ -84,18 +74,32 @@ impl Wanted {
                 }
                 "filename" => wanted.filename = Some(value).filter(|name| !name.is_empty()),
                 "download" => wanted.download = value == "true",
-                "dag-scope" => asked.scope = Some(scope(&value)?),
-                "entity-bytes" => asked.range = Some(entity_bytes(&value)?),
-                "car-version" => one_of(&value, &["1"], "The car-version is not 1.")?,
-                "car-order" => one_of(&value, &["dfs", "unk"], "The car-order is neither dfs nor unk.")?,
-                "car-dups" => asked.dups = Some(dups(&value)?),
-                _ => {}
+                key => asked.car.parameter(key, &value)?,
             }
         }
-        let accepted = accept(headers)?;
+        let accepted = if asked.form.is_some() { accept(headers).unwrap_or(None) } else { accept(headers)? };
         wanted.by_accept = asked.form.is_none() && accepted.is_some();
-        wanted.format = asked.decide(accepted);
+        wanted.contested = accepted.is_some_and(|accepted| asked.form.is_some_and(|form| form != accepted.form));
+        wanted.decide(&asked, accepted);
         Ok(wanted)
+    }
+
+    fn decide(&mut self, asked: &Asked, accepted: Option<Accepted>) {
+        self.format = match asked.form.or(accepted.map(|accepted| accepted.form)) {
+            None => Format::UnixFs,
+            Some(Form::Raw) => Format::Raw,
+            Some(Form::Tar) => Format::Tar,
+            Some(Form::Data(format)) => Format::Data(format),
+            Some(Form::IpnsRecord) => Format::IpnsRecord,
+            Some(Form::Car) => {
+                // What `Accept` says about a CAR counts only where it asks for one.
+                let accepted = accepted.filter(|accepted| accepted.form == Form::Car).map(|accepted| accepted.car);
+                let accepted = accepted.unwrap_or_default();
+                self.contested |= accepted.has_details();
+                self.details = accepted.details_beyond(&asked.car);
+                Format::Car(asked.car.or(accepted).selection())
+            }
+        };
     }
 }
 
@@ -120,16 +124,16 @@ pub(crate) fn is_plain(accept: &HeaderValue) -> bool {
 #[derive(Default)]
 struct Asked {
     form: Option<Form>,
-    scope: Option<Scope>,
-    range: Option<EntityRange>,
-    dups: Option<bool>,
+    car: CarAsked,
 }
 
 /// What an `Accept` header asks for.
 #[derive(Clone, Copy)]
 struct Accepted {
     form: Form,
-    dups: Option<bool>,
+    /// How much it is liked, from 0 to 1 (RFC 9110, section 12.4.2).
+    quality: f32,
+    car: CarAsked,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -164,25 +168,6 @@ impl Form {
     }
 }
 
-impl Asked {
-    fn decide(&self, accepted: Option<Accepted>) -> Format {
-        match self.form.or(accepted.map(|accepted| accepted.form)) {
-            None => Format::UnixFs,
-            Some(Form::Raw) => Format::Raw,
-            Some(Form::Tar) => Format::Tar,
-            Some(Form::Data(format)) => Format::Data(format),
-            Some(Form::IpnsRecord) => Format::IpnsRecord,
-            Some(Form::Car) => {
-                // What `Accept` says about a CAR counts only where it asks for one.
-                let accepted = accepted.filter(|accepted| accepted.form == Form::Car);
-                let scope = self.scope.or(self.range.map(|_| Scope::Entity)).unwrap_or_default();
-                let dups = self.dups.or(accepted.and_then(|accepted| accepted.dups)).unwrap_or(false);
-                Format::Car(CarWanted { scope, range: self.range, dups })
-            }
-        }
-    }
-}
-
 /// The decoded parameters of a query.
 fn parameters(query: &str) -> Result<Vec<(String, String)>, Failure> {
     let decode = |raw: &str| {
@@ -199,55 +184,36 @@ fn parameters(query: &str) -> Result<Vec<(String, String)>, Failure> {
         .map_err(|_| Failure::QueryMalformed("The query is not UTF-8."))
 }
 
-fn scope(value: &str) -> Result<Scope, Failure> {
-    match value {
-        "block" => Ok(Scope::Block),
-        "entity" => Ok(Scope::Entity),
-        "all" => Ok(Scope::All),
-        _ => Err(Failure::QueryMalformed("The dag-scope is neither block, entity nor all.")),
-    }
-}
-
-fn dups(value: &str) -> Result<bool, Failure> {
-    one_of(value, &["y", "n"], "The duplicates of a CAR are neither y nor n.")?;
-    Ok(value == "y")
-}
-
-fn entity_bytes(value: &str) -> Result<EntityRange, Failure> {
-    let malformed = || Failure::QueryMalformed("The entity-bytes are not FROM:TO.");
-    let (from, to) = value.split_once(':').ok_or_else(malformed)?;
-    let from: i64 = from.parse().map_err(|_| malformed())?;
-    let to: Option<i64> = if to == "*" { None } else { Some(to.parse().map_err(|_| malformed())?) };
-    // Two positions counted from the same end can be compared at once.
-    if to.is_some_and(|to| (from < 0) == (to < 0) && to < from) {
-        return Err(malformed());
-    }
-    Ok(EntityRange { from, to })
-}
-
-fn one_of(value: &str, allowed: &[&str], otherwise: &'static str) -> Result<(), Failure> {
-    if allowed.contains(&value) { Ok(()) } else { Err(Failure::QueryMalformed(otherwise)) }
-}
-
-/// The first form that an `Accept` header names and we know. Browsers name none of them.
+/// The form that an `Accept` header likes best of those that we know; of equals the first. Browsers name none of them.
+///
+/// # Errors
+/// What is wrong with the first, if it names nothing but variants that we do not serve.
 fn accept(headers: &HeaderMap) -> Result<Option<Accepted>, Failure> {
-    for value in headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()) {
-        for item in value.split(',').take(PARAMETERS_MAX) {
-            let mut parts = item.split(';').map(str::trim);
-            let Some(form) = parts.next().and_then(Form::by_type) else { continue };
-            let mut accepted = Accepted { form, dups: None };
-            for (key, value) in parts.filter_map(|part| part.split_once('=')).filter(|_| form == Form::Car) {
-                match (key.trim(), value.trim().trim_matches('"')) {
-                    ("version", version) => one_of(version, &["1"], "Only CAR version 1 is served.")?,
-                    ("order", order) => one_of(order, &["dfs", "unk"], "The order is neither dfs nor unk.")?,
-                    ("dups", value) => accepted.dups = Some(dups(value)?),
-                    _ => {}
-                }
-            }
-            return Ok(Some(accepted));
+    let (mut best, mut refused) = (None::<Accepted>, None);
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    for item in values.flat_map(|value| value.split(',').take(PARAMETERS_MAX)) {
+        match accepted(item) {
+            Ok(Some(accepted)) if best.is_none_or(|best| accepted.quality > best.quality) => best = Some(accepted),
+            Ok(_) => {}
+            Err(failure) => refused = refused.or(Some(failure)),
         }
     }
-    Ok(None)
+    refused.filter(|_| best.is_none()).map_or(Ok(best), Err)
+}
+
+/// One item of an `Accept` header, if it is a form that we know and that the client wants at all.
+fn accepted(item: &str) -> Result<Option<Accepted>, Failure> {
+    let mut parts = item.split(';').map(str::trim);
+    let Some(form) = parts.next().and_then(Form::by_type) else { return Ok(None) };
+    let mut accepted = Accepted { form, quality: 1.0, car: CarAsked::default() };
+    for (key, value) in parts.filter_map(|part| part.split_once('=')) {
+        match (key.trim(), value.trim().trim_matches('"')) {
+            ("q", quality) => accepted.quality = quality.parse().unwrap_or(1.0),
+            (key, value) if form == Form::Car => accepted.car.media_parameter(key, value)?,
+            _ => {}
+        }
+    }
+    Ok(Some(accepted).filter(|accepted| accepted.quality > 0.0))
 }
 
 #[cfg(test)]
@@ -265,41 +231,19 @@ mod tests {
         let wanted = parse("format=raw", "application/vnd.ipld.car").unwrap();
         assert_eq!((wanted.format, wanted.by_accept), (Format::Raw, false));
         let wanted = parse("", "text/html, application/vnd.ipld.car;version=1; order=dfs").unwrap();
-        assert_eq!((wanted.format, wanted.by_accept), (car(Scope::All), true));
+        assert_eq!((wanted.format, wanted.by_accept), (Format::Car(Selection::default()), true));
         assert_eq!(parse("", "text/html,*/*;q=0.8").unwrap().format, Format::UnixFs);
     }
 
-    fn car(scope: Scope) -> Format {
-        Format::Car(CarWanted { scope, ..CarWanted::default() })
-    }
-
     #[test]
-    fn a_range_of_a_file_implies_its_entity() {
-        let wanted = |query: &str| match parse(query, "").unwrap().format {
-            Format::Car(wanted) => wanted,
-            other => panic!("{other:?}"),
-        };
-        let all = wanted("format=car&entity-bytes=0:*");
-        assert_eq!((all.scope, all.range), (Scope::Entity, Some(EntityRange { from: 0, to: None })));
-        let end = wanted("format=car&entity-bytes=-9:-2&dag-scope=block&car-dups=y");
-        assert_eq!(
-            (end.scope, end.range, end.dups),
-            (Scope::Block, Some(EntityRange { from: -9, to: Some(-2) }), true)
-        );
-        for bad in ["9:1", "-1:-9", "1", "x:y", ":", "1:", "99999999999999999999:*"] {
-            assert!(parse(&format!("format=car&entity-bytes={bad}"), "").is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_header_counts_for_the_form_it_names() {
-        let dups = |query: &str, accept: &str| match parse(query, accept).unwrap().format {
-            Format::Car(wanted) => wanted.dups,
-            other => panic!("{other:?}"),
-        };
-        assert!(dups("", "application/vnd.ipld.car; dups=y"));
-        assert!(dups("format=car", "application/vnd.ipld.car;dups=y"));
-        assert!(!dups("format=car&car-dups=n", "application/vnd.ipld.car;dups=y"));
+    fn of_several_forms_the_one_that_is_liked_best_is_sent() {
+        let of = |accept: &str| parse("", accept).unwrap().format;
+        assert_eq!(of("application/vnd.ipld.raw;q=0.5, application/vnd.ipld.car"), Format::Car(Selection::default()));
+        assert_eq!(of("application/vnd.ipld.raw, application/vnd.ipld.car"), Format::Raw);
+        assert_eq!(of("application/vnd.ipld.raw;q=0, */*"), Format::UnixFs);
+        // The first choice is a variant that we do not have.
+        let second = of("application/vnd.ipld.car;order=foo, application/vnd.ipld.car;order=dfs;dups=y;q=0.5");
+        assert_eq!(second, Format::Car(Selection { repeats: true, ..Selection::default() }));
     }
 
     #[test]

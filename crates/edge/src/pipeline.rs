@@ -57,7 +57,7 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
         let (request, body) = request.into_parts();
         let answered = match route {
             Waiting::Content(target) => content::answer(&gateway, target, &request).await,
-            Waiting::Domain { site, otherwise } => content::answer_domain(&gateway, site, otherwise, &request).await,
+            Waiting::Domain { site, otherwise } => content::answer_domain(&gateway, site, *otherwise, &request).await,
             Waiting::Message(path) => {
                 message::answer(&*gateway.services.answer, path, &request, body, &gateway.timeouts).await
             }
@@ -89,7 +89,7 @@ enum Waiting {
     /// A host that is a site's own domain if its DNSLink says so, and a path gateway otherwise.
     Domain {
         site: Target,
-        otherwise: Result<Target, Failure>,
+        otherwise: Box<Result<Target, Failure>>,
     },
     /// Its path.
     Message(&'static str),
@@ -119,7 +119,9 @@ fn hot(gateway: &Gateway, host: Host<'_>, request: &Request<Incoming>) -> Option
             // What a name points at may have changed since.
             let now = gateway.services.names.cached(name).filter(|now| ready.is_of(now))?;
             let mut response = ready.described.respond_from(headers, &ready.parts);
-            respond::set_age(response.headers_mut(), &now);
+            if !ready.described.own_age {
+                respond::set_age(response.headers_mut(), &now);
+            }
             Some(response)
         }
     }
@@ -156,7 +158,7 @@ fn route(host: Host<'_>, seen: Seen<'_>, request: &Request<Incoming>) -> Result<
             }
             let site = Site::Name(name.to_ascii_lowercase());
             let site = Target::on_own_host(site, Mount::Domain(authority.to_owned()), path)?;
-            let otherwise = Target::on_gateway(path).unwrap_or(Err(Failure::HostUnknown));
+            let otherwise = Box::new(Target::on_gateway(path).unwrap_or(Err(Failure::HostUnknown)));
             Ok(Route::Waiting(Waiting::Domain { site, otherwise }))
         }
     }

@@ -6,6 +6,7 @@ pub(crate) mod error;
 pub(crate) mod file;
 pub(crate) mod listing;
 pub(crate) mod mime;
+pub(crate) mod preview;
 pub(crate) mod record;
 pub(crate) mod redirect;
 
@@ -98,8 +99,12 @@ pub(crate) fn preflight() -> Response<Body> {
 
 /// How a browser is to name what it saves; `None` where the path says enough.
 pub(crate) fn disposition(wanted: &Wanted, fallback: Option<String>) -> Option<HeaderValue> {
-    let name = wanted.filename.clone().or(fallback.clone());
     let attach = wanted.download || fallback.is_some();
+    named(wanted.filename.clone().or(fallback), attach)
+}
+
+/// A name for what is saved, and whether it is to be saved at once.
+pub(crate) fn named(name: Option<String>, attach: bool) -> Option<HeaderValue> {
     let kind = if attach { "attachment" } else { "inline" };
     let name = match name {
         Some(name) => name,

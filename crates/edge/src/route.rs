@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use atoll_core::ipns::Name;
 use atoll_core::{Cid, Resolution};
-use multibase::Base;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::failure::Failure;
@@ -16,8 +16,6 @@ pub(crate) const TARGET_BYTES_MAX: usize = 16 * 1024;
 const SHOWN_CHARS_MAX: usize = 128;
 /// The longest name: that of a host (RFC 1035, section 2.3.4).
 const NAME_BYTES_MAX: usize = 253;
-/// Multicodec of a libp2p public key, which IPNS names are.
-pub(crate) const LIBP2P_KEY: u64 = 0x72;
 
 /// What stays as it is in a path segment: RFC 3986, section 3.3, without what HTML or old browsers give a meaning.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -153,10 +151,14 @@ impl ContentPath {
         }
     }
 
+    /// The names to follow from the root to where the site begins: those that its name stands for.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &str> {
+        self.resolution.iter().flat_map(|resolution| &resolution.path).map(String::as_str)
+    }
+
     /// All names to follow from the root: those that the name stands for, then those of the path.
     pub(crate) fn way(&self) -> impl Iterator<Item = &str> {
-        let named = self.resolution.iter().flat_map(|resolution| &resolution.path);
-        named.chain(&self.segments).map(String::as_str)
+        self.named().chain(self.segments.iter().map(String::as_str))
     }
 
     /// The last name of the path.
@@ -181,16 +183,9 @@ pub(crate) fn name(text: &str) -> Option<String> {
     key(text).or_else(|| is_domain(text).then(|| text.to_ascii_lowercase()))
 }
 
-/// The canonical form of an IPNS key: CIDv1 of codec libp2p-key in base36 (IPNS Record, "String Representation").
+/// The canonical form of an IPNS key (IPNS Record, "String Representation").
 pub(crate) fn key(text: &str) -> Option<String> {
-    let cid = if text.starts_with('1') {
-        // A multihash alone, as peer ids are written; a CID is that with its version and codec before.
-        let multihash = Base::Base58Btc.decode(text).ok().filter(|_| text.len() <= NAME_BYTES_MAX)?;
-        Cid::try_from([&[1, 0x72], &*multihash].concat()).ok()?
-    } else {
-        root(text)?
-    };
-    Cid::new_v1(LIBP2P_KEY, *cid.hash()).to_string_of_base(Base::Base36Lower).ok()
+    text.parse::<Name>().ok().map(|name| name.to_string())
 }
 
 /// Whether a text can be the host name of a DNSLink: at least two labels.

@@ -118,7 +118,7 @@ pub struct Imported {
 /// The end of a CAR import.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CarImported {
-    /// The roots, which are pinned.
+    /// The roots, which are pinned unless no name of a pin was given.
     pub roots: Vec<String>,
     /// Blocks read.
     pub blocks: u64,
@@ -177,4 +177,49 @@ pub struct Entry {
     pub cid: String,
     /// Total size as its directory says, in bytes; unverified until the entry is read.
     pub size: u64,
+}
+
+/// An IPNS record that the node keeps: `GET /v1/names`, `GET /v1/names/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameRecord {
+    /// The name, in base36.
+    pub name: String,
+    /// Site whose key it is, if it is an Ed25519 key.
+    pub site: Option<String>,
+    /// What it points at; none when the record is not valid.
+    pub value: Option<String>,
+    /// Its version.
+    pub sequence: Option<u64>,
+    /// Its end of life, in milliseconds since the Unix epoch.
+    pub ends_ms: Option<u64>,
+    /// How long it may be cached, in seconds.
+    pub ttl_seconds: Option<u64>,
+    /// Whether it is valid and has not expired.
+    pub live: bool,
+    /// Whether this node stands for it: it came from its operator or a publisher, not from members.
+    pub own: bool,
+    /// What is wrong with it.
+    pub invalid: Option<String>,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// `POST /v1/names/NAME`: what became of a publisher's record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamePublished {
+    /// Whether it is kept and passed on.
+    pub accepted: bool,
+    /// The last known sequence: the record's own, or another publisher's.
+    pub sequence: Option<u64>,
+}
+
+/// `GET /v1/names/NAME?resolve`: what a name stands for now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameResolved {
+    /// `/ipfs/CID/path`.
+    pub path: String,
+    /// How long it may be shown before it is asked for again, in seconds.
+    pub fresh_seconds: u64,
+    /// When the first record on the way expires, in milliseconds since the Unix epoch.
+    pub ends_ms: Option<u64>,
 }

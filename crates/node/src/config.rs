@@ -26,6 +26,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Members, placement, fetching.
     pub routing: atoll_routing::Config,
+    /// What names point at: IPNS records and DNSLinks.
+    pub names: atoll_identity::Config,
     /// What is written to standard error.
     pub log: LogConfig,
 }
@@ -158,6 +160,7 @@ impl Config {
         }
         problems.extend(self.gateway.check().into_iter().map(|problem| Problem::in_section("gateway", &problem)));
         problems.extend(self.routing.problems().into_iter().map(|problem| Problem::in_section("routing", &problem)));
+        problems.extend(self.names.problems().into_iter().map(|problem| Problem::in_section("names", &problem)));
         if !crate::log::is_filter(&self.log.filter) {
             problems.push(Problem::new("log.filter", "takes directives such as `info` or `info,atoll_edge=debug`"));
         }
@@ -198,6 +201,11 @@ impl Folder {
     /// The records of others that it knows.
     pub fn records(&self) -> PathBuf {
         self.0.join("records")
+    }
+
+    /// The IPNS records that it keeps.
+    pub fn names(&self) -> PathBuf {
+        self.0.join("names")
     }
 
     /// The socket of its CLI.

@@ -4,6 +4,7 @@
 mod door;
 mod events;
 mod jobs;
+mod names;
 mod routes;
 
 use std::convert::Infallible;

@@ -8,12 +8,13 @@ use std::time::Instant;
 
 use atoll_content::local::LocalBlocks;
 use atoll_content::store::StoreError;
-use atoll_core::names::NoopNames;
+use atoll_core::names::NameRecords;
 use atoll_core::record::{Accept, Member};
 use atoll_core::{Multiaddr, SiteId};
 use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Kept, Running, ServeError, Server, Services};
+use atoll_identity::{MapLinks, Parts as NamesParts, Resolver, Store as NameStore, StoreError as NamesError};
 use atoll_routing::{
     FetchPolicy, FileLog, HttpConfig, HttpTransport, Parts, RemoteBlocks, RouteError, Router, TokioClock,
 };
@@ -42,6 +43,8 @@ pub(crate) struct Inner {
     /// What the operator asks for, from whichever member has it.
     pub(crate) anywhere: Arc<RemoteBlocks>,
     pub(crate) router: Arc<Router>,
+    pub(crate) names: Arc<Resolver>,
+    pub(crate) name_records: NameStore,
     pub(crate) metrics: Metrics,
     pub(crate) sources: Sources,
     /// Answers of the public listener that are ready in memory.
@@ -65,14 +68,16 @@ impl Node {
         let local = Arc::new(LocalBlocks::new(store.clone(), config.store.cache_bytes));
         let operator = (keys.operator.key.to_string(), keys.operator.label.clone());
         let peer_id = keys.identity.peer_id().to_string();
-        let router = Arc::new(spawn_router(folder, &config, keys, &local).await?);
+        let name_records = open_names(folder, &config, &local)?;
+        let router = Arc::new(spawn_router(folder, &config, keys, &local, Arc::new(name_records.clone())).await?);
+        let names = Arc::new(spawn_names(&config, &name_records, &router));
         let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
         let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
         let services = Services {
             blocks: remote,
             local: Arc::clone(&local) as _,
-            names: Arc::new(NoopNames),
+            names: Arc::clone(&names) as _,
             answer: router.answer(),
             observe: Arc::clone(&counters) as _,
             guard: Arc::new(NoopGuard),
@@ -100,7 +105,20 @@ impl Node {
         let server = server.spawn()?;
         let (ready, started) = (AtomicBool::new(true), Instant::now());
         let kept = server.kept();
-        let inner = Inner { local, anywhere, router, metrics, sources, kept, ready, started, summary, operator };
+        let inner = Inner {
+            local,
+            anywhere,
+            router,
+            names,
+            name_records,
+            metrics,
+            sources,
+            kept,
+            ready,
+            started,
+            summary,
+            operator,
+        };
         let inner = Arc::new(inner);
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -127,6 +145,7 @@ impl Node {
         tracing::info!(cut, "the gateway has drained");
         let _ = self.stop.send(true);
         self.tasks.shutdown().await;
+        self.inner.names.shutdown().await;
         let saved = self.inner.router.shutdown().await;
         let store = self.inner.local.store().clone();
         let flushed = tokio::task::spawn_blocking(move || store.flush()).await;
@@ -179,6 +198,7 @@ async fn spawn_router(
     config: &Config,
     keys: NodeKeys,
     local: &Arc<LocalBlocks>,
+    names: Arc<dyn NameRecords>,
 ) -> Result<Router, NodeError> {
     let records = folder.records();
     keys::create_private_dir(&records).map_err(|error| NodeError::Folder(records.clone(), error))?;
@@ -203,10 +223,34 @@ async fn spawn_router(
         clock: Arc::new(TokioClock),
         storage: Arc::clone(local) as _,
         log: Arc::new(FileLog::new(records.join("known"))),
+        names,
         seeds,
         seed,
     };
     Ok(Router::spawn(parts, config.routing.clone()).await?)
+}
+
+/// The IPNS records of `folder`. Those of sites that are pinned because they are placed here are never evicted.
+fn open_names(folder: &Folder, config: &Config, local: &Arc<LocalBlocks>) -> Result<NameStore, NodeError> {
+    let names = folder.names();
+    keys::create_private_dir(&names).map_err(|error| NodeError::Folder(names.clone(), error))?;
+    let store = local.store().clone();
+    let held = move || {
+        let pins = store.pins().into_iter();
+        pins.filter_map(|pin| pin.name.strip_prefix("site:")?.parse().ok()).collect()
+    };
+    Ok(NameStore::open(&names, &config.names, Arc::new(TokioClock), Box::new(held))?)
+}
+
+/// Names over the records, the DNSLinks of the settings, and the members.
+fn spawn_names(config: &Config, records: &NameStore, router: &Router) -> Resolver {
+    Resolver::spawn(NamesParts {
+        store: records.clone(),
+        links: Arc::new(MapLinks::new(&config.names)),
+        exchange: router.names(),
+        clock: Arc::new(TokioClock),
+        config: config.names.clone(),
+    })
 }
 
 /// The addresses that the node tells others.
@@ -265,6 +309,9 @@ pub enum NodeError {
     /// Members and placements.
     #[error(transparent)]
     Routing(#[from] RouteError),
+    /// Its IPNS records.
+    #[error(transparent)]
+    Names(#[from] NamesError),
     /// The public listener.
     #[error(transparent)]
     Gateway(#[from] ServeError),

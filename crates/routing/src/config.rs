@@ -68,6 +68,10 @@ pub struct Config {
     pub members_max: usize,
     /// The most placements that are known at one time.
     pub placements_max: usize,
+    /// How many IPNS records of names that are news here are taken from members in a minute.
+    pub names_new_per_minute: u32,
+    /// How many newer IPNS records of names that are known, or of placed sites, are taken from members in a minute.
+    pub names_known_per_minute: u32,
     /// How long changed records are gathered before they are written to disk.
     #[serde(with = "humantime_serde")]
     pub persist_delay: Duration,
@@ -102,6 +106,8 @@ impl Default for Config {
             placement_lifetime_max: 400 * DAY,
             members_max: 1024,
             placements_max: 10_000,
+            names_new_per_minute: 600,
+            names_known_per_minute: 6000,
             persist_delay: Duration::from_secs(2),
             fetch: FetchConfig::default(),
         }
@@ -158,6 +164,9 @@ impl Config {
         within("pull_fetches_max", self.pull_fetches_max, 256);
         within("members_max", self.members_max, 100_000);
         within("placements_max", self.placements_max, 1_000_000);
+        let count = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
+        within("names_new_per_minute", count(self.names_new_per_minute), 1_000_000);
+        within("names_known_per_minute", count(self.names_known_per_minute), 1_000_000);
         within("fetch.racers_max", self.fetch.racers_max, 64);
         within("fetch.candidates_max", self.fetch.candidates_max, 1024);
         if self.member_lifetime > self.member_lifetime_max {

@@ -13,6 +13,12 @@ pub const RECORDS: &str = "/atoll/v1/records";
 pub const ANNOUNCE: &str = "/atoll/v1/announce";
 /// Path of [`Request::Probe`].
 pub const PROBE: &str = "/atoll/v1/probe";
+/// Path of [`Request::Name`].
+pub const NAME: &str = "/atoll/v1/name";
+/// Path of [`Request::Names`].
+pub const NAMES: &str = "/atoll/v1/names";
+/// Every path of the exchange.
+pub const PATHS: [&str; 5] = [RECORDS, ANNOUNCE, PROBE, NAME, NAMES];
 /// Media type of both bodies.
 pub const MEDIA_TYPE: &str = "application/vnd.ipld.dag-cbor";
 
@@ -22,12 +28,14 @@ pub fn path_of(request: &Request) -> &'static str {
         Request::Records { .. } => RECORDS,
         Request::Announce { .. } => ANNOUNCE,
         Request::Probe { .. } => PROBE,
+        Request::Name { .. } => NAME,
+        Request::Names { .. } => NAMES,
     }
 }
 
 /// The same path, when it is one of the exchange's.
 pub fn known_path(path: &str) -> Option<&'static str> {
-    [RECORDS, ANNOUNCE, PROBE].into_iter().find(|known| *known == path)
+    PATHS.into_iter().find(|known| *known == path)
 }
 
 /// The request that was posted to `path`; `None` when the path is none of the exchange's.
@@ -56,6 +64,8 @@ pub(crate) fn fits(request: &Request, response: &Response) -> bool {
         (Request::Records { .. }, Response::Records { .. })
             | (Request::Announce { .. }, Response::Announced { .. })
             | (Request::Probe { .. }, Response::Probe { .. })
+            | (Request::Name { .. }, Response::Name { .. })
+            | (Request::Names { .. }, Response::Named { .. })
     )
 }
 

@@ -5,6 +5,7 @@
 
 mod answer;
 mod gossip;
+mod names;
 mod probe;
 mod pull;
 mod replicate;
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use atoll_core::keys::IdentityKey;
+use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::Member;
 use atoll_core::{Answer, Blocks, Cid, Clock, Multiaddr, PeerId, SiteId, Storage, Timestamp, Transport};
 use bytes::Bytes;
@@ -50,6 +52,8 @@ pub struct Parts {
     pub storage: Arc<dyn Storage>,
     /// Where records are kept between runs.
     pub log: Arc<dyn RecordLog>,
+    /// The IPNS records that this node keeps.
+    pub names: Arc<dyn NameRecords>,
     /// Gateways of members that are asked first; who else is there is learned from them.
     pub seeds: Vec<Multiaddr>,
     /// Fresh randomness for nonces and samples; a simulation fixes it.
@@ -86,6 +90,7 @@ impl Router {
         tasks.spawn(gossip::run(Arc::clone(&shared)));
         tasks.spawn(gossip::announce(Arc::clone(&shared)));
         tasks.spawn(gossip::persist(Arc::clone(&shared)));
+        tasks.spawn(names::pass_on(Arc::clone(&shared)));
         tasks.spawn(probe::run(Arc::clone(&shared)));
         tasks.spawn(replicate::run(Arc::clone(&shared)));
         Ok(Self { shared, tasks: Mutex::new(tasks) })
@@ -135,6 +140,11 @@ impl Router {
         Arc::new(answer::Answerer(Arc::clone(&self.shared)))
     }
 
+    /// Asks members for IPNS records, and tells them of news.
+    pub fn names(&self) -> Arc<dyn NameExchange> {
+        Arc::new(names::Exchange(Arc::clone(&self.shared)))
+    }
+
     /// Blocks from `local`, and from members as far as `policy` lets this node fetch for visitors.
     pub fn remote(&self, local: Arc<dyn Blocks>, policy: FetchPolicy) -> RemoteBlocks {
         RemoteBlocks::new(Arc::clone(&self.shared), local, policy)
@@ -173,6 +183,7 @@ pub(crate) struct Shared {
     member: MemberMaker,
     transport: Arc<dyn Transport>,
     log: Arc<dyn RecordLog>,
+    names: names::Passing,
     seeds: Vec<Multiaddr>,
     state: Mutex<State>,
     /// Held while the log is written, so that two writers do not meet.
@@ -236,6 +247,7 @@ impl Shared {
                 member: parts.member,
                 transport: parts.transport,
                 log: parts.log,
+                names: names::Passing::new(parts.names, &config),
                 seeds: parts.seeds,
                 state: Mutex::new(state),
                 saving: tokio::sync::Mutex::default(),

@@ -1,10 +1,10 @@
 //! A store and a log in memory, which outlive the routers that use them as a disk would.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use atoll_core::links::links;
-use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError, Storage, StorageError};
+use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError, SiteId, Storage, StorageError};
 use atoll_routing::{RecordLog, RouteError};
 use bytes::Bytes;
 
@@ -50,6 +50,13 @@ impl MemoryStorage {
     /// How many roots are pinned.
     pub fn pinned(&self) -> usize {
         self.lock().pins.len()
+    }
+
+    /// The sites that are pinned because they are placed here.
+    pub fn held_sites(&self) -> HashSet<SiteId> {
+        let inner = self.lock();
+        let reasons = inner.pins.values().flatten();
+        reasons.filter_map(|reason| reason.strip_prefix("site:")?.parse().ok()).collect()
     }
 
     /// The DAG under `root` depth first, each block once, as far as it is there.

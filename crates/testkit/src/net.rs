@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use atoll_core::car::{encode_header, encode_section_prefix};
+use atoll_core::transport::NoopAnswer;
 use atoll_core::transport::{ByteStream, Request, Response, decode, encode};
 use atoll_core::{Answer, BoxFuture, Cid, Clock, Multiaddr, Transport, TransportError};
 use bytes::Bytes;
@@ -90,9 +91,9 @@ impl Net {
         inner.hosts.insert(address.to_vec(), Host { answer, storage, fault, group, up: true, served });
     }
 
-    /// Stops a host: connections to it are refused.
+    /// Stops a host: connections to it are refused, and what answered there is let go of.
     pub fn down(&self, address: &Multiaddr) {
-        self.change(address, |host| host.up = false);
+        self.change(address, |host| (host.up, host.answer) = (false, Arc::new(NoopAnswer)));
     }
 
     /// Whether a host is up.

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atoll_core::keys::{AnswerKey, IdentityKey, OperatorKey};
+use atoll_core::names::{NameRecords, NoopNameRecords};
 use atoll_core::record::{Accept, Member, OperatorCertificate, ProbeAnswer};
 use atoll_core::transport::{Request, Response};
 use atoll_core::{Answer, BoxFuture, Clock, Multiaddr, Signed, Timestamp, TransportError};
+use atoll_identity::{Config as NamesConfig, MapLinks, Parts as NamesParts, Resolver, Store};
 use atoll_routing::{Client, ClientConfig, Config, Parts, PlacementView, Router, Snapshot};
 use multiaddr::Protocol;
 use serde_bytes::ByteBuf;
+use tempfile::TempDir;
 
 use crate::clock::SimClock;
 use crate::memory::{MemoryLog, MemoryStorage};
@@ -39,6 +42,8 @@ pub struct Network {
     /// The nodes, up or down.
     pub nodes: Vec<Node>,
     plan: Plan,
+    /// The settings of names, if the nodes keep any.
+    names: Option<NamesConfig>,
     /// Pulls that were finished by routers which are gone.
     pulls: u64,
 }
@@ -51,6 +56,8 @@ pub struct Node {
     pub storage: Arc<MemoryStorage>,
     /// Its router.
     pub router: Option<Router>,
+    /// What it knows of names while it is up, if the network was started with them.
+    pub names: Option<Resolver>,
     /// Its peer id in text form.
     pub peer: String,
     /// Bytes that it offers.
@@ -58,6 +65,7 @@ pub struct Node {
     identity: Arc<IdentityKey>,
     operator: u8,
     log: Arc<MemoryLog>,
+    names_folder: TempDir,
     starts: u64,
     liar: bool,
 }
@@ -65,9 +73,18 @@ pub struct Node {
 impl Network {
     /// Starts all nodes; each knows the first and the last as seeds.
     pub async fn start(plan: Plan) -> Self {
+        Self::start_with(plan, None).await
+    }
+
+    /// Starts all nodes, and each keeps names.
+    pub async fn start_with_names(plan: Plan, names: NamesConfig) -> Self {
+        Self::start_with(plan, Some(names)).await
+    }
+
+    async fn start_with(plan: Plan, names: Option<NamesConfig>) -> Self {
         let clock = SimClock::start();
         let net = Net::new(clock, plan.seed);
-        let mut network = Self { net, clock, nodes: Vec::new(), plan: plan.clone(), pulls: 0 };
+        let mut network = Self { net, clock, nodes: Vec::new(), plan: plan.clone(), names, pulls: 0 };
         for operator in plan.operators {
             network.add(operator, false);
         }
@@ -94,6 +111,8 @@ impl Network {
             identity,
             operator,
             log: Arc::default(),
+            names: None,
+            names_folder: tempfile::tempdir().unwrap(),
             starts: 0,
             liar,
         });
@@ -117,6 +136,11 @@ impl Network {
         seed[..8].copy_from_slice(&self.plan.seed.to_be_bytes());
         seed[8..16].copy_from_slice(&(index as u64).to_be_bytes());
         seed[16..24].copy_from_slice(&node.starts.to_be_bytes());
+        let store = self.names.as_ref().map(|config| node.open_names(config, self.clock));
+        let records: Arc<dyn NameRecords> = match &store {
+            Some(store) => Arc::new(store.clone()),
+            None => Arc::new(NoopNameRecords),
+        };
         let parts = Parts {
             identity: Arc::clone(&node.identity),
             member: node.member_maker(),
@@ -124,6 +148,7 @@ impl Network {
             clock: Arc::new(self.clock),
             storage: Arc::clone(&node.storage) as _,
             log: Arc::clone(&node.log) as _,
+            names: records,
             seeds: seeds.to_vec(),
             seed,
         };
@@ -134,6 +159,10 @@ impl Network {
         };
         self.net.up(&node.address, answer, Arc::clone(&node.storage));
         router.set_addresses(vec![node.address.clone()]).unwrap();
+        node.names = self.names.clone().zip(store).map(|(config, store)| {
+            let (links, exchange) = (Arc::new(MapLinks::new(&config)), router.names());
+            Resolver::spawn(NamesParts { store, links, exchange, clock: Arc::new(self.clock), config })
+        });
         node.router = Some(router);
     }
 
@@ -141,6 +170,7 @@ impl Network {
     pub fn kill(&mut self, index: usize) {
         let node = &mut self.nodes[index];
         self.net.down(&node.address);
+        node.names = None;
         self.pulls += node.router.take().map_or(0, |router| router.snapshot().pulls);
     }
 
@@ -234,6 +264,13 @@ impl Network {
 }
 
 impl Node {
+    /// The records that it has on disk.
+    fn open_names(&self, config: &NamesConfig, clock: SimClock) -> Store {
+        let storage = Arc::clone(&self.storage);
+        let held = Box::new(move || storage.held_sites());
+        Store::open(self.names_folder.path(), config, Arc::new(clock), held).unwrap()
+    }
+
     /// Says what the node offers.
     fn member_maker(&self) -> atoll_routing::MemberMaker {
         let (identity, free) = (Arc::clone(&self.identity), self.free);

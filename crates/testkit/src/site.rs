@@ -27,6 +27,11 @@ impl Site {
         Self { key: SiteKey::from_seed(&seed), number, leaves }
     }
 
+    /// Its key.
+    pub fn key(&self) -> &SiteKey {
+        &self.key
+    }
+
     /// Its id.
     pub fn id(&self) -> SiteId {
         SiteId::of(&self.key.public())

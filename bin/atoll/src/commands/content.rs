@@ -173,8 +173,8 @@ pub(crate) async fn store(
 
 pub(crate) async fn car(command: CarCommand, control: &Control, output: &Output) -> Result<()> {
     match command {
-        CarCommand::Import { file, name } => {
-            let path = format!("/v1/car?name={}", encode_path(&name));
+        CarCommand::Import { file, name, no_pin } => {
+            let path = if no_pin { "/v1/car".to_owned() } else { format!("/v1/car?name={}", encode_path(&name)) };
             let imported: CarImported = if file == Path::new("-") {
                 control.events(&path, reader_body(tokio::io::stdin()), |_| {}).await?
             } else {

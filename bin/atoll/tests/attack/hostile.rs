@@ -1,7 +1,7 @@
 //! DAGs that nobody would make who means well, written straight into the store of a node to be.
 
 use atoll_content::store::Store;
-use atoll_core::block::{DAG_PB, RAW};
+use atoll_core::block::{DAG_PB, RAW, Version};
 use atoll_core::dagpb::{Link, Node};
 use atoll_core::unixfs::{Child, encode_directory, encode_file};
 use atoll_core::{Block, Cid, hamt};
@@ -21,7 +21,7 @@ const LEVELS: usize = 1024;
 const TOO_MANY_LEVELS: usize = 1100;
 const WIDE_LINKS: usize = 15_000;
 const WIDE_LEVELS: usize = 40;
-const LARGE_BYTES: usize = 256 << 20;
+pub(crate) const LARGE_BYTES: usize = 256 << 20;
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// The store of a node to be.
@@ -115,7 +115,7 @@ pub(crate) fn million(dags: &mut Dags) -> Vec<Cid> {
         dags.keep(block);
         Ok::<(), hamt::HamtError>(())
     };
-    vec![hamt::build(&entries, &mut sink).unwrap().0]
+    vec![hamt::build(&entries, Version::V1, &mut sink).unwrap().0]
 }
 
 /// Directories of one block each, as large as a block can be.

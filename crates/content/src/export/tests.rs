@@ -9,8 +9,8 @@ use crate::car::{CarImporter, Loaded};
 use crate::dag::missing;
 use crate::import::Sink;
 use crate::memory::Memory;
-use crate::reader::resolve;
 use crate::reader::tests::{directory, file, put};
+use crate::reader::{read, resolve, trail};
 
 /// A folder with a file of two parts that are the same, a folder, and a leaf that occurs in both.
 fn site(memory: &mut Memory) -> (Cid, Vec<(&'static str, Cid)>) {
@@ -24,7 +24,12 @@ fn site(memory: &mut Memory) -> (Cid, Vec<(&'static str, Cid)>) {
 }
 
 /// The CIDs of a CAR in order, as `names`.
-async fn exported(memory: &Memory, root: &Cid, path: &[&str], scope: Scope) -> (Loaded, Vec<Cid>) {
+async fn exported(memory: &Memory, root: &Cid, path: &[&str], selection: impl Into<Selection>) -> (Loaded, Vec<Cid>) {
+    let resolved = resolve(memory, root, path).await.unwrap();
+    sections(export(Arc::new(memory.clone()), &resolved, selection).unwrap()).await
+}
+
+async fn sections(stream: CarStream) -> (Loaded, Vec<Cid>) {
     struct Order(Vec<Cid>);
     impl Sink for Order {
         fn put(&mut self, block: atoll_core::Block) -> std::io::Result<()> {
@@ -32,8 +37,6 @@ async fn exported(memory: &Memory, root: &Cid, path: &[&str], scope: Scope) -> (
             Ok(())
         }
     }
-    let resolved = resolve(memory, root, path).await.unwrap();
-    let stream = export(Arc::new(memory.clone()), &resolved, scope).unwrap();
     let bytes: Vec<Bytes> = stream.try_collect().await.unwrap();
     let (mut importer, mut order) = (CarImporter::default(), Order(Vec::new()));
     importer.push(&bytes.concat(), &mut order).unwrap();
@@ -59,6 +62,123 @@ async fn scopes_are_depth_first_and_without_repeats() {
         assert_eq!(order, expected, "{path:?} {scope:?}");
         assert_eq!(loaded.roots, [root]);
     }
+}
+
+#[tokio::test]
+async fn repeats_come_each_time_if_they_are_wanted() {
+    let mut memory = Memory::default();
+    let (root, names) = site(&mut memory);
+    for (path, scope, expected) in [
+        (&[][..], Scope::All, "root leaf sub leaf twice part part twice part part"),
+        (&["sub", "twice"], Scope::Entity, "root sub twice part part"),
+        (&["sub", "inline"], Scope::All, "root sub"),
+    ] {
+        let selection = Selection { scope, repeats: true, ..Selection::default() };
+        let order = exported(&memory, &root, path, selection).await.1;
+        let name = |cid: &Cid| names.iter().find(|(_, known)| known == cid).unwrap().0;
+        assert_eq!(order.iter().map(name).collect::<Vec<_>>().join(" "), expected, "{path:?} {scope:?}");
+    }
+}
+
+#[tokio::test]
+async fn repeats_without_end_break_the_stream() {
+    let mut memory = Memory::default();
+    let mut root = put(&mut memory, RAW, &b"x"[..]);
+    for _ in 0..200 {
+        root = directory(&mut memory, &[("a", root), ("b", root), ("c", root)]);
+    }
+    let resolved = resolve(&memory, &root, &[""; 0]).await.unwrap();
+    let selection = Selection { repeats: true, ..Selection::default() };
+    let mut car = export(Arc::new(memory), &resolved, selection).unwrap();
+    car.sent.count = BLOCKS_MAX - 1;
+    let items: Vec<_> = car.collect().await;
+    assert!(matches!(&items[..], [Ok(_), Ok(_), Ok(_), Err(ReadError::TooManyBlocks)]), "the header and one block");
+}
+
+#[tokio::test]
+async fn what_proves_that_a_path_leads_nowhere_is_its_trail() {
+    let mut memory = Memory::default();
+    let (root, names) = site(&mut memory);
+    for (path, expected) in [
+        (&["none"][..], &["root"][..]),
+        (&["sub", "none", "x"], &["root", "sub"]),
+        (&["sub", "twice", "x"], &["root", "sub", "twice"]),
+        (&["leaf", "x"], &["root", "leaf"]),
+    ] {
+        let trail = trail(&memory, &root, path).await.unwrap();
+        let (loaded, order) = sections(export_trail(Arc::new(memory.clone()), root, &trail).unwrap()).await;
+        let expected: Vec<Cid> =
+            expected.iter().map(|name| names.iter().find(|(known, _)| known == name).unwrap().1).collect();
+        assert_eq!((order, loaded.roots), (expected, vec![root]), "{path:?}");
+    }
+}
+
+/// The blocks that a reader of `range` needs, each once in order: by the rules, not by the walk.
+fn needed(memory: &Memory, cid: &Cid, range: std::ops::Range<u64>, found: &mut Vec<Cid>) {
+    if !found.contains(cid) {
+        found.push(*cid);
+    }
+    let Some(Node::File(file)) = decode(cid, memory.get(cid).unwrap()).unwrap() else { unreachable!() };
+    let mut at = 0;
+    for child in file.children {
+        if range.start < at + child.len && at < range.end {
+            needed(memory, &child.cid, range.start.saturating_sub(at)..range.end - at, found);
+        }
+        at += child.len;
+    }
+}
+
+proptest::proptest! {
+    /// Files of few blocks that occur again and again, on all levels, so that one is needed in part here and in another
+    /// part, or whole, there.
+    #[test]
+    fn a_range_is_the_blocks_that_hold_it(
+        shape in proptest::collection::vec(proptest::collection::vec(0_usize..4, 1..5), 1..12),
+        from in 0_u64..4000,
+        len in 0_u64..4000,
+    ) {
+        let mut memory = Memory::default();
+        let mut nodes: Vec<(Cid, u64)> =
+            ["a", "bb", "ccc"].map(|leaf| (put(&mut memory, RAW, leaf), leaf.len() as u64)).to_vec();
+        for children in &shape {
+            let last = nodes.len() - 1;
+            let children: Vec<_> = children.iter().map(|back| nodes[last.saturating_sub(*back)]).collect();
+            let sum = children.iter().map(|(_, len)| len).sum();
+            if sum < 5000 {
+                nodes.push((file(&mut memory, &children), sum));
+            }
+        }
+        let (root, total) = *nodes.last().unwrap();
+        let from = from.min(total - 1);
+        let to = (from + len).min(total - 1);
+        let bytes = EntityBytes { from: from as i64, to: Some(to as i64) };
+        let selection = Selection { scope: Scope::Entity, bytes: Some(bytes), repeats: false };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (_, order) = exported(&memory, &root, &[], selection).await;
+            let mut expected = Vec::new();
+            needed(&memory, &root, from..to + 1, &mut expected);
+            assert_eq!(order, expected);
+            let mut part = Memory::default();
+            for cid in &order {
+                part.put(atoll_core::Block::verified(*cid, memory.get(cid).unwrap().clone()).unwrap()).unwrap();
+            }
+            let resolved = resolve(&part, &root, &[""; 0]).await.unwrap();
+            let read: Vec<Bytes> = read(Arc::new(part), &resolved, from..to + 1).unwrap().try_collect().await.unwrap();
+            assert_eq!(read.concat().len() as u64, to + 1 - from);
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_range_of_what_is_no_file_is_its_entity() {
+    let mut memory = Memory::default();
+    let (root, _) = site(&mut memory);
+    let bytes = Some(EntityBytes { from: 7, to: Some(9) });
+    let selection = Selection { scope: Scope::Entity, bytes, repeats: false };
+    assert_eq!(exported(&memory, &root, &[], selection).await.1, [root]);
+    let resolved = resolve(&memory, &root, &["leaf"]).await.unwrap();
+    assert!(matches!(export(Arc::new(memory), &resolved, selection), Err(ReadError::Outside { len: 4 })));
 }
 
 #[tokio::test]

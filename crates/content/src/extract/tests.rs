@@ -40,7 +40,7 @@ async fn a_folder_comes_back_as_it_was() {
         fs::write(from.path().join(format!("many/{}{i}", "long".repeat(50))), i.to_string()).unwrap();
     }
     let mut memory = Memory::default();
-    let options = Options { chunk_bytes: 1000, hidden: false };
+    let options = Options { chunk_bytes: Some(1000), ..Options::default() };
     let before = import(from.path(), options, &mut memory, &mut |_| {}).unwrap();
     let (_dir, target) = place();
     let done = run(&memory, &before.root, &target).await.unwrap();

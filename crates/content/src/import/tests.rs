@@ -164,8 +164,8 @@ fn a_full_disk_ends_the_import() {
 
 #[test]
 fn chunk_sizes_are_those_of_blocks() {
-    for chunk_bytes in [0, BLOCK_BYTES_MAX + 1] {
-        let result = imported(Path::new("."), Options { chunk_bytes, hidden: false });
+    for chunk_bytes in [0, CHUNK_BYTES_MAX + 1] {
+        let result = imported(Path::new("."), Options { chunk_bytes: Some(chunk_bytes), ..Options::default() });
         assert!(matches!(result, Err(ImportError::ChunkSize(size)) if size == chunk_bytes));
     }
 }

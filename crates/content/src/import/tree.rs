@@ -2,22 +2,18 @@
 //!
 //! Keeps the open folders' entries and one unfinished node per level of the open file. A crash loses it.
 
-use atoll_core::block::DAG_PB;
 use atoll_core::dagpb::Link;
 use atoll_core::hamt::{self, Entry};
 use atoll_core::unixfs::{self, Child};
 use atoll_core::{Block, Cid};
 use bytes::Bytes;
 
-use super::{ImportError, Sink};
-
-/// Children of a file node in profile `unixfs-v1-2025`.
-const FILE_LINKS_MAX: usize = 1024;
-/// Bytes of a directory block over which it is sharded (IPIP-499: over, not from).
-const DIRECTORY_BYTES_MAX: usize = 262_144;
+use super::profile::Leaf;
+use super::{ImportError, Profile, Sink};
 
 /// What is being assembled.
 pub(super) struct Tree<'s> {
+    profile: Profile,
     sink: &'s mut dyn Sink,
     /// Entries of the open folders, outermost first.
     folders: Vec<Vec<Entry>>,
@@ -29,8 +25,8 @@ pub(super) struct Tree<'s> {
 type Levels = Vec<Vec<(Child, u64)>>;
 
 impl<'s> Tree<'s> {
-    pub(super) fn new(sink: &'s mut dyn Sink) -> Self {
-        Self { sink, folders: Vec::new(), file: Vec::new(), root: None }
+    pub(super) fn new(profile: Profile, sink: &'s mut dyn Sink) -> Self {
+        Self { profile, sink, folders: Vec::new(), file: Vec::new(), root: None }
     }
 
     /// The CID and `Tsize` of what was imported, once it is complete.
@@ -45,9 +41,9 @@ impl<'s> Tree<'s> {
     pub(super) fn leave(&mut self, name: Box<str>) -> Result<(), ImportError> {
         let mut entries = self.folders.pop().ok_or(ImportError::Aborted)?;
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let links: usize = entries.iter().map(|entry| entry.link().encoded_len()).sum();
-        let (cid, tsize) = if unixfs::directory_len(links) > DIRECTORY_BYTES_MAX {
-            hamt::build(&entries, &mut |block| self.sink.put(block).map_err(ImportError::Sink))?
+        let (cid, tsize) = if self.profile.shards(&entries) {
+            let version = self.profile.version();
+            hamt::build(&entries, version, &mut |block| self.sink.put(block).map_err(ImportError::Sink))?
         } else {
             let bytes = unixfs::encode_directory(entries.iter().map(Entry::link).collect::<Vec<Link<'_>>>());
             self.put_node(bytes, entries.iter().map(|entry| entry.tsize))?
@@ -56,9 +52,8 @@ impl<'s> Tree<'s> {
         Ok(())
     }
 
-    pub(super) fn chunk(&mut self, block: Block) -> Result<(), ImportError> {
-        let len = block.bytes().len() as u64;
-        let child = (Child { cid: *block.cid(), len }, len);
+    pub(super) fn chunk(&mut self, Leaf { block, len }: Leaf) -> Result<(), ImportError> {
+        let child = (Child { cid: *block.cid(), len }, block.bytes().len() as u64);
         self.sink.put(block).map_err(ImportError::Sink)?;
         self.add(0, child)
     }
@@ -93,7 +88,7 @@ impl<'s> Tree<'s> {
         }
         let Some(nodes) = self.file.get_mut(level) else { return Err(ImportError::Aborted) };
         nodes.push(child);
-        if nodes.len() == FILE_LINKS_MAX { self.close(level) } else { Ok(()) }
+        if nodes.len() == self.profile.file_links_max() { self.close(level) } else { Ok(()) }
     }
 
     /// Turns the unfinished node of `level` into a child of the level above.
@@ -106,7 +101,7 @@ impl<'s> Tree<'s> {
 
     fn put_node(&mut self, bytes: Vec<u8>, tsizes: impl Iterator<Item = u64>) -> Result<(Cid, u64), ImportError> {
         let tsize = tsizes.fold(bytes.len() as u64, u64::saturating_add);
-        let block = Block::sha2_256(DAG_PB, Bytes::from(bytes))?;
+        let block = Block::dag_pb(self.profile.version(), Bytes::from(bytes))?;
         let cid = *block.cid();
         self.sink.put(block).map_err(ImportError::Sink)?;
         Ok((cid, tsize))

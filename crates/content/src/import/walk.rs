@@ -12,13 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::vec;
 
-use atoll_core::Block;
-use atoll_core::block::RAW;
 use bytes::Bytes;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, stat, statat};
 use rustix::io::Errno;
 
 use super::buffers::Buffers;
+use super::profile::Leaf;
 use super::{FOLDERS_DEEP_MAX, ImportError, Options};
 
 /// What was met on the walk, in order. Names are those in the folder around, of no meaning for the root.
@@ -28,7 +27,7 @@ pub(super) enum Event {
     /// The innermost folder ends.
     Leave(Box<str>),
     /// A chunk of the current file that was not worth another thread.
-    Small(Block),
+    Small(Leaf),
     /// A chunk of the current file, to be had from that hasher.
     Hashed(usize),
     /// The current file ends.
@@ -79,7 +78,7 @@ impl Walk {
         events: SyncSender<Result<Event, ImportError>>,
         hashers: Vec<SyncSender<Bytes>>,
     ) -> Self {
-        let buffers = Buffers::new(options.chunk_bytes);
+        let buffers = Buffers::new(options.chunk_bytes());
         Self { options, buffers, events, hashers, turn: 0, folders: Vec::new(), path: PathBuf::new() }
     }
 
@@ -191,7 +190,7 @@ impl Walk {
         let mut left = u64::try_from(found.st_size).map_err(|_| self.io(Errno::FBIG))?;
         loop {
             let chunk =
-                self.read_chunk(&file, usize::try_from(left).unwrap_or(usize::MAX).min(self.options.chunk_bytes))?;
+                self.read_chunk(&file, usize::try_from(left).unwrap_or(usize::MAX).min(self.options.chunk_bytes()))?;
             left -= chunk.len() as u64;
             self.send_chunk(chunk)?;
             if left == 0 {
@@ -212,8 +211,8 @@ impl Walk {
 
     fn send_chunk(&mut self, chunk: Bytes) -> Result<(), Stop> {
         if chunk.len() < HANDOVER_BYTES_MIN {
-            let block = Block::sha2_256(RAW, chunk).map_err(ImportError::from)?;
-            return self.send(Event::Small(block));
+            let leaf = self.options.profile.leaf(chunk).map_err(ImportError::from)?;
+            return self.send(Event::Small(leaf));
         }
         let hasher = self.turn;
         self.turn = (hasher + 1) % self.hashers.len().max(1);

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use atoll_core::block::{DAG_CBOR, DAG_PB, RAW};
+use atoll_core::block::{DAG_CBOR, DAG_JSON, DAG_PB, RAW, Version};
 use atoll_core::dagpb::{self, Link};
 use atoll_core::hamt;
 use atoll_core::unixfs::{self, Child, UnixFsError};
@@ -45,7 +45,7 @@ pub(crate) fn imported(memory: &mut Memory, bytes: &[u8], chunk_bytes: usize) ->
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     std::fs::write(&path, bytes).unwrap();
-    import(&path, Options { chunk_bytes, hidden: false }, memory, &mut |_| {}).unwrap().root
+    import(&path, Options { chunk_bytes: Some(chunk_bytes), ..Options::default() }, memory, &mut |_| {}).unwrap().root
 }
 
 const ROOT: [&str; 0] = [];
@@ -109,7 +109,7 @@ async fn paths_lead_through_folders_and_shards() {
     let names: Vec<_> = (0..2000).map(|i| format!("name {i}")).collect();
     let entries: Vec<_> =
         names.iter().map(|name| hamt::Entry { name: name.as_str().into(), cid: leaf, tsize: 4 }).collect();
-    let (shard, _) = hamt::build(&entries, &mut |block| {
+    let (shard, _) = hamt::build(&entries, Version::V1, &mut |block| {
         memory.put(block).unwrap();
         Ok::<_, hamt::HamtError>(())
     })
@@ -140,8 +140,45 @@ async fn what_is_no_unixfs_is_data() {
     let mut memory = Memory::default();
     let cbor = put(&mut memory, DAG_CBOR, &b"\x80"[..]);
     assert_eq!(resolve(&memory, &cbor, &ROOT).await.unwrap().kind, Kind::Data);
-    assert!(matches!(resolve(&memory, &cbor, &["a"]).await, Err(ReadError::NotDirectory { .. })));
+    let missing = resolve(&memory, &cbor, &["a"]).await.unwrap_err();
+    assert!(matches!(missing, ReadError::NoValue { name, cid } if name == "a" && cid == cbor));
     assert!(matches!(read_all(Arc::new(memory), &cbor, 0..1).await, Err(ReadError::NotFile(_))));
+}
+
+#[tokio::test]
+async fn paths_lead_through_data_and_back_to_files() {
+    let mut memory = Memory::default();
+    let leaf = put(&mut memory, RAW, &b"leaf"[..]);
+    let folder = directory(&mut memory, &[("leaf", leaf)]);
+    let bare = put(&mut memory, DAG_JSON, format!(r#"{{"/":"{folder}"}}"#));
+    let json = put(&mut memory, DAG_JSON, format!(r#"{{"a":[5,{{"/":"{bare}"}}]}}"#));
+    let root = directory(&mut memory, &[("data", json)]);
+
+    let found = resolve(&memory, &root, &["data", "a", "1", "leaf"]).await.unwrap();
+    assert_eq!((found.cid, found.kind, found.inside), (leaf, Kind::File { len: 4 }, 0));
+    assert_eq!(found.roots, [root, json, bare, folder, leaf]);
+    assert_eq!(found.trail, [root, json, bare, folder]);
+    let bare_itself = resolve(&memory, &root, &["data", "a", "1"]).await.unwrap();
+    assert_eq!((bare_itself.cid, bare_itself.kind, bare_itself.inside), (bare, Kind::Data, 0));
+    let inside = resolve_cached(&memory, &root, &["data", "a", "0"]).unwrap().unwrap();
+    assert_eq!((inside.cid, inside.inside, inside.roots), (json, 2, vec![root, json]));
+    let broken = put(&mut memory, DAG_JSON, &b"{"[..]);
+    assert!(matches!(resolve(&memory, &broken, &["a"]).await, Err(ReadError::Data { cid, .. }) if cid == broken));
+}
+
+#[tokio::test]
+async fn a_path_through_much_data_waits_its_turn_and_one_through_bare_links_ends() {
+    let mut memory = Memory::default();
+    let large = put(&mut memory, DAG_JSON, format!(r#"{{"a":1,"b":"{}"}}"#, "b".repeat(DATA_BYTES_AT_ONCE)));
+    assert!(resolve_cached(&memory, &large, &["a"]).is_none());
+    assert!(resolve_cached(&memory, &large, &ROOT).is_some());
+    assert_eq!(resolve(&memory, &large, &["a"]).await.unwrap().inside, 1);
+
+    let mut next = put(&mut memory, DAG_JSON, &br#"{"a":1}"#[..]);
+    for hops in 1..=BARE_LINKS_MAX + 1 {
+        next = put(&mut memory, DAG_JSON, format!(r#"{{"/":"{next}"}}"#));
+        assert_eq!(resolve(&memory, &next, &["a"]).await.is_ok(), hops <= BARE_LINKS_MAX, "{hops}");
+    }
 }
 
 #[tokio::test]
@@ -244,7 +281,7 @@ async fn a_shard_that_contains_itself_in_effect_is_not_listed_for_ever() {
     let mut memory = Memory::default();
     let leaf = put(&mut memory, RAW, &b"x"[..]);
     let entry = hamt::Entry { name: "one".into(), cid: leaf, tsize: 1 };
-    let (mut below, _) = hamt::build(&[entry], &mut |block| {
+    let (mut below, _) = hamt::build(&[entry], Version::V1, &mut |block| {
         memory.put(block).unwrap();
         Ok::<_, hamt::HamtError>(())
     })

@@ -17,7 +17,7 @@ fn built(entries: &[Entry]) -> (Cid, HashMap<Cid, Bytes>) {
         blocks.insert(cid, bytes);
         Ok::<_, HamtError>(())
     };
-    let (root, _) = build(entries, &mut sink).unwrap();
+    let (root, _) = build(entries, Version::V1, &mut sink).unwrap();
     (root, blocks)
 }
 
@@ -136,7 +136,7 @@ fn another_hash_function_is_refused() {
 #[test]
 fn names_with_the_same_hash_cannot_be_built() {
     let twice = [entries(1), entries(1)].concat();
-    assert_eq!(build(&twice, &mut |_| Ok::<_, HamtError>(())), Err(HamtError::TooDeep));
+    assert_eq!(build(&twice, Version::V1, &mut |_| Ok::<_, HamtError>(())), Err(HamtError::TooDeep));
 }
 
 #[test]

@@ -28,14 +28,14 @@ impl Reading<'_> {
         if let Some(ready) = self.kept_page(&etag) {
             return Ok(ready.described.respond_from(&self.request.headers, &ready.parts));
         }
-        let page = self.page(directory).await?;
+        let page = self.rendered(directory).await?;
         let described = Described::new(headers, etag, page.len() as u64).without_ranges();
         let response = described.respond_from(&self.request.headers, std::slice::from_ref(&page));
         self.keep_page(described, page);
         Ok(response)
     }
 
-    async fn page(&self, directory: &Resolved) -> Result<Bytes, Failure> {
+    async fn rendered(&self, directory: &Resolved) -> Result<Bytes, Failure> {
         let (mut entries, more) = within(self.gateway.timeouts.first_byte, Step::List, self.entries(directory)).await?;
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut page = listing::Page::new(self.path, entries.len());

@@ -53,8 +53,17 @@ fn explain(failure: &Failure) -> (StatusCode, Cow<'static, str>) {
             format!("invalid path \"{path}\": what follows /ipfs/ is a CID, what follows /ipns/ a key or a host name.");
         return (StatusCode::BAD_REQUEST, text.into());
     }
-    let (status, text) = explain_fixed(failure);
-    (status, text.into())
+    match failure {
+        Failure::Redirects(cause) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{cause}.").into()),
+        Failure::PageMissing { status, line } => {
+            let status = if status.is_success() { StatusCode::NOT_FOUND } else { *status };
+            (status, format!("The page that line {line} of the site's _redirects names is missing.").into())
+        }
+        _ => {
+            let (status, text) = explain_fixed(failure);
+            (status, text.into())
+        }
+    }
 }
 
 fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
@@ -77,6 +86,10 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
             StatusCode::NOT_ACCEPTABLE,
             "The content cannot be had in that form. Its block can be had as it is with ?format=raw.",
         ),
+        Failure::InsideBlock => (
+            StatusCode::NOT_IMPLEMENTED,
+            "The path ends inside a block, at a value that is no link. Values cannot be had apart from their block.",
+        ),
         Failure::ServiceWorker => {
             (StatusCode::BAD_REQUEST, "A service worker cannot be loaded from the root of a path gateway.")
         }
@@ -96,6 +109,10 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
         Failure::MessageTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The message is too large."),
         Failure::MessageBroken => (StatusCode::BAD_REQUEST, "The message broke off."),
         Failure::Message(cause) => message(cause),
+        // Explained above, in words of their own.
+        Failure::Redirects(_) | Failure::PageMissing { .. } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "The rules of the site cannot be followed.")
+        }
     }
 }
 
@@ -135,8 +152,11 @@ fn read(step: Step, cause: &ReadError) -> (StatusCode, &'static str) {
         ReadError::NotDirectory { .. } => {
             (StatusCode::NOT_FOUND, "The path goes on below something that is no directory.")
         }
+        ReadError::NoValue { .. } => (StatusCode::NOT_FOUND, "The data has no value of that name."),
+        ReadError::Outside { .. } => (StatusCode::BAD_REQUEST, "The file has no byte of the range asked for."),
         ReadError::PathTooLong(_) => (StatusCode::BAD_REQUEST, "The path has too many segments."),
         ReadError::Node { .. }
+        | ReadError::Data { .. }
         | ReadError::Links { .. }
         | ReadError::SizeLies { .. }
         | ReadError::Misplaced(_)
@@ -148,7 +168,11 @@ fn read(step: Step, cause: &ReadError) -> (StatusCode, &'static str) {
             StatusCode::SERVICE_UNAVAILABLE,
             "This node is reading as many wide directories and files as it can. Come back in a moment.",
         ),
-        ReadError::TooDeep { .. } | ReadError::TooWide(_) | ReadError::TooManyBlocks => {
+        ReadError::EntryName { .. } => (
+            StatusCode::BAD_GATEWAY,
+            "An entry of the directory has a name that leads out of an archive. A CAR can hold it.",
+        ),
+        ReadError::TooManyEntries | ReadError::TooDeep { .. } | ReadError::TooWide(_) | ReadError::TooManyBlocks => {
             (StatusCode::BAD_GATEWAY, "The content is nested deeper or wider than this node follows.")
         }
         _ => (StatusCode::INTERNAL_SERVER_ERROR, failed(step)),

@@ -18,6 +18,8 @@ pub(crate) struct Described {
     pub(crate) etag: HeaderValue,
     /// How many they are.
     pub(crate) len: u64,
+    /// Whether the site itself says how long they may be cached, whatever its name says.
+    pub(crate) own_age: bool,
     /// Whether parts of them are served.
     ranges: bool,
 }
@@ -42,7 +44,7 @@ impl Described {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
         // Every answer is named last: with a place for that, a copy of these headers need not grow for it.
         headers.insert(X_REQUEST_ID, UNNAMED);
-        Self { headers, etag, len, ranges: true }
+        Self { headers, etag, len, own_age: false, ranges: true }
     }
 
     /// The same, always served whole.

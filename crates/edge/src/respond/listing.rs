@@ -18,11 +18,12 @@ const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Changes whenever the page does, so that no cache keeps an old form.
 const FORM: u32 = 2;
 /// A page of the IPFS project that takes a CID apart; it gets the CID behind `#`, which no server sees.
-const EXPLORER: &str = "https://cid.ipfs.tech/";
+pub(super) const EXPLORER: &str = "https://cid.ipfs.tech/";
 /// What stays as it is of an encoded name within a query. It is encoded again: the form decodes once.
 const NON_ALPHANUMERIC_BUT_NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Nothing on the page runs or loads anything.
-const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'");
+pub(super) const POLICY: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'");
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}\
 h1{font-size:1.1rem;overflow-wrap:anywhere}table{width:100%;border-collapse:collapse}\
 td{padding:.15rem .5rem;border-top:1px solid #8884;overflow-wrap:anywhere}td+td{text-align:right;white-space:nowrap}";
@@ -159,7 +160,7 @@ fn short(cid: &str) -> String {
 }
 
 /// Text that can stand in HTML and in quoted attributes.
-struct Escaped<'a>(&'a str);
+pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::{allow_any_origin, insert, mime};
+use super::{allow_any_origin, cache_control, insert, mime};
 use crate::body::Body;
 use crate::host::{Seen, label_of_site};
 use crate::route::{ContentPath, Mount, Site, Target};
@@ -42,6 +42,13 @@ pub(crate) fn to_canonical(target: &Target, query: Option<&str>) -> Option<Respo
         let mount = Mount::Path(format!("/ipns/{name}"));
         moved(StatusCode::FOUND, Target { mount, ..target.clone() }.link(), query)
     })
+}
+
+/// To where a rule of the site leads.
+pub(crate) fn by_rule(path: &ContentPath, status: StatusCode, location: String) -> Response<Body> {
+    let mut response = moved(status, location, None);
+    response.headers_mut().insert(header::CACHE_CONTROL, cache_control(path));
+    response
 }
 
 fn moved(status: StatusCode, mut location: String, query: Option<&str>) -> Response<Body> {

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
 
 mod content;
+mod data;
 mod hostile;
 mod idle;
 mod limits;
 mod messages;
+mod site;
 mod support;
 mod trustless;

@@ -138,7 +138,7 @@ impl Layers {
     /// Adds a table, setting by setting.
     fn table(&mut self, prefix: &str, table: Table, source: Source) {
         let known = defaults();
-        for (path, value) in flatten(prefix, table, &|path| known.contains_key(path)) {
+        for (path, value) in flatten(prefix, table, &|path, _| known.contains_key(path)) {
             self.values.insert(path, (value, source));
         }
     }
@@ -147,7 +147,8 @@ impl Layers {
 /// The settings that exist, with their default values.
 fn defaults() -> BTreeMap<String, Value> {
     let table = Table::try_from(Config::default()).unwrap_or_default();
-    flatten("", table, &|_| false).into_iter().collect()
+    // A table that is empty by default is one that its setting fills, not a section.
+    flatten("", table, &|_, inner| inner.is_empty()).into_iter().collect()
 }
 
 /// The environment variable of a setting.
@@ -156,12 +157,12 @@ pub(crate) fn variable_name(path: &str) -> String {
 }
 
 /// `a.b = v` for each value in a table of tables. What `is_setting` names is a value even when it is a table.
-fn flatten(prefix: &str, table: Table, is_setting: &dyn Fn(&str) -> bool) -> Vec<(String, Value)> {
+fn flatten(prefix: &str, table: Table, is_setting: &dyn Fn(&str, &Table) -> bool) -> Vec<(String, Value)> {
     let mut out = Vec::new();
     for (key, value) in table {
         let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
         match value {
-            Value::Table(inner) if !is_setting(&path) => out.extend(flatten(&path, inner, is_setting)),
+            Value::Table(inner) if !is_setting(&path, &inner) => out.extend(flatten(&path, inner, is_setting)),
             value => out.push((path, value)),
         }
     }

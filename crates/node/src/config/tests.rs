@@ -45,3 +45,17 @@ fn lists_come_from_variables_by_commas() {
     layers.environment(|name| (name == "ATOLL_NODE_SEEDS").then(|| seeds.to_owned()));
     assert_eq!(layers.build().unwrap().0.node.seeds.len(), 2);
 }
+
+#[test]
+fn a_table_is_one_setting() {
+    let mut layers = Layers::default();
+    layers.file("[names]\nput_interval = \"1h\"\n[names.dnslink]\n\"example.org\" = \"/ipfs/bafkqaaa\"\n");
+    let (config, sources) = layers.clone().build().unwrap();
+    assert_eq!(config.names.dnslink.len(), 1);
+    assert!(sources.iter().any(|(path, ..)| path == "names.dnslink"));
+    layers.environment(|name| (name == "ATOLL_NAMES_DNSLINK").then(|| "{ \"a.b\" = \"/ipns/a.c\" }".to_owned()));
+    assert_eq!(layers.clone().build().unwrap().0.names.dnslink["a.b"], "/ipns/a.c");
+    layers.flag("names.dnslink", "{ \"a.b\" = \"nowhere\", \"c\" = \"/ipfs/bafkqaaa\" }");
+    let text = layers.build().unwrap_err().to_string();
+    assert!(text.contains("names.dnslink:") && text.contains("2 problems"), "{text}");
+}

@@ -135,7 +135,7 @@ pub(super) async fn pin(node: Arc<Inner>, root: Cid, name: String, reporter: Rep
 }
 
 /// Takes a CAR: every block verified, roots pinned when all below them is there.
-pub(super) async fn import_car(node: Arc<Inner>, name: String, body: Incoming) -> Result<CarImported, String> {
+pub(super) async fn import_car(node: Arc<Inner>, name: Option<String>, body: Incoming) -> Result<CarImported, String> {
     let mut body = body;
     let (chunks, mut taken) = mpsc::channel(CHUNKS_MAX);
     let store = node.local.store().clone();
@@ -150,9 +150,11 @@ pub(super) async fn import_car(node: Arc<Inner>, name: String, body: Incoming) -
     }
     drop(chunks);
     let loaded = writing.await.map_err(|error| error.to_string())??;
-    for root in &loaded.roots {
-        let pinned = Storage::pin(&*node.local, root, &name).await;
-        pinned.map_err(|error| format!("{error} of the DAG under {root}, which is not pinned"))?;
+    if let Some(name) = name {
+        for root in &loaded.roots {
+            let pinned = Storage::pin(&*node.local, root, &name).await;
+            pinned.map_err(|error| format!("{error} of the DAG under {root}, which is not pinned"))?;
+        }
     }
     let roots = loaded.roots.iter().map(ToString::to_string).collect();
     Ok(CarImported { roots, blocks: loaded.blocks, bytes: loaded.bytes })

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
-use super::{Body, events, jobs};
+use super::{Body, events, jobs, names};
 use crate::api::{Entry, ImportRequest, PinRequest, PinStatus};
 use crate::node::Inner;
 
@@ -23,7 +23,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const ENTRIES_MAX: usize = 1_000_000;
 
 /// An answer, or the answer that says why not.
-type Routed = Result<Response<Body>, Response<Body>>;
+pub(super) type Routed = Result<Response<Body>, Response<Body>>;
 
 /// Answers a request that was let in.
 pub(super) async fn route(node: Arc<Inner>, request: Request<Incoming>) -> Response<Body> {
@@ -52,6 +52,7 @@ pub(super) async fn route(node: Arc<Inner>, request: Request<Incoming>) -> Respo
         ("POST", "/v1/gc") => Ok(events::run(|_| async move { jobs::gc(node).await })),
         ("POST", "/v1/verify") => Ok(events::run(|reporter| jobs::verify(node, reporter))),
         ("POST", "/v1/car") => Ok(import_car(node, head.uri.query(), body)),
+        (_, path) if path.starts_with("/v1/names") => names::route(&node, &head, body).await,
         ("GET", path) if path.starts_with("/v1/car/") => export_car(node, path).await,
         ("GET", path) if path.starts_with("/v1/ls/") => ls(node, path).await,
         _ => Err(unknown(&head.method, &path)),
@@ -59,7 +60,7 @@ pub(super) async fn route(node: Arc<Inner>, request: Request<Incoming>) -> Respo
     routed.unwrap_or_else(|refusal| refusal)
 }
 
-fn unknown(method: &Method, path: &str) -> Response<Body> {
+pub(super) fn unknown(method: &Method, path: &str) -> Response<Body> {
     events::error(StatusCode::NOT_FOUND, format!("there is no {method} {path} here"))
 }
 
@@ -111,8 +112,8 @@ async fn unpin(node: Arc<Inner>, body: Incoming) -> Routed {
 }
 
 fn import_car(node: Arc<Inner>, query: Option<&str>, body: Incoming) -> Response<Body> {
-    let name = query.and_then(|query| query.strip_prefix("name=")).unwrap_or("car");
-    let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned();
+    let name = query.and_then(|query| query.strip_prefix("name="));
+    let name = name.map(|name| percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned());
     events::run(|_| jobs::import_car(node, name, body))
 }
 
@@ -148,7 +149,7 @@ async fn ls(node: Arc<Inner>, path: &str) -> Routed {
 }
 
 /// A whole small body.
-async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
+pub(super) async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
     let collected = Limited::new(body, BODY_BYTES_MAX).collect().await;
     collected.map(|body| body.to_bytes()).map_err(|error| events::error(StatusCode::BAD_REQUEST, error))
 }

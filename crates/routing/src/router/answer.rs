@@ -13,7 +13,7 @@ use super::Shared;
 use crate::error::RouteError;
 
 /// The most bad records in one message; the rest of it is not read.
-const REFUSED_MAX: usize = 8;
+pub(super) const REFUSED_MAX: usize = 8;
 /// How old the list of own pins may be.
 const PINS_AGE_MAX: Duration = Duration::from_secs(1);
 /// How long an answer to a probe counts.
@@ -31,6 +31,10 @@ impl Answer for Answerer {
                     Ok(Response::Announced { accepted })
                 }
                 Request::Probe { nonce, roots } => self.0.probed(nonce, roots).await,
+                Request::Name { name } => self.0.name_asked(&name),
+                Request::Names { records } => {
+                    self.0.names_told(records).await.map(|accepted| Response::Named { accepted })
+                }
             }
         })
     }

@@ -103,7 +103,7 @@ impl Shared {
     }
 
     /// Some live members, and the seeds as long as few members are known.
-    fn gossip_targets(&self) -> Vec<Multiaddr> {
+    pub(super) fn gossip_targets(&self) -> Vec<Multiaddr> {
         let state = &mut *self.lock();
         let fan_out = self.config.gossip_fan_out;
         let live = state.table.members.iter().filter(|(peer, entry)| **peer != self.me && entry.health.live);
