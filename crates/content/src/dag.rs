@@ -9,6 +9,7 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use atoll_core::block::RAW;
 use atoll_core::links::links;
@@ -28,6 +29,8 @@ pub const PENDING_MAX: usize = 131_072;
 pub(crate) const TURN_BYTES: usize = 256 * 1024;
 /// Blocks that are fetched ahead of the one that is needed.
 pub const AHEAD_BLOCKS: usize = 4;
+/// A reader that takes longer between two blocks is not fetched ahead for.
+const SLOW_READER: Duration = Duration::from_millis(100);
 /// Blocks that are held or under way at most, as a multiple of those ahead: a walk may go down that many levels before
 /// what it fetched ahead on the levels above keeps it from fetching ahead.
 const HELD_PER_AHEAD: usize = 4;
@@ -45,6 +48,10 @@ pub(crate) struct Ahead<T> {
     /// Slots whose block is there or under way.
     started: usize,
     ahead: usize,
+    /// How many of those ahead are fetched at this time: one for a reader that takes its time, all for one that waits.
+    keen: usize,
+    /// When the last block was taken, until the next is asked for.
+    taken: Option<Instant>,
     places: Places,
     turn: Turn,
 }
@@ -68,7 +75,7 @@ impl<T> Ahead<T> {
     /// An empty list. `root` names the DAG to the source of blocks.
     pub(crate) fn new(blocks: Arc<dyn Blocks>, root: Cid, ahead: usize) -> Self {
         let (places, turn) = (Places::shared(), Turn::default());
-        Self { blocks, root, slots: VecDeque::new(), started: 0, ahead, places, turn }
+        Self { blocks, root, slots: VecDeque::new(), started: 0, ahead, keen: 1, taken: None, places, turn }
     }
 
     /// Puts blocks before all others, keeping their order.
@@ -94,6 +101,7 @@ impl<T> Ahead<T> {
     /// The next block; those that `skip` names are left out, however often they come.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>, skip: &dyn Fn(&Cid) -> bool) -> Poll<Option<Next<T>>> {
         ready!(self.turn.poll(cx));
+        self.pace();
         while self.slots.front().is_some_and(|slot| skip(&slot.cid)) {
             self.pop();
         }
@@ -102,12 +110,22 @@ impl<T> Ahead<T> {
         ready!(fetch.poll(cx));
         let Some(Slot { cid, what, fetch: Some(fetch) }) = self.pop() else { return Poll::Ready(None) };
         let Fetch::Done(result) = *fetch else { return Poll::Ready(None) };
+        self.taken = Some(Instant::now());
         if let Ok(bytes) = &result {
             self.turn.worked(&cid, bytes);
         }
         // What comes next is asked for before this one is worked on; it need not be the front when that is done.
         self.start(cx, skip, false);
         Poll::Ready(Some(result.map(|bytes| (cid, what, bytes)).map_err(ReadError::from)))
+    }
+
+    /// Fetches ahead for readers that keep up. What is fetched for a slow one would only be held: that of hundreds of slow
+    /// readers is all of a small machine's memory.
+    fn pace(&mut self) {
+        if let Some(taken) = self.taken.take() {
+            let keeps_up = taken.elapsed() < SLOW_READER;
+            self.keen = if keeps_up { self.keen.saturating_mul(2).min(self.ahead.max(1)) } else { 1 };
+        }
     }
 
     fn pop(&mut self) -> Option<Slot<T>> {
@@ -120,7 +138,7 @@ impl<T> Ahead<T> {
     /// is kept, whenever a block puts its children before it. The first is started all the same if it is `needed`.
     fn start(&mut self, cx: &mut Context<'_>, skip: &dyn Fn(&Cid) -> bool, needed: bool) {
         let held_max = self.ahead * HELD_PER_AHEAD;
-        for (at, slot) in self.slots.iter_mut().take(self.ahead.max(1)).enumerate() {
+        for (at, slot) in self.slots.iter_mut().take(self.keen).enumerate() {
             if slot.fetch.is_none() {
                 let front = needed && at == 0;
                 if !front && (self.started >= held_max || skip(&slot.cid)) {

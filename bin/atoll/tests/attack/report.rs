@@ -46,7 +46,8 @@ impl Report {
             let Row { name, growth_mib_max, before, during, after, .. } = row;
             let ms = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1e3);
             let p99 = [before.p99, during.p99, after.p99].map(ms).join(", ");
-            let memory = [before.memory, during.memory, after.memory].map(|bytes| mib(bytes).to_string()).join(", ");
+            let memory =
+                [before.memory_last, during.memory, after.memory_last].map(|bytes| mib(bytes).to_string()).join(", ");
             let (answers, slowest) = (row.answers(), ms(during.slowest));
             let _ = writeln!(
                 table,
@@ -88,7 +89,7 @@ impl Row {
         if self.tally.statuses.is_empty() {
             problems.push("nothing was answered".to_owned());
         }
-        let growth = mib(self.during.memory.max(self.after.memory).saturating_sub(self.before.memory));
+        let growth = mib(self.during.memory.max(self.after.memory).saturating_sub(self.before.memory_last));
         if growth > self.growth_mib_max {
             problems.push(format!("memory grew by {growth} MiB, {} are allowed", self.growth_mib_max));
         }

@@ -27,6 +27,8 @@ pub(crate) struct Target {
 pub(crate) struct Seen {
     /// Resident memory at most, in bytes.
     pub(crate) memory: u64,
+    /// Resident memory at the end.
+    pub(crate) memory_last: u64,
     /// What 99 of 100 requests of the visitor took at most.
     pub(crate) p99: Duration,
     pub(crate) slowest: Duration,
@@ -72,6 +74,7 @@ impl Target {
             let (p99, slowest) = (times.get(times.len() * 99 / 100), times.last());
             Seen {
                 memory: memory.join().unwrap(),
+                memory_last: self.memory(),
                 p99: p99.copied().unwrap_or_default(),
                 slowest: slowest.copied().unwrap_or_default(),
                 requests: times.len(),
