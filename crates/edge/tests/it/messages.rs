@@ -15,7 +15,7 @@ impl Answer for Member {
             match request {
                 Request::Announce { records } => Ok(Response::Announced { accepted: records.len() as u64 }),
                 Request::Records { .. } => std::future::pending().await,
-                Request::Probe { .. } => Err(TransportError::Refused),
+                _ => Err(TransportError::Refused),
             }
         })
     }
