@@ -19,7 +19,7 @@ fn data_is_had_in_its_own_codec_only() {
         assert_eq!(data.header("content-type").unwrap(), format!("application/vnd.ipld.{own}"));
         assert_eq!(data.header("cache-control"), Some("public, max-age=29030400, immutable"));
         assert_eq!(node.get(&format!("/ipfs/{cid}?format={other}"), &[]).status, 406);
-        let page = node.get(&format!("/ipfs/{cid}"), &["Accept: text/html"]);
+        let page = node.get(&format!("/ipfs/{cid}/"), &["Accept: text/html"]);
         assert!(page.header("content-type").unwrap().starts_with("text/html"));
         assert!(page.header("etag").unwrap().contains("DagIndex"));
     }
