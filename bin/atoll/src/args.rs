@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use atoll_content::import::{CHUNK_BYTES_MAX, Profile};
+use atoll_node::api::Cut;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 /// A decentralized edge for the web: publish a folder, and independent nodes serve it, verified.
@@ -134,9 +136,8 @@ pub(crate) struct PublishArgs {
     /// Print the root and write nothing; needs no node.
     #[arg(long)]
     pub only_hash: bool,
-    /// Take hidden files too (`.well-known` is always taken).
-    #[arg(long)]
-    pub hidden: bool,
+    #[command(flatten)]
+    pub cut: CutArgs,
     /// How long the placement counts, in days.
     #[arg(long, value_name = "DAYS", default_value_t = 365)]
     pub days: u64,
@@ -148,15 +149,54 @@ pub(crate) struct PublishArgs {
     pub timeout: u64,
 }
 
-/// Import a file or folder into the node's store and pin it, without placing it anywhere.
-#[derive(Debug, ClapArgs)]
-#[command(after_help = "Examples:\n  atoll import ./photos\n  atoll import big.iso --offline")]
-pub(crate) struct ImportArgs {
-    /// Folder or file.
-    pub path: PathBuf,
+/// How files are cut and what is taken.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct CutArgs {
     /// Take hidden files too (`.well-known` is always taken).
     #[arg(long)]
     pub hidden: bool,
+    /// How files are cut and folders laid out: unixfs-v1-2025, or unixfs-v0-2015 for the CIDs of ten years (`Qm…`).
+    #[arg(long, value_name = "PROFILE", default_value_t = Profile::default())]
+    pub profile: Profile,
+    /// `size-N`: chunks of N bytes instead of the profile's; the CIDs are then not the profile's.
+    #[arg(long, value_name = "size-N", value_parser = chunker)]
+    pub chunker: Option<usize>,
+}
+
+impl CutArgs {
+    pub(crate) fn cut(&self) -> Cut {
+        Cut { hidden: self.hidden, profile: self.profile.to_string(), chunk_bytes: self.chunker }
+    }
+}
+
+/// Reads `size-N`, the one chunker there is.
+fn chunker(text: &str) -> Result<usize, String> {
+    let size = text.strip_prefix("size-").and_then(|size| size.parse().ok());
+    let fits = size.filter(|size| (1..=CHUNK_BYTES_MAX).contains(size));
+    fits.ok_or_else(|| format!("a chunker is size-N, with N from 1 to {CHUNK_BYTES_MAX}"))
+}
+
+/// Import a file or folder into the node's store and pin it, without placing it anywhere.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:\n  atoll import ./photos\n  atoll import big.iso --offline\n  \
+    pg_dump shop | atoll import - --stdin-name shop.sql\n  atoll import --tar site.tar\n  \
+    curl … | tar xzO | atoll import -\n  atoll import ./old --profile unixfs-v0-2015")]
+#[command(group = clap::ArgGroup::new("source").required(true))]
+pub(crate) struct ImportArgs {
+    /// Folder or file; `-` is standard input, as one file.
+    #[arg(group = "source")]
+    pub path: Option<PathBuf>,
+    /// Put the file of standard input under this name into a folder.
+    #[arg(long, value_name = "NAME", requires = "path")]
+    pub stdin_name: Option<String>,
+    /// Tar archive to import as the folder that it would be unpacked to; `-` is standard input.
+    #[arg(long, value_name = "FILE", group = "source")]
+    pub tar: Option<PathBuf>,
+    /// CAR to import, as `atoll car import` does; `-` is standard input.
+    #[arg(long, value_name = "FILE", group = "source", conflicts_with_all = ["offline", "hidden", "profile", "chunker"])]
+    pub car: Option<PathBuf>,
+    #[command(flatten)]
+    pub cut: CutArgs,
     /// Name of the pin.
     #[arg(long, default_value = "import")]
     pub name: String,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use atoll_content::ReadError;
 use atoll_core::site::RedirectsError;
-use atoll_core::{NameError, TransportError};
+use atoll_core::{Denied, NameError, TransportError};
 use http::StatusCode;
 
 /// The steps of a request, as an error page names them.
@@ -59,10 +59,16 @@ pub(crate) enum Failure {
     OnlyIfCached,
     #[error("the address has too many requests in flight")]
     TooManyRequests,
+    #[error("the address is being sent too much at once")]
+    TooMuchAtOnce,
+    #[error("all memory for answers is taken (limits.sending_mib)")]
+    Crowded,
     #[error("name: {0}")]
     Name(#[from] NameError),
     #[error("an IPNS record is asked for, and the path names none")]
     NoRecord,
+    #[error("denied by the operator: {}", .0.status())]
+    Denied(Denied),
     #[error("{0}")]
     Redirects(#[from] RedirectsError),
     #[error("line {line} of _redirects names a page for {status} that is not there")]

@@ -2,6 +2,7 @@
 //! nothing.
 
 pub(crate) mod car;
+pub(crate) mod contact;
 pub(crate) mod error;
 pub(crate) mod file;
 pub(crate) mod listing;

@@ -120,6 +120,7 @@ impl Kept {
     /// Forgets all of them; each is made anew when it is next asked for.
     pub fn forget(&self) {
         self.0.hot.clear();
+        self.0.sites.clear();
     }
 }
 

@@ -125,7 +125,7 @@ impl Inner {
         let Walk::Found { resolution, stale, too_old: false } = self.known().walk(&parse(name).ok()?) else {
             return None;
         };
-        Some(self.show(name, resolution, &stale, version))
+        Some(self.show(name, *resolution, &stale, version))
     }
 
     /// Asks for what is stale, and remembers the way.
@@ -155,7 +155,7 @@ impl Inner {
         // Old is better than nothing, as long as it is valid.
         let version = self.parts.store.version();
         match self.known().walk(&start) {
-            Walk::Found { resolution, .. } => Ok(self.show(name, resolution, &[], version)),
+            Walk::Found { resolution, .. } => Ok(self.show(name, *resolution, &[], version)),
             _ => Err(self.timed_out(name)),
         }
     }
@@ -170,7 +170,7 @@ impl Inner {
                 Walk::Found { resolution, stale, too_old } => {
                     match stale.iter().find(|root| too_old && !asked.contains(root)) {
                         Some(root) => root.clone(),
-                        None => return Ok(self.show(name, resolution, &stale, version)),
+                        None => return Ok(self.show(name, *resolution, &stale, version)),
                     }
                 }
                 Walk::Stuck(root, error) => {

@@ -17,7 +17,7 @@ use http::Method;
 use serde::Serialize;
 
 use crate::args::PublishArgs;
-use crate::commands::{content, name};
+use crate::commands::{import, name};
 use crate::control::Control;
 use crate::keyring::Keyring;
 use crate::output::{Output, bytes, plural};
@@ -47,7 +47,7 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<ExitCode> {
     if args.only_hash {
-        return content::only_hash(&args.path, args.hidden, output).map(|()| ExitCode::SUCCESS);
+        return import::only_hash(&args.path, &args.cut.cut(), output).map(|()| ExitCode::SUCCESS);
     }
     let started = Instant::now();
     let (key, made) = keyring()?.site(&args.site)?;
@@ -56,7 +56,7 @@ pub(crate) async fn run(
         output.note(&format!("made site key `{}` in the keyring; back it up with `atoll key export`", args.site));
     }
     let imported =
-        content::import_through(control, &args.path, args.hidden, &format!("publish:{site}"), output).await?;
+        import::import_through(control, &args.path, args.cut.cut(), &format!("publish:{site}"), output).await?;
     let root: Cid = imported.root.parse()?;
     let now = SystemClock::now();
     let mut placement = Placement::new(root, args.replicas, imported.dag_bytes);

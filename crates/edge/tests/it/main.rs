@@ -4,6 +4,7 @@
 
 mod content;
 mod data;
+mod deny;
 mod hostile;
 mod idle;
 mod limits;

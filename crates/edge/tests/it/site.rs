@@ -45,7 +45,8 @@ fn named(memory: Memory, root: Cid, path: &[&str]) -> Gateway {
     let (mut services, counters) = services(memory);
     let fresh_until = SystemClock::now().after(Duration::from_secs(300));
     let path = path.iter().map(|name| (*name).to_owned()).collect();
-    services.names = Arc::new(OneName(Arc::new(Resolution { root, path, fresh_until, valid_until: None })));
+    services.names =
+        Arc::new(OneName(Arc::new(Resolution { root, path, via: Vec::new(), fresh_until, valid_until: None })));
     Gateway::of(&config(), services, counters)
 }
 
