@@ -105,8 +105,8 @@ impl Exchange {
         let no_room = if weight == 0 { None } else { self.ongoing.client.ticket.has_no_room(weight) };
         match no_room {
             None => response,
-            Some(NoRoom::Address) => respond::error::respond(&Failure::TooMuchAtOnce, &HeaderMap::new()),
-            Some(NoRoom::All) => respond::error::respond(&Failure::Crowded, &HeaderMap::new()),
+            Some(NoRoom::Address) => respond::error::respond(&Failure::TooMuchAtOnce, &HeaderMap::new(), None),
+            Some(NoRoom::All) => respond::error::respond(&Failure::Crowded, &HeaderMap::new(), None),
         }
     }
 
