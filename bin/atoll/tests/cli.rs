@@ -9,6 +9,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+#[path = "cli/imports.rs"]
+mod imports;
+
 /// A folder for one test, and the node that may run in it.
 struct Bench {
     dir: tempfile::TempDir,
@@ -62,6 +65,11 @@ impl Bench {
 
     fn run(&self, args: &[&str]) -> Output {
         self.atoll(args).output().unwrap()
+    }
+
+    /// Runs with a file as standard input.
+    fn piped(&self, args: &[&str], input: &Path) -> Output {
+        self.atoll(args).stdin(fs::File::open(input).unwrap()).output().unwrap()
     }
 
     /// Runs with `--json`, expects success, and reads the result.

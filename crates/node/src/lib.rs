@@ -5,6 +5,7 @@ pub mod api;
 pub mod config;
 mod control;
 pub mod keys;
+pub mod kubo;
 pub mod log;
 mod metrics;
 mod node;
