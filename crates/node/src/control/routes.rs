@@ -49,6 +49,7 @@ pub(super) async fn route(node: Arc<Inner>, request: Request<Incoming>) -> Respo
         ("DELETE", "/v1/pins") => unpin(node, body).await,
         ("POST", "/v1/import") => import(node, body).await,
         ("POST", "/v1/placements") => place(&node, body).await,
+        ("POST", "/v1/deny/reload") => Ok(events::json(&crate::deny::reload(&node).await)),
         ("POST", "/v1/gc") => Ok(events::run(|_| async move { jobs::gc(node).await })),
         ("POST", "/v1/verify") => Ok(events::run(|reporter| jobs::verify(node, reporter))),
         ("POST", "/v1/car") => Ok(import_car(node, head.uri.query(), body)),
