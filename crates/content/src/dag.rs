@@ -1,13 +1,15 @@
 //! Reading blocks of a DAG in the order in which they are needed, a few ahead of the one that is needed now.
 //!
 //! `Ahead` is the engine under file reading, CAR export and extraction: a list of blocks to come, the first few of
-//! which are being fetched. Memory is bounded by [`PENDING_MAX`] names and four times [`AHEAD_BLOCKS`] blocks.
+//! which are being fetched. Memory is bounded by [`PENDING_MAX`] names, [`PENDING_ALL_MAX`] for all walks together, and
+//! four times [`AHEAD_BLOCKS`] blocks. Work is done in turns, so that a DAG that takes long leaves its thread to others.
 //! A crash loses nothing.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use atoll_core::block::RAW;
 use atoll_core::links::links;
@@ -16,10 +18,19 @@ use bytes::Bytes;
 
 use crate::error::ReadError;
 
-/// The most blocks that one walk remembers to visit: some 40 MB.
-pub const PENDING_MAX: usize = 262_144;
+mod room;
+
+pub use room::PENDING_ALL_MAX;
+use room::Places;
+
+/// The most blocks that one walk remembers to visit: some 16 MB. A block has at most some 50,000 links.
+pub const PENDING_MAX: usize = 131_072;
+/// Bytes of nodes after which a walk leaves its thread to others: about half a millisecond of decoding.
+pub(crate) const TURN_BYTES: usize = 256 * 1024;
 /// Blocks that are fetched ahead of the one that is needed.
 pub const AHEAD_BLOCKS: usize = 4;
+/// A reader that takes longer between two blocks is not fetched ahead for.
+const SLOW_READER: Duration = Duration::from_millis(100);
 /// Blocks that are held or under way at most, as a multiple of those ahead: a walk may go down that many levels before
 /// what it fetched ahead on the levels above keeps it from fetching ahead.
 const HELD_PER_AHEAD: usize = 4;
@@ -37,19 +48,25 @@ pub(crate) struct Ahead<T> {
     /// Slots whose block is there or under way.
     started: usize,
     ahead: usize,
+    /// How many of those ahead are fetched at this time: one for a reader that takes its time, all for one that waits.
+    keen: usize,
+    /// When the last block was taken, until the next is asked for.
+    taken: Option<Instant>,
+    places: Places,
+    turn: Turn,
 }
 
 struct Slot<T> {
     cid: Cid,
     what: T,
-    fetch: Fetch,
+    /// `None` until it is begun: most slots only wait, and are to be small.
+    fetch: Option<Box<Fetch>>,
 }
 
 /// A block that is there, with what was remembered of it.
 pub(crate) type Next<T> = Result<(Cid, T, Bytes), ReadError>;
 
 enum Fetch {
-    Waiting,
     Running(BoxFuture<'static, Result<Bytes, FetchError>>),
     Done(Result<Bytes, FetchError>),
 }
@@ -57,7 +74,8 @@ enum Fetch {
 impl<T> Ahead<T> {
     /// An empty list. `root` names the DAG to the source of blocks.
     pub(crate) fn new(blocks: Arc<dyn Blocks>, root: Cid, ahead: usize) -> Self {
-        Self { blocks, root, slots: VecDeque::new(), started: 0, ahead }
+        let (places, turn) = (Places::shared(), Turn::default());
+        Self { blocks, root, slots: VecDeque::new(), started: 0, ahead, keen: 1, taken: None, places, turn }
     }
 
     /// Puts blocks before all others, keeping their order.
@@ -65,8 +83,11 @@ impl<T> Ahead<T> {
         if let Some((cid, _)) = items.first().filter(|_| self.slots.len() + items.len() > PENDING_MAX) {
             return Err(ReadError::TooWide(*cid));
         }
+        if !self.places.hold(self.slots.len() + items.len()) {
+            return Err(ReadError::Crowded);
+        }
         for (cid, what) in items.into_iter().rev() {
-            self.slots.push_front(Slot { cid, what, fetch: Fetch::Waiting });
+            self.slots.push_front(Slot { cid, what, fetch: None });
         }
         Ok(())
     }
@@ -74,26 +95,42 @@ impl<T> Ahead<T> {
     /// Puts a block whose bytes are there already before all others.
     pub(crate) fn push_ready(&mut self, cid: Cid, what: T, bytes: Bytes) {
         self.started += 1;
-        self.slots.push_front(Slot { cid, what, fetch: Fetch::Done(Ok(bytes)) });
+        self.slots.push_front(Slot { cid, what, fetch: Some(Box::new(Fetch::Done(Ok(bytes)))) });
     }
 
     /// The next block; those that `skip` names are left out, however often they come.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>, skip: &dyn Fn(&Cid) -> bool) -> Poll<Option<Next<T>>> {
+        ready!(self.turn.poll(cx));
+        self.pace();
         while self.slots.front().is_some_and(|slot| skip(&slot.cid)) {
             self.pop();
         }
         self.start(cx, skip, true);
-        let Some(front) = self.slots.front_mut() else { return Poll::Ready(None) };
-        ready!(front.fetch.poll(cx));
-        let Some(Slot { cid, what, fetch: Fetch::Done(result) }) = self.pop() else { return Poll::Ready(None) };
+        let Some(fetch) = self.slots.front_mut().and_then(|slot| slot.fetch.as_mut()) else { return Poll::Ready(None) };
+        ready!(fetch.poll(cx));
+        let Some(Slot { cid, what, fetch: Some(fetch) }) = self.pop() else { return Poll::Ready(None) };
+        let Fetch::Done(result) = *fetch else { return Poll::Ready(None) };
+        self.taken = Some(Instant::now());
+        if let Ok(bytes) = &result {
+            self.turn.worked(&cid, bytes);
+        }
         // What comes next is asked for before this one is worked on; it need not be the front when that is done.
         self.start(cx, skip, false);
         Poll::Ready(Some(result.map(|bytes| (cid, what, bytes)).map_err(ReadError::from)))
     }
 
+    /// Fetches ahead for readers that keep up. What is fetched for a slow one would only be held: that of hundreds of slow
+    /// readers is all of a small machine's memory.
+    fn pace(&mut self) {
+        if let Some(taken) = self.taken.take() {
+            let keeps_up = taken.elapsed() < SLOW_READER;
+            self.keen = if keeps_up { self.keen.saturating_mul(2).min(self.ahead.max(1)) } else { 1 };
+        }
+    }
+
     fn pop(&mut self) -> Option<Slot<T>> {
         let slot = self.slots.pop_front()?;
-        self.started -= usize::from(!matches!(slot.fetch, Fetch::Waiting));
+        self.started -= usize::from(slot.fetch.is_some());
         Some(slot)
     }
 
@@ -101,16 +138,16 @@ impl<T> Ahead<T> {
     /// is kept, whenever a block puts its children before it. The first is started all the same if it is `needed`.
     fn start(&mut self, cx: &mut Context<'_>, skip: &dyn Fn(&Cid) -> bool, needed: bool) {
         let held_max = self.ahead * HELD_PER_AHEAD;
-        for (at, slot) in self.slots.iter_mut().take(self.ahead.max(1)).enumerate() {
-            if matches!(slot.fetch, Fetch::Waiting) {
+        for (at, slot) in self.slots.iter_mut().take(self.keen).enumerate() {
+            if slot.fetch.is_none() {
                 let front = needed && at == 0;
                 if !front && (self.started >= held_max || skip(&slot.cid)) {
                     continue;
                 }
                 self.started += 1;
-                slot.fetch = Fetch::begin(&self.blocks, self.root, slot.cid);
             }
-            let _ = slot.fetch.poll(cx);
+            let fetch = slot.fetch.get_or_insert_with(|| Box::new(Fetch::begin(&self.blocks, self.root, slot.cid)));
+            let _ = fetch.poll(cx);
         }
     }
 }
@@ -126,7 +163,6 @@ impl Fetch {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Waiting => Poll::Pending,
             Self::Done(_) => Poll::Ready(()),
             Self::Running(future) => {
                 let result = ready!(future.as_mut().poll(cx));
@@ -134,6 +170,39 @@ impl Fetch {
                 Poll::Ready(())
             }
         }
+    }
+}
+
+/// How much of its thread's time a walk has taken, in bytes of nodes that it decoded.
+#[derive(Debug, Default)]
+pub(crate) struct Turn(usize);
+
+impl Turn {
+    /// Counts a block. One without links costs nothing to speak of.
+    pub(crate) fn worked(&mut self, cid: &Cid, bytes: &Bytes) {
+        if cid.codec() != RAW {
+            self.0 = self.0.saturating_add(bytes.len());
+        }
+    }
+
+    /// Whether it is somebody else's turn.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0 >= TURN_BYTES
+    }
+
+    /// Ready unless it is somebody else's turn; the next call comes after theirs.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_over() {
+            return Poll::Ready(());
+        }
+        self.0 = 0;
+        // Has the task woken once everybody else had their turn, network included: that is all that its first poll does.
+        std::pin::pin!(tokio::task::yield_now()).poll(cx)
+    }
+
+    /// Waits for the others' turn to end, if it is theirs.
+    pub(crate) async fn pass(&mut self) {
+        std::future::poll_fn(|cx| self.poll(cx)).await;
     }
 }
 

@@ -107,6 +107,9 @@ pub enum ReadError {
     /// More links would have to be remembered than [`crate::dag::PENDING_MAX`].
     #[error("the DAG below {0} is too wide: over {max} links to remember", max = crate::dag::PENDING_MAX)]
     TooWide(Cid),
+    /// All walks together remember more links than [`crate::dag::PENDING_ALL_MAX`]; a later one may find room.
+    #[error("too many wide DAGs are being read at this time")]
+    Crowded,
     /// A CAR that cannot begin.
     #[error(transparent)]
     Car(#[from] CarError),

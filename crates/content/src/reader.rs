@@ -11,7 +11,7 @@ use atoll_core::unixfs::{Meta, Node, UnixFsError};
 use atoll_core::{Blocks, Cid};
 use bytes::Bytes;
 
-use crate::dag::{cached, fetch};
+use crate::dag::{Turn, cached, fetch};
 use crate::error::ReadError;
 
 mod file;
@@ -76,9 +76,11 @@ pub enum Kind {
 /// # Errors
 /// [`ReadError`] names the segment and the block at which the way ends.
 pub async fn resolve<S: AsRef<str>>(blocks: &dyn Blocks, root: &Cid, path: &[S]) -> Result<Resolved, ReadError> {
-    let mut walk = Walk::new(root, path)?;
+    let (mut walk, mut turn) = (Walk::new(root, path)?, Turn::default());
     loop {
+        turn.pass().await;
         let bytes = fetch(blocks, root, &walk.wanted).await?;
+        turn.worked(&walk.wanted, &bytes);
         if walk.takes_long(&bytes) {
             tokio::task::yield_now().await;
         }
@@ -94,9 +96,11 @@ pub async fn resolve<S: AsRef<str>>(blocks: &dyn Blocks, root: &Cid, path: &[S])
 /// # Errors
 /// As [`resolve`], but for the two that say that the path leads nowhere.
 pub async fn trail<S: AsRef<str>>(blocks: &dyn Blocks, root: &Cid, path: &[S]) -> Result<Vec<Cid>, ReadError> {
-    let mut walk = Walk::new(root, path)?;
+    let (mut walk, mut turn) = (Walk::new(root, path)?, Turn::default());
     loop {
+        turn.pass().await;
         let bytes = fetch(blocks, root, &walk.wanted).await?;
+        turn.worked(&walk.wanted, &bytes);
         match walk.step(bytes) {
             Ok(None) => {}
             Ok(Some(resolved)) => return Ok([resolved.trail, vec![resolved.cid]].concat()),
@@ -106,7 +110,7 @@ pub async fn trail<S: AsRef<str>>(blocks: &dyn Blocks, root: &Cid, path: &[S]) -
     }
 }
 
-/// [`resolve`] for paths whose blocks are all in memory; `None` if one is not, or takes long to look through.
+/// [`resolve`] for paths whose blocks are all in memory; `None` if one is not, or they take long to look through.
 ///
 /// # Errors
 /// As [`resolve`].
@@ -115,12 +119,16 @@ pub fn resolve_cached<S: AsRef<str>>(
     root: &Cid,
     path: &[S],
 ) -> Option<Result<Resolved, ReadError>> {
-    let mut walk = match Walk::new(root, path) {
-        Ok(walk) => walk,
+    let (mut walk, mut turn) = match Walk::new(root, path) {
+        Ok(walk) => (walk, Turn::default()),
         Err(error) => return Some(Err(error)),
     };
     loop {
         let bytes = cached(blocks, &walk.wanted).filter(|bytes| !walk.takes_long(bytes))?;
+        turn.worked(&walk.wanted, &bytes);
+        if turn.is_over() {
+            return None;
+        }
         match walk.step(bytes) {
             Ok(None) => {}
             Ok(Some(resolved)) => return Some(Ok(resolved)),

@@ -21,6 +21,9 @@ const SHED_MAX: usize = 64;
 /// A connection is not shed before it was idle for so long, in milliseconds.
 const SHED_IDLE_MS_MIN: u64 = 1_000;
 
+/// A reader is not cut off to make room before it took less than [`SLOW_READER_BYTES_MIN`] for so long, in milliseconds.
+const SHED_SLOW_MS_MIN: u64 = 2_000;
+
 /// What one connection is doing.
 #[derive(Debug)]
 pub(crate) struct Activity {
@@ -167,6 +170,16 @@ struct Open {
     shed: Option<Instant>,
 }
 
+impl Open {
+    fn end(&mut self, ids: impl Iterator<Item = u64>) {
+        for id in ids {
+            if let Some((_, task)) = self.entries.remove(&id) {
+                task.abort();
+            }
+        }
+    }
+}
+
 /// Names a connection among those of its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Id(u64);
@@ -207,6 +220,19 @@ impl Connections {
         });
     }
 
+    /// Ends those who have taken nothing to speak of for longest, to have the memory of their answers back.
+    pub(crate) fn shed_slow(&self) {
+        let mut open = self.lock();
+        let now = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut slow: Vec<(u64, u64)> = (open.entries.iter())
+            .map(|(id, (activity, _))| (activity.stalled.load(Ordering::Relaxed), *id))
+            .filter(|(since, _)| *since != 0 && now.saturating_sub(*since) >= SHED_SLOW_MS_MIN)
+            .collect();
+        slow.sort_unstable();
+        open.end(slow.iter().take(SHED_MAX).map(|(_, id)| *id));
+        tracing::debug!(found = slow.len(), "slow readers cut, to have memory for others");
+    }
+
     /// Closes connections that were idle longest; how many.
     pub(crate) fn shed(&self) -> usize {
         let mut open = self.lock();
@@ -220,11 +246,7 @@ impl Connections {
             .filter(|(since, _)| now.saturating_sub(*since) >= SHED_IDLE_MS_MIN)
             .collect();
         idle.sort_unstable();
-        for (_, id) in idle.iter().take(SHED_MAX) {
-            if let Some((_, task)) = open.entries.remove(id) {
-                task.abort();
-            }
-        }
+        open.end(idle.iter().take(SHED_MAX).map(|(_, id)| *id));
         idle.len().min(SHED_MAX)
     }
 

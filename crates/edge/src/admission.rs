@@ -3,10 +3,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Limits;
+
+/// No address has more of the memory for answers than this part of it.
+const ADDRESSES_MIN: u64 = 4;
 
 /// Counts connections and requests against [`Limits`]. An address is in the table only while it is connected, so the
 /// table is never larger than [`Limits::connections`].
@@ -14,6 +17,8 @@ use crate::config::Limits;
 pub(crate) struct Admission {
     limits: Limits,
     connections: AtomicUsize,
+    /// Memory of answers that are being sent, in bytes.
+    sending: AtomicU64,
     addresses: Mutex<HashMap<Address, Arc<Counts>>>,
 }
 
@@ -26,6 +31,7 @@ struct Address(u64);
 struct Counts {
     connections: AtomicUsize,
     requests: AtomicUsize,
+    sending: AtomicU64,
 }
 
 /// Why a connection is not taken on.
@@ -35,6 +41,15 @@ pub(crate) enum Refused {
     Full,
     /// [`Limits::connections_per_address`] are open from there.
     Address,
+}
+
+/// Why a large answer is not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// Its address has its share.
+    Address,
+    /// All of [`Limits::sending_mib`] is taken.
+    All,
 }
 
 /// A connection that was taken on; dropping it gives its place back.
@@ -47,7 +62,8 @@ pub(crate) struct Ticket {
 
 impl Admission {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, connections: AtomicUsize::new(0), addresses: Mutex::default() })
+        let (connections, sending) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Arc::new(Self { limits, connections, sending, addresses: Mutex::default() })
     }
 
     /// Takes a connection from `ip` on. With `room`, the caller has just closed another one for it.
@@ -72,6 +88,20 @@ impl Admission {
         addresses.values().map(|counts| counts.requests.load(Ordering::Relaxed)).sum()
     }
 
+    /// Memory of answers that are being sent, in bytes.
+    pub(crate) fn sending(&self) -> u64 {
+        self.sending.load(Ordering::Relaxed)
+    }
+
+    /// Whether that is more than there should be.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.sending() > self.sending_max()
+    }
+
+    fn sending_max(&self) -> u64 {
+        (self.limits.sending_mib as u64).saturating_mul(1024 * 1024)
+    }
+
     /// Open connections.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
@@ -87,6 +117,27 @@ impl Ticket {
             self.end();
         }
         admitted
+    }
+
+    /// Why an answer that would hold `bytes` of memory while it is sent is not to be begun, if there is no room for it.
+    pub(crate) fn has_no_room(&self, bytes: u64) -> Option<NoRoom> {
+        let max = self.admission.sending_max();
+        if self.counts.sending.load(Ordering::Relaxed).saturating_add(bytes) > max / ADDRESSES_MIN {
+            return Some(NoRoom::Address);
+        }
+        (self.admission.sending().saturating_add(bytes) > max).then_some(NoRoom::All)
+    }
+
+    /// An answer holds `bytes` of memory from now on, until [`Ticket::release`].
+    pub(crate) fn hold(&self, bytes: u64) {
+        self.counts.sending.fetch_add(bytes, Ordering::Relaxed);
+        self.admission.sending.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// It does not any more.
+    pub(crate) fn release(&self, bytes: u64) {
+        self.counts.sending.fetch_sub(bytes, Ordering::Relaxed);
+        self.admission.sending.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Ends a request that was taken on.
@@ -163,6 +214,23 @@ mod tests {
         let _first = admission.connect("2001:db8::1".parse().unwrap(), false).unwrap();
         assert!(admission.connect("2001:db8::2:3".parse().unwrap(), false).is_err());
         assert!(admission.connect("2001:db8:0:1::1".parse().unwrap(), false).is_ok());
+    }
+
+    #[test]
+    fn an_address_has_its_share_of_the_memory_for_answers() {
+        const MIB: u64 = 1024 * 1024;
+        let admission = Admission::new(Limits { sending_mib: 8, ..Limits::default() });
+        let tickets: Vec<_> =
+            (1..=5).map(|n| admission.connect(IpAddr::from([192, 0, 2, n]), false).unwrap()).collect();
+        tickets[0].hold(2 * MIB);
+        assert_eq!(tickets[0].has_no_room(1), Some(NoRoom::Address));
+        tickets[1..4].iter().for_each(|ticket| ticket.hold(2 * MIB));
+        assert_eq!(tickets[4].has_no_room(1), Some(NoRoom::All));
+        assert!(!admission.is_crowded());
+        tickets[4].hold(1);
+        assert!(admission.is_crowded());
+        tickets[0].release(2 * MIB);
+        assert_eq!(tickets[0].has_no_room(MIB), None);
     }
 
     #[test]

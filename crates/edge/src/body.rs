@@ -16,6 +16,9 @@ use tokio::time::Sleep;
 use crate::client::Client;
 use crate::observe::Seen;
 
+/// What a body may hold without being counted, in bytes.
+const SMALL_BYTES: u64 = 64 * 1024;
+
 /// Parts of a body as they come.
 pub(crate) type Parts = Pin<Box<dyn Stream<Item = Result<Bytes, ReadError>> + Send>>;
 
@@ -56,6 +59,8 @@ pub(crate) struct Ongoing {
     pub(crate) close_delimited: bool,
     /// Whether admission counts it.
     pub(crate) admitted: bool,
+    /// Memory that its answer is counted to hold, in bytes.
+    pub(crate) held: u64,
 }
 
 /// Why a body broke off.
@@ -105,8 +110,17 @@ impl Body {
         self
     }
 
+    /// The memory that it holds at first while it is sent, in bytes; nothing to speak of for a small one.
+    pub(crate) fn weight(&self) -> u64 {
+        match &self.content {
+            Content::Stream(paced) => paced.left.unwrap_or(SMALL_BYTES).min(SMALL_BYTES),
+            content => content.len().unwrap_or(0).saturating_sub(SMALL_BYTES),
+        }
+    }
+
     /// The request that ends with this body.
-    pub(crate) fn ending(mut self, request: Ongoing) -> Self {
+    pub(crate) fn ending(mut self, mut request: Ongoing) -> Self {
+        request.hold(self.weight());
         self.request = Some(request);
         self
     }
@@ -143,13 +157,20 @@ impl http_body::Body for Body {
             }
             Content::Whole(parts) => parts.pop_front().map(Ok),
             Content::Stream(paced) => match ready!(paced.poll_next(cx)) {
+                Some(Ok(bytes)) => {
+                    if let Some(request) = &mut this.request {
+                        // This one while it is sent, and the next.
+                        request.hold((bytes.len() as u64).saturating_mul(2));
+                    }
+                    Some(Ok(bytes))
+                }
                 Some(Err(broken)) => {
                     // An error ends the connection at once; waiting once lets the head and the parts before it out.
                     this.content = Content::Broken(Some(broken));
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                part => part,
+                None => None,
             },
             Content::Broken(broken) => broken.take().map(Err),
         };
@@ -164,14 +185,7 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let len = |bytes: &Bytes| bytes.len() as u64;
-        match &self.content {
-            Content::Empty => SizeHint::with_exact(0),
-            Content::One(bytes) => SizeHint::with_exact(len(bytes)),
-            Content::Whole(parts) => SizeHint::with_exact(parts.iter().map(len).sum()),
-            Content::Stream(paced) => paced.left.map_or_else(SizeHint::default, SizeHint::with_exact),
-            Content::Broken(_) => SizeHint::default(),
-        }
+        self.content.len().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -184,6 +198,18 @@ impl Drop for Body {
 }
 
 impl Content {
+    /// Bytes to come, if it is known.
+    fn len(&self) -> Option<u64> {
+        let len = |bytes: &Bytes| bytes.len() as u64;
+        match self {
+            Self::Empty => Some(0),
+            Self::One(bytes) => Some(len(bytes)),
+            Self::Whole(parts) => Some(parts.iter().map(len).sum()),
+            Self::Stream(paced) => paced.left,
+            Self::Broken(_) => None,
+        }
+    }
+
     /// Whether nothing of it is left.
     fn is_over(&self) -> bool {
         match self {
@@ -196,6 +222,14 @@ impl Content {
 }
 
 impl Ongoing {
+    /// Its answer holds so many bytes of memory, if it does not hold more already.
+    fn hold(&mut self, bytes: u64) {
+        if bytes > self.held {
+            self.client.ticket.hold(bytes.saturating_sub(self.held));
+            self.held = bytes;
+        }
+    }
+
     /// Notes a part, or the end, of the body.
     fn note(&mut self, part: Option<&Result<Bytes, Broken>>) {
         match part {
@@ -218,6 +252,9 @@ impl Drop for Ongoing {
         self.client.gateway.services.observe.request(&self.seen);
         if self.admitted {
             self.client.ticket.end();
+        }
+        if self.held > 0 {
+            self.client.ticket.release(self.held);
         }
         self.client.activity.idle(now);
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 
 use crate::activity::Activity;
-use crate::admission::Ticket;
+use crate::admission::{NoRoom, Ticket};
 use crate::body::{Body, Ongoing};
 use crate::failure::Failure;
 use crate::gateway::Gateway;
@@ -75,6 +75,7 @@ impl Client {
             client: Arc::clone(self),
             close_delimited: request.version() < Version::HTTP_11,
             admitted: false,
+            held: 0,
         };
         Exchange { ongoing, id, head: request.method() == Method::HEAD }
     }
@@ -98,6 +99,17 @@ impl Client {
 }
 
 impl Exchange {
+    /// The answer, unless there is no memory for sending it.
+    fn with_room(&self, response: Response<Body>) -> Response<Body> {
+        let weight = if self.head { 0 } else { response.body().weight() };
+        let no_room = if weight == 0 { None } else { self.ongoing.client.ticket.has_no_room(weight) };
+        match no_room {
+            None => response,
+            Some(NoRoom::Address) => respond::error::respond(&Failure::TooMuchAtOnce, &HeaderMap::new(), None),
+            Some(NoRoom::All) => respond::error::respond(&Failure::Crowded, &HeaderMap::new(), None),
+        }
+    }
+
     /// Takes the request on, unless its address has too many in flight.
     pub(crate) fn admit(&mut self) -> bool {
         self.ongoing.admitted = self.ongoing.client.ticket.begin();
@@ -124,7 +136,8 @@ impl Exchange {
     }
 
     /// Ends in an answer: named, counted, and for HEAD without its body.
-    pub(crate) fn finish(mut self, mut response: Response<Body>) -> Response<Body> {
+    pub(crate) fn finish(mut self, response: Response<Body>) -> Response<Body> {
+        let mut response = self.with_room(response);
         self.ongoing.seen.status = response.status().as_u16();
         tracing::debug!(id = ?self.id, status = self.ongoing.seen.status, hot = self.ongoing.seen.hot, "answer");
         response.headers_mut().insert(X_REQUEST_ID, self.id);

@@ -53,6 +53,9 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Requests in flight of one address (IPv6: of one /64).
     pub requests_per_address: usize,
+    /// Memory of answers that are being sent, in MiB; one address has a quarter of it. Over it, further large answers are
+    /// refused, and the clients that take theirs most slowly are cut off. A slow reader costs two blocks of what it reads.
+    pub sending_mib: usize,
     /// Bytes of a request's head: request line and headers.
     pub head_bytes: usize,
 }
@@ -122,7 +125,13 @@ impl Default for Config {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 12_000, connections_per_address: 1_024, requests_per_address: 256, head_bytes: 32 * 1024 }
+        Self {
+            connections: 12_000,
+            connections_per_address: 1_024,
+            requests_per_address: 256,
+            sending_mib: 768,
+            head_bytes: 32 * 1024,
+        }
     }
 }
 
@@ -189,6 +198,7 @@ impl Limits {
             ("connections", self.connections),
             ("connections_per_address", self.connections_per_address),
             ("requests_per_address", self.requests_per_address),
+            ("sending_mib", self.sending_mib),
         ] {
             if value == 0 {
                 problems.push(format!("limits.{setting}: 0 would refuse everybody"));

@@ -18,7 +18,7 @@ use crate::failure::{Failure, Step};
 use crate::gateway::Gateway;
 use crate::negotiate::{Format, Wanted};
 use crate::respond::file::Part;
-use crate::respond::{self, Described, insert, mime, redirect};
+use crate::respond::{self, Described, insert, mime, modified, redirect};
 use crate::route::{ContentPath, Site, Target};
 
 mod car;
@@ -217,7 +217,9 @@ impl Reading<'_> {
             Some(known) => known,
             None => mime::by_content(&self.start(file).await?),
         };
-        Ok(self.described(shown, &format!("\"{}\"", shown.cid), content_type, len))
+        let mut described = self.described(shown, &format!("\"{}\"", shown.cid), content_type, len);
+        modified::set(&mut described.headers, &file.meta);
+        Ok(described)
     }
 
     /// The first bytes of a file, for what its name does not tell.

@@ -59,6 +59,10 @@ pub(crate) enum Failure {
     OnlyIfCached,
     #[error("the address has too many requests in flight")]
     TooManyRequests,
+    #[error("the address is being sent too much at once")]
+    TooMuchAtOnce,
+    #[error("all memory for answers is taken (limits.sending_mib)")]
+    Crowded,
     #[error("name: {0}")]
     Name(#[from] NameError),
     #[error("an IPNS record is asked for, and the path names none")]

@@ -7,6 +7,7 @@ pub(crate) mod error;
 pub(crate) mod file;
 pub(crate) mod listing;
 pub(crate) mod mime;
+pub(crate) mod modified;
 pub(crate) mod preview;
 pub(crate) mod record;
 pub(crate) mod redirect;

@@ -79,7 +79,7 @@ impl Worker {
         loop {
             tokio::select! {
                 _ = draining.wait_for(|draining| *draining) => break,
-                _ = sweep.tick() => self.connections.sweep(&self.gateway.timeouts),
+                _ = sweep.tick() => self.sweep(),
                 accepted = listener.accept() => match accepted {
                     Ok((tcp, from)) => self.take_on(tcp, from),
                     Err(cause) => self.pause(&cause).await,
@@ -88,6 +88,14 @@ impl Worker {
         }
         drop(listener);
         self.drain().await
+    }
+
+    /// Ends whoever is over a limit.
+    fn sweep(&self) {
+        self.connections.sweep(&self.gateway.timeouts);
+        if self.gateway.admission.is_crowded() {
+            self.connections.shed_slow();
+        }
     }
 
     async fn drain(&self) -> usize {

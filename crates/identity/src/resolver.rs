@@ -10,6 +10,7 @@ use atoll_core::content_path::Root;
 use atoll_core::ipns::{Name, Record};
 use atoll_core::names::{NameError, NameExchange, Names, RECURSION_MAX, Resolution, SignedName};
 use atoll_core::{BoxFuture, Clock};
+use bytes::Bytes;
 use quick_cache::sync::Cache;
 use tokio::task::JoinSet;
 
@@ -17,7 +18,7 @@ use crate::config::Config;
 use crate::dnslink::DnsLinks;
 use crate::error::StoreError;
 use crate::lookup::Lookups;
-use crate::store::{Kept, Origin, Store};
+use crate::store::{Imported, Kept, Origin, Store};
 use crate::walk::{Known, Walk, text_of};
 
 /// The most names whose way is remembered.
@@ -77,6 +78,20 @@ impl Resolver {
         self.inner.parts.store.put(record.clone(), Origin::Own, expected).await?;
         self.inner.parts.exchange.tell(&record);
         Ok(())
+    }
+
+    /// Keeps what an operator loads for `name`, valid or not; what is valid and lives is passed on.
+    ///
+    /// # Errors
+    /// As [`Store::import`].
+    pub async fn import(&self, name: Name, bytes: Bytes) -> Result<Imported, StoreError> {
+        let imported = self.inner.parts.store.import(name, bytes).await?;
+        if let Imported::Valid(record) = &imported
+            && record.is_live(self.inner.parts.clock.now())
+        {
+            self.inner.parts.exchange.tell(record);
+        }
+        Ok(imported)
     }
 
     /// Asks members for `name` even if what is known is fresh, and returns the newest.

@@ -196,7 +196,7 @@ async fn a_missing_block_breaks_the_stream() {
 #[tokio::test]
 async fn a_codec_that_is_not_known_breaks_the_stream() {
     let mut memory = Memory::default();
-    let unknown = put(&mut memory, 0x0129, &b"{}"[..]);
+    let unknown = put(&mut memory, 0x0999, &b"{}"[..]);
     let resolved = resolve(&memory, &unknown, &[""; 0]).await.unwrap();
     let items: Vec<_> = export(Arc::new(memory), &resolved, Scope::All).unwrap().collect().await;
     assert!(matches!(items.last(), Some(Err(ReadError::Links { .. }))));

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 use super::{DEPTH_MAX, Kind, Resolved, decode};
-use crate::dag::{AHEAD_BLOCKS, Ahead, cached};
+use crate::dag::{AHEAD_BLOCKS, Ahead, Turn, cached};
 use crate::error::ReadError;
 
 /// A part of a file that is to be read.
@@ -45,8 +45,8 @@ pub fn read(blocks: Arc<dyn Blocks>, resolved: &Resolved, range: Range<u64>) -> 
     Ok(FileStream { ahead, failed: false })
 }
 
-/// The bytes of a file whose blocks are all in memory, leaf by leaf and without a copy; `None` if one is not, or the
-/// range is longer than `max`.
+/// The bytes of a file whose blocks are all in memory and soon decoded, leaf by leaf and without a copy; `None` if they are
+/// not, or the range is longer than `max`.
 ///
 /// # Errors
 /// As [`read`], and whatever is wrong with the blocks.
@@ -61,10 +61,14 @@ pub fn read_cached(
         Ok(part) => part,
         Err(error) => return Some(Err(error)),
     };
-    let mut found = Vec::new();
+    let (mut found, mut turn) = (Vec::new(), Turn::default());
     let mut pending = vec![(resolved.cid, part, Some(resolved.bytes.clone()))];
     while let Some((cid, part, bytes)) = pending.pop() {
         let bytes = bytes.or_else(|| cached(blocks, &cid))?;
+        turn.worked(&cid, &bytes);
+        if turn.is_over() {
+            return None;
+        }
         match expand(&cid, &part, &bytes) {
             Ok(Expanded { inline, children }) => {
                 found.extend(inline);

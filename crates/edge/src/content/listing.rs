@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use atoll_content::reader::{Resolved, list};
+use atoll_content::ReadError;
+use atoll_content::reader::{Entry, Resolved, list};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderValue, Response, header};
 
@@ -11,6 +13,9 @@ use super::{Reading, within};
 use crate::body::Body;
 use crate::failure::{Failure, Step};
 use crate::respond::{self, Described, listing};
+
+/// Entries that are written before others get a turn on this thread.
+const TURN_ENTRIES: usize = 256;
 
 impl Reading<'_> {
     pub(super) async fn listing(&self, directory: &Resolved) -> Result<Response<Body>, Failure> {
@@ -30,20 +35,31 @@ impl Reading<'_> {
         Ok(response)
     }
 
-    async fn rendered(&self, directory: &Resolved) -> Result<bytes::Bytes, Failure> {
-        let mut stream = list(Arc::clone(self.blocks), directory);
-        let entries = async {
-            let mut entries = Vec::new();
-            while let Some(entry) = stream.next().await {
-                if entries.len() == listing::ENTRIES_MAX {
-                    return Ok((entries, true));
-                }
-                entries.push(entry?);
-            }
-            Ok((entries, false))
-        };
-        let (entries, more) = within(self.gateway.timeouts.first_byte, Step::List, entries).await?;
+    async fn rendered(&self, directory: &Resolved) -> Result<Bytes, Failure> {
+        let (mut entries, more) = within(self.gateway.timeouts.first_byte, Step::List, self.entries(directory)).await?;
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let mut page = listing::Page::new(self.path, entries.len());
+        for some in entries.chunks(TURN_ENTRIES) {
+            page.show(some);
+            // A large page takes long: others have their turn.
+            tokio::task::yield_now().await;
+        }
         // Without the spare room that it was written into, since it may be kept.
-        Ok(listing::page(self.path, entries, more).into_boxed_str().into_boxed_bytes().into())
+        Ok(page.finish(entries.len(), more).into_boxed_str().into_boxed_bytes().into())
+    }
+
+    /// As many entries as a page shows, and whether there are more.
+    async fn entries(&self, directory: &Resolved) -> Result<(Vec<Entry>, bool), ReadError> {
+        let mut stream = list(Arc::clone(self.blocks), directory);
+        let (mut entries, mut bytes) = (Vec::new(), 0_usize);
+        while let Some(entry) = stream.next().await {
+            let entry = entry?;
+            bytes = bytes.saturating_add(entry.name.len());
+            if entries.len() == listing::ENTRIES_MAX || bytes > listing::NAMES_BYTES_MAX {
+                return Ok((entries, true));
+            }
+            entries.push(entry);
+        }
+        Ok((entries, false))
     }
 }

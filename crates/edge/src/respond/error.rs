@@ -101,6 +101,10 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
             (StatusCode::BAD_REQUEST, "A service worker cannot be loaded from the root of a path gateway.")
         }
         Failure::OnlyIfCached => (StatusCode::PRECONDITION_FAILED, "This node does not hold the content itself."),
+        Failure::TooMuchAtOnce => {
+            (StatusCode::TOO_MANY_REQUESTS, "This address is being sent too many large answers at once already.")
+        }
+        Failure::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "This node is sending as many large answers as it can."),
         Failure::TooManyRequests => {
             (StatusCode::TOO_MANY_REQUESTS, "Too many requests from this address are being answered already.")
         }
@@ -184,6 +188,10 @@ fn read(step: Step, cause: &ReadError) -> (StatusCode, &'static str) {
         | ReadError::NotListable(_) => {
             (StatusCode::BAD_GATEWAY, "The content is what its publisher named, but contradicts itself.")
         }
+        ReadError::Crowded => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "This node is reading as many wide directories and files as it can. Come back in a moment.",
+        ),
         ReadError::EntryName { .. } => (
             StatusCode::BAD_GATEWAY,
             "An entry of the directory has a name that leads out of an archive. A CAR can hold it.",

@@ -11,6 +11,10 @@ use crate::route::{ContentPath, Mount, encode};
 
 /// The most entries on a page; the rest of a larger directory is told in a line.
 pub(crate) const ENTRIES_MAX: usize = 10_000;
+/// The most bytes of names that are held for a page, however few they are.
+pub(crate) const NAMES_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Where a page ends, in bytes: a long way to the directory makes every row long.
+const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Changes whenever the page does, so that no cache keeps an old form.
 const FORM: u32 = 2;
 /// A page of the IPFS project that takes a CID apart; it gets the CID behind `#`, which no server sees.
@@ -34,41 +38,63 @@ pub(crate) fn headers(path: &ContentPath, resolved: &Resolved) -> HeaderMap {
     headers
 }
 
-/// The page. `more` says that the directory has more entries than these.
-pub(crate) fn page(path: &ContentPath, mut entries: Vec<Entry>, more: bool) -> String {
-    entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    let base = directory_link(path);
-    let title = format!("{}/{}", path.site_path(), path.segments.join("/"));
-    let mut page = String::with_capacity(2048 + entries.len() * 320);
-    // Writing to a string does not fail.
-    let _ = write!(
-        page,
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title>\
-         <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\n\
-         <body><h1>Index of {}</h1>\n<table>\n",
-        Escaped(&title),
-        Breadcrumbs(path)
-    );
-    if !path.segments.is_empty() {
-        let _ = writeln!(page, "<tr><td><a href=\"{}/..\">..</a></td><td></td><td></td></tr>", Escaped(&base));
-    }
-    for entry in &entries {
-        let name = encode(&entry.name).to_string();
-        let _ = writeln!(
-            page,
-            "<tr><td><a href=\"{}/{name}\">{}</a></td><td>{}</td><td>{}</td></tr>",
-            Escaped(&base),
-            Escaped(&entry.name),
-            HashLink { path, entry, name: &name },
-            Size(entry.tsize)
+/// A page that is being written. Its end says how many of the entries it shows, if not all.
+pub(crate) struct Page<'a> {
+    path: &'a ContentPath,
+    /// What links to entries begin with.
+    base: String,
+    text: String,
+    shown: usize,
+}
+
+impl<'a> Page<'a> {
+    pub(crate) fn new(path: &'a ContentPath, entries: usize) -> Self {
+        let base = directory_link(path);
+        let title = format!("{}/{}", path.site_path(), path.segments.join("/"));
+        let mut text = String::with_capacity(2048_usize.saturating_add(entries.saturating_mul(320)));
+        // Writing to a string does not fail.
+        let _ = write!(
+            text,
+            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title>\
+             <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\n\
+             <body><h1>Index of {}</h1>\n<table>\n",
+            Escaped(&title),
+            Breadcrumbs(path)
         );
+        if !path.segments.is_empty() {
+            let _ = writeln!(text, "<tr><td><a href=\"{}/..\">..</a></td><td></td><td></td></tr>", Escaped(&base));
+        }
+        Self { path, base, text, shown: 0 }
     }
-    page.push_str("</table>\n");
-    if more {
-        let _ = writeln!(page, "<p>Only {} of its entries are shown.</p>", entries.len());
+
+    /// Shows entries, as long as there is room.
+    pub(crate) fn show(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            if self.text.len() >= PAGE_BYTES_MAX {
+                return;
+            }
+            let name = encode(&entry.name).to_string();
+            let _ = writeln!(
+                self.text,
+                "<tr><td><a href=\"{}/{name}\">{}</a></td><td>{}</td><td>{}</td></tr>",
+                Escaped(&self.base),
+                Escaped(&entry.name),
+                HashLink { path: self.path, entry, name: &name },
+                Size(entry.tsize)
+            );
+            self.shown = self.shown.saturating_add(1);
+        }
     }
-    page.push_str("</body></html>\n");
-    page
+
+    /// The text. The directory has `entries`, and with `more` still others.
+    pub(crate) fn finish(mut self, entries: usize, more: bool) -> String {
+        self.text.push_str("</table>\n");
+        if more || self.shown < entries {
+            let _ = writeln!(self.text, "<p>Only {} of its entries are shown.</p>", self.shown);
+        }
+        self.text.push_str("</body></html>\n");
+        self.text
+    }
 }
 
 /// What links to entries begin with, without a slash at the end.
@@ -189,11 +215,24 @@ mod tests {
         Target::on_own_host(Site::Root(root), mount, path).unwrap().at(root, None)
     }
 
+    fn page(path: &ContentPath, entries: &[Entry], more: bool) -> String {
+        let mut page = Page::new(path, entries.len());
+        page.show(entries);
+        page.finish(entries.len(), more)
+    }
+
+    #[test]
+    fn a_page_has_an_end() {
+        let path = path(&format!("/{}/", "a".repeat(2000)));
+        let page = page(&path, &vec![entry("b"); 10_000], false);
+        assert!(page.len() < PAGE_BYTES_MAX + 10_000 && page.contains(" of its entries are shown"));
+    }
+
     #[test]
     fn names_cannot_become_markup() {
         let hostile = "\"><script>alert('x')</script>&\u{202e}\n";
         let path = path("/%22%3E%3Cb%3E/");
-        let page = page(&path, vec![entry(hostile)], false);
+        let page = page(&path, &[entry(hostile)], false);
         assert!(!page.contains("<script") && !page.contains("\"><b>"), "{page}");
         assert!(page.contains("&quot;&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;\u{fffd}\u{fffd}"));
         assert!(
@@ -202,10 +241,9 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_sorted_and_sized() {
+    fn entries_are_sized() {
         let path = path("/");
-        let page = page(&path, vec![entry("b"), entry("a")], true);
-        assert!(page.find(">a<").unwrap() < page.find(">b<").unwrap());
+        let page = page(&path, &[entry("a"), entry("b")], true);
         assert!(page.contains("1.5 KiB") && page.contains("Only 2 of") && !page.contains(">..<"));
     }
 

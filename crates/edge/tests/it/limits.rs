@@ -129,3 +129,23 @@ fn a_wrong_configuration_is_refused_whole() {
     let error = Server::bind(&config, services(memory).0).err().unwrap();
     assert!(matches!(&error, ServeError::Config(problems) if problems.len() == 2), "{error}");
 }
+
+#[test]
+fn slow_readers_of_large_answers_leave_memory_for_others() {
+    let (memory, root) = imported(&[("big", &vec![1; 30_000_000]), ("small", b"small")]);
+    let mut config = config();
+    config.limits.sending_mib = 1;
+    let gateway = Gateway::with(&config, memory);
+    let big = format!("/ipfs/{root}/big");
+    let mut slow = gateway.connect();
+    write!(slow, "GET {big} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
+    slow.read_exact(&mut [0]).unwrap();
+    // What it is sent is over all that there is for an address, which is told so; what is small is not counted.
+    let refused = gateway.get(&big, &[]);
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("5")));
+    assert_eq!(gateway.get(format!("/ipfs/{root}/small"), &[]).status, 200);
+    assert_eq!(gateway.request("HEAD", "127.0.0.1", &big, &[]).status, 200);
+    // It is over all that there is in total, so that the slow reader is cut off.
+    wait_for(|| gateway.counters.totals().broken == 1);
+    assert!(gateway.get(&big, &[]).complete);
+}

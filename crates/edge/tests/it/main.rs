@@ -11,4 +11,5 @@ mod limits;
 mod messages;
 mod site;
 mod support;
+mod tar;
 mod trustless;
