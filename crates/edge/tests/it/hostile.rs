@@ -140,12 +140,12 @@ fn no_form_waits_for_ever_for_what_its_path_leads_to() {
     files.push(("big.bin", &bytes));
     let (memory, root) = imported(&files);
     // Whatever is neither of the two directories on the way nor the file's own node: leaves and shards.
-    let on_the_way = |target: &str| {
-        let path: Vec<&str> = target.split('/').collect();
-        let found = atoll_content::reader::resolve_cached(&memory, &root, &path).unwrap().unwrap();
-        found.roots
+    let on_the_way = |path: &[&str]| {
+        let trail = atoll_content::reader::trail(&memory, &root, path);
+        futures_util::FutureExt::now_or_never(trail).unwrap().unwrap()
     };
-    let known = [on_the_way("wide"), on_the_way("big.bin")].concat();
+    // A directory is searched for its index before it is listed.
+    let known = [on_the_way(&["wide", "index.html"]), on_the_way(&["big.bin"])].concat();
     let others: Vec<_> = memory.blocks.keys().filter(|cid| !known.contains(cid)).copied().collect();
     memory.hanging.lock().unwrap().extend(others);
     let mut config = config();
