@@ -9,6 +9,7 @@ mod data;
 mod names;
 mod node;
 mod records;
+mod site;
 mod store;
 mod unixfs;
 
@@ -18,6 +19,7 @@ pub use data::data;
 pub use names::{ipns, path};
 pub use node::{config, log, message, request};
 pub use records::{id, record};
+pub use site::{deny, headers, redirects};
 pub use store::pack;
 pub use unixfs::{dagpb, unixfs};
 
@@ -31,6 +33,8 @@ pub const TARGETS: &[Target] = &[
     ("config", config),
     ("dagpb", dagpb),
     ("data", data),
+    ("deny", deny),
+    ("headers", headers),
     ("id", id),
     ("ipns", ipns),
     ("links", links),
@@ -39,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     ("pack", pack),
     ("path", path),
     ("record", record),
+    ("redirects", redirects),
     ("request", request),
     ("unixfs", unixfs),
 ];

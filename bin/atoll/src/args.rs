@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use atoll_content::import::{CHUNK_BYTES_MAX, Profile};
+use atoll_node::api::Cut;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 /// A decentralized edge for the web: publish a folder, and independent nodes serve it, verified.
@@ -46,6 +48,8 @@ pub(crate) enum Command {
     Store(StoreCommand),
     #[command(subcommand)]
     Key(KeyCommand),
+    #[command(subcommand)]
+    Name(NameCommand),
     Peers(PeersArgs),
     Config(SettingArgs),
     Completions(CompletionsArgs),
@@ -132,26 +136,67 @@ pub(crate) struct PublishArgs {
     /// Print the root and write nothing; needs no node.
     #[arg(long)]
     pub only_hash: bool,
-    /// Take hidden files too (`.well-known` is always taken).
-    #[arg(long)]
-    pub hidden: bool,
+    #[command(flatten)]
+    pub cut: CutArgs,
     /// How long the placement counts, in days.
     #[arg(long, value_name = "DAYS", default_value_t = 365)]
     pub days: u64,
+    /// How long the site's name (IPNS) counts, in days; 0 publishes no name.
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    pub name_days: u64,
     /// How long to wait for the copies, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,
 }
 
-/// Import a file or folder into the node's store and pin it, without placing it anywhere.
-#[derive(Debug, ClapArgs)]
-#[command(after_help = "Examples:\n  atoll import ./photos\n  atoll import big.iso --offline")]
-pub(crate) struct ImportArgs {
-    /// Folder or file.
-    pub path: PathBuf,
+/// How files are cut and what is taken.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct CutArgs {
     /// Take hidden files too (`.well-known` is always taken).
     #[arg(long)]
     pub hidden: bool,
+    /// How files are cut and folders laid out: unixfs-v1-2025, or unixfs-v0-2015 for the CIDs of ten years (`Qm…`).
+    #[arg(long, value_name = "PROFILE", default_value_t = Profile::default())]
+    pub profile: Profile,
+    /// `size-N`: chunks of N bytes instead of the profile's; the CIDs are then not the profile's.
+    #[arg(long, value_name = "size-N", value_parser = chunker)]
+    pub chunker: Option<usize>,
+}
+
+impl CutArgs {
+    pub(crate) fn cut(&self) -> Cut {
+        Cut { hidden: self.hidden, profile: self.profile.to_string(), chunk_bytes: self.chunker }
+    }
+}
+
+/// Reads `size-N`, the one chunker there is.
+fn chunker(text: &str) -> Result<usize, String> {
+    let size = text.strip_prefix("size-").and_then(|size| size.parse().ok());
+    let fits = size.filter(|size| (1..=CHUNK_BYTES_MAX).contains(size));
+    fits.ok_or_else(|| format!("a chunker is size-N, with N from 1 to {CHUNK_BYTES_MAX}"))
+}
+
+/// Import a file or folder into the node's store and pin it, without placing it anywhere.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:\n  atoll import ./photos\n  atoll import big.iso --offline\n  \
+    pg_dump shop | atoll import - --stdin-name shop.sql\n  atoll import --tar site.tar\n  \
+    curl … | tar xzO | atoll import -\n  atoll import ./old --profile unixfs-v0-2015")]
+#[command(group = clap::ArgGroup::new("source").required(true))]
+pub(crate) struct ImportArgs {
+    /// Folder or file; `-` is standard input, as one file.
+    #[arg(group = "source")]
+    pub path: Option<PathBuf>,
+    /// Put the file of standard input under this name into a folder.
+    #[arg(long, value_name = "NAME", requires = "path")]
+    pub stdin_name: Option<String>,
+    /// Tar archive to import as the folder that it would be unpacked to; `-` is standard input.
+    #[arg(long, value_name = "FILE", group = "source")]
+    pub tar: Option<PathBuf>,
+    /// CAR to import, as `atoll car import` does; `-` is standard input.
+    #[arg(long, value_name = "FILE", group = "source", conflicts_with_all = ["offline", "hidden", "profile", "chunker"])]
+    pub car: Option<PathBuf>,
+    #[command(flatten)]
+    pub cut: CutArgs,
     /// Name of the pin.
     #[arg(long, default_value = "import")]
     pub name: String,
@@ -308,12 +353,20 @@ pub(crate) enum KeyCommand {
     },
     /// Print the peer id of the node in --dir, making its keys if it has none.
     PeerId,
-    /// Print a secret key as PKCS#8 PEM, for a backup.
+    /// Print a secret key, for a backup or for another program.
+    #[command(after_help = "Examples:\n  atoll key export blog > blog.pem\n  \
+        atoll key export blog --form libp2p > blog.key    for `ipfs key import blog blog.key`")]
     Export {
         /// Name.
         name: String,
+        /// How it is written.
+        #[arg(long, value_enum, default_value_t = KeyForm::Pem)]
+        form: KeyForm,
     },
-    /// Take in a PKCS#8 PEM Ed25519 key.
+    /// Take in an Ed25519 key: PKCS#8 PEM, or as `ipfs key export` writes it.
+    #[command(after_help = "Examples:\n  atoll key import blog blog.pem\n  \
+        ipfs key export blog -o - | atoll key import blog -\n  \
+        ipfs key export blog -f pem-pkcs8-cleartext -o blog.pem && atoll key import blog blog.pem")]
     Import {
         /// Name.
         name: String,
@@ -322,6 +375,87 @@ pub(crate) enum KeyCommand {
         /// A key of an operator instead of a site.
         #[arg(long)]
         operator: bool,
+    },
+}
+
+/// How a secret key is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum KeyForm {
+    /// PKCS#8 PEM, which OpenSSL and Kubo read (`pem-pkcs8-cleartext`).
+    Pem,
+    /// libp2p's protobuf, which Kubo reads (`libp2p-protobuf-cleartext`).
+    Libp2p,
+}
+
+/// Names (IPNS): the key of a site is also the name under which every IPFS gateway finds it.
+///
+/// NAME is an IPNS name in any form (k51…, 12D3KooW…, Qm…), a host name (DNSLink), or the name of a site key in the
+/// keyring.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NameCommand {
+    /// Point a site's name at content, through the running node.
+    ///
+    /// `atoll publish` does this by itself. The node is asked for the last record first, so that of two machines with one
+    /// key neither undoes what the other published; it passes the record on to members and puts it again until it expires.
+    #[command(after_help = "Examples:\n  atoll name publish blog bafy…\n  \
+        atoll name publish blog /ipfs/bafy…/2026 --days 7 --ttl 60\n  atoll name publish www /ipns/k51…")]
+    Publish {
+        /// Name of the site key in the keyring; it must be there.
+        key: String,
+        /// CID, /ipfs/CID/path or /ipns/NAME/path.
+        target: String,
+        /// How long the record counts, in days.
+        #[arg(long, value_name = "DAYS", default_value_t = 30)]
+        days: u64,
+        /// How long it may be cached, in seconds.
+        #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+        ttl: u64,
+    },
+    /// What a name stands for now, over however many names it leads.
+    #[command(
+        after_help = "Examples:\n  atoll name resolve k51…\n  atoll name resolve example.org\n  atoll name resolve blog"
+    )]
+    Resolve {
+        /// See above.
+        name: String,
+    },
+    /// Show a name's record: what it points at, its sequence, its end of life.
+    ///
+    /// Exits with 1 when the record is not valid or has expired.
+    #[command(after_help = "Examples:\n  atoll name show blog\n  atoll name show k51… --latest")]
+    Show {
+        /// See above.
+        name: String,
+        /// Ask members for a newer one first.
+        #[arg(long)]
+        latest: bool,
+    },
+    /// List the records that the node keeps.
+    List,
+    /// Write a name's record as it was signed, for `ipfs routing put` or `ipfs name inspect`.
+    #[command(after_help = "Examples:\n  atoll name export blog -o blog.ipns-record\n  \
+        atoll name export k51… | ipfs name inspect --verify k51…")]
+    Export {
+        /// See above.
+        name: String,
+        /// Where to write; default: standard output.
+        #[arg(short, long, value_name = "PATH")]
+        output: Option<PathBuf>,
+    },
+    /// Load records that others signed, such as those of `ipfs name get`, into the node.
+    ///
+    /// They are kept as they are: visitors of one that is not valid are told so. A file's name up to `.` or `_` is the
+    /// name; in a folder, files that are no `.ipns-record` are left out. Exits with 1 when one was refused.
+    #[command(
+        after_help = "Examples:\n  ipfs name get k51… > k51….ipns-record && atoll name import k51….ipns-record\n  \
+        atoll name import records/\n  atoll name import - --name k51…"
+    )]
+    Import {
+        /// File, folder, or `-`.
+        path: PathBuf,
+        /// Whose record it is; default: as the file is called.
+        #[arg(long)]
+        name: Option<String>,
     },
 }
 

@@ -4,7 +4,9 @@ mod config;
 mod content;
 mod demo;
 mod get;
+mod import;
 mod key;
+mod name;
 mod node;
 mod publish;
 mod status;
@@ -40,7 +42,8 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
         }
         Command::Demo(demo) => block_on(demo::run(demo, args.dir, output)),
         Command::Publish(publish) => block_on(publish::run(publish, &control, keyring, output)),
-        Command::Import(import) => block_on(content::import(import, &folder, &control, output)).map(done),
+        Command::Name(name) => block_on(name::run(name, &control, keyring, output)),
+        Command::Import(import) => block_on(import::import(import, &folder, &control, output)).map(done),
         Command::Get(get) => block_on(get::run(get, &control, output)).map(done),
         Command::Status(status) => block_on(status::run(status, &control, keyring, output)),
         Command::Ls(ls) => block_on(content::ls(ls, &control, output)).map(done),

@@ -4,7 +4,7 @@
 //! before parents. Memory is some twenty chunks, and the names and links of the folders that are open. Blocks that the
 //! sink took before an error are of no consequence: no root names them. A crash loses what the sink had not kept.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -15,16 +15,21 @@ use atoll_core::unixfs::UnixFsError;
 use atoll_core::{Block, BlockError, Cid};
 use bytes::Bytes;
 
+mod archive;
 mod buffers;
+mod feed;
+mod paths;
 mod profile;
 mod tree;
 mod walk;
 
+pub use archive::{ArchiveFault, ENTRIES_MAX};
 pub use profile::{Profile, UnknownProfile};
 
+use feed::{Event, Feed};
 use profile::Leaf;
 use tree::Tree;
-use walk::{Event, Walk};
+use walk::Walk;
 
 /// Bytes of a chunk in [`Profile::UnixfsV1`].
 pub const CHUNK_BYTES: usize = 1024 * 1024;
@@ -101,6 +106,80 @@ pub fn import(
     sink: &mut dyn Sink,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Imported, ImportError> {
+    assembled(options, Tree::new(options.profile, sink), progress, |feed| Walk::new(feed).run(path))
+}
+
+/// Where what is imported comes from.
+pub enum Source<'a> {
+    /// A file or folder.
+    Path(&'a Path),
+    /// The bytes of one file; with a name, the file lies under it in a folder.
+    Stream(&'a mut (dyn Read + Send), Option<&'a str>),
+    /// A tar archive.
+    Tar(&'a mut (dyn Read + Send)),
+}
+
+/// Imports from wherever it comes. Blocks the calling thread.
+///
+/// # Errors
+/// As [`import`], [`import_stream`] and [`import_tar`].
+pub fn import_from(
+    source: Source<'_>,
+    options: Options,
+    sink: &mut dyn Sink,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Imported, ImportError> {
+    match source {
+        Source::Path(path) => import(path, options, sink, progress),
+        Source::Stream(reader, name) => import_stream(reader, name, options, sink, progress),
+        Source::Tar(reader) => import_tar(reader, options, sink, progress),
+    }
+}
+
+/// Imports the bytes of `reader` as one file, which lies in a folder if it has a name. Blocks the calling thread.
+///
+/// # Errors
+/// [`ImportError::Stream`], [`ImportError::NameMalformed`], and as [`import`].
+pub fn import_stream(
+    reader: impl Read + Send,
+    name: Option<&str>,
+    options: Options,
+    sink: &mut dyn Sink,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Imported, ImportError> {
+    if let Some(name) = name.filter(|name| ["", ".", ".."].contains(name) || name.contains(['/', '\0'])) {
+        return Err(ImportError::NameMalformed(name.to_owned()));
+    }
+    let mut reader = reader;
+    assembled(options, Tree::new(options.profile, sink), progress, |mut feed| {
+        let ended = feed.lone_file(&mut reader, name);
+        feed.end(ended);
+    })
+}
+
+/// Imports a tar archive as the folder that it would be unpacked to; nothing is unpacked. Blocks the calling thread.
+///
+/// Refused are paths and links that lead out of the archive, sparse files, devices, more than [`ENTRIES_MAX`] entries, and
+/// whatever claims a name that is taken by something of another kind.
+///
+/// # Errors
+/// [`ImportError::Archive`] names the entry, [`ImportError::Stream`] says why no more could be read; and as [`import`].
+pub fn import_tar(
+    reader: impl Read + Send,
+    options: Options,
+    sink: &mut dyn Sink,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Imported, ImportError> {
+    assembled(options, Tree::of_archive(options.profile, sink), progress, |feed| archive::run(feed, reader))
+}
+
+/// Reads on one thread, hashes on a few, and assembles on this.
+fn assembled<'s>(
+    options: Options,
+    tree: Tree<'s>,
+    progress: &mut dyn FnMut(Progress),
+    read: impl FnOnce(Feed) + Send,
+) -> Result<Imported, ImportError> {
     let chunk_bytes = options.chunk_bytes();
     if chunk_bytes == 0 || chunk_bytes > CHUNK_BYTES_MAX {
         return Err(ImportError::ChunkSize(chunk_bytes));
@@ -115,8 +194,8 @@ pub fn import(
             inputs.push(input);
             outputs.push(output);
         }
-        scope.spawn(move || Walk::new(options, events, inputs).run(path));
-        assemble(&incoming, &outputs, Tree::new(options.profile, sink), progress)
+        scope.spawn(move || read(Feed::new(options, events, inputs)));
+        assemble(&incoming, &outputs, tree, progress)
     })
 }
 
@@ -165,10 +244,15 @@ fn assemble(
                 total.files += 1;
                 tree.symlink(name, &target)?;
             }
+            Event::Folder(path) => tree.folder(&path)?,
+            Event::HardLink(path, first) => {
+                total.files += 1;
+                tree.hard_link(&path, &first)?;
+            }
         }
         progress(total);
     }
-    let (root, tsize) = tree.root().ok_or(ImportError::Aborted)?;
+    let (root, tsize) = tree.finish()?;
     Ok(Imported { root, tsize, total })
 }
 
@@ -211,6 +295,20 @@ pub enum ImportError {
     /// A folder that no trie can hold.
     #[error(transparent)]
     Hamt(#[from] HamtError),
+    /// A name that no file has.
+    #[error("`{0}` is no name for a file: not empty, no `/`, neither `.` nor `..`")]
+    NameMalformed(String),
+    /// What was to be read as a stream could not be.
+    #[error("the input could not be read: {0}")]
+    Stream(#[source] io::Error),
+    /// An entry that no archive of ours has.
+    #[error("entry \"{entry}\" of the archive: {fault}")]
+    Archive {
+        /// Its path, as far as it is text.
+        entry: String,
+        /// What is wrong with it.
+        fault: ArchiveFault,
+    },
     /// A thread of the import ended early.
     #[error("the import ended early")]
     Aborted,

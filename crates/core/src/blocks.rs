@@ -5,6 +5,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 
 use crate::block::{Block, Cid};
+use crate::policy::Denied;
 
 /// A boxed future, for traits that must be objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -62,6 +63,14 @@ pub enum FetchError {
         cid: Cid,
         /// The deadline, in milliseconds.
         limit_ms: u64,
+    },
+    /// The operator of this node does not show it.
+    #[error("block {cid} is denied ({})", denied.status())]
+    Denied {
+        /// The block.
+        cid: Cid,
+        /// Why.
+        denied: Denied,
     },
     /// The local store failed; the text is for the log.
     #[error("the block store failed: {0}")]

@@ -36,6 +36,9 @@ impl Role for Site {
     const NAME: &'static str = "site";
 }
 
+/// How libp2p's protobuf of an Ed25519 private key begins: key type 1, then 64 bytes, or of old 96.
+const LIBP2P_PRIVATE: [[u8; 4]; 2] = [[0x08, 0x01, 0x12, 0x40], [0x08, 0x01, 0x12, 0x60]];
+
 /// An Ed25519 secret key with a [`Role`].
 pub struct SecretKey<R> {
     key: SigningKey,
@@ -79,6 +82,25 @@ impl<R: Role> SecretKey<R> {
     pub fn to_pem(&self) -> Result<String, KeyError> {
         let pem = self.key.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Pem("Ed25519"))?;
         Ok(pem.to_string())
+    }
+
+    /// Reads libp2p's protobuf of a private key, as `ipfs key export` writes it: the seed, then the public key once or, of
+    /// old, twice (libp2p peer ids, "Ed25519").
+    ///
+    /// # Errors
+    /// [`KeyError::Libp2p`] when it is anything else, or when the public key is not the seed's.
+    pub fn from_libp2p(bytes: &[u8]) -> Result<Self, KeyError> {
+        let body = LIBP2P_PRIVATE.iter().find_map(|head| bytes.strip_prefix(head)).ok_or(KeyError::Libp2p)?;
+        let (seed, public) = body.split_at_checked(32).ok_or(KeyError::Libp2p)?;
+        let key = Self::from_seed(seed.try_into().map_err(|_| KeyError::Libp2p)?);
+        let is_own = |public: &[u8]| public == key.public().0;
+        let whole = matches!((bytes.len(), public.len()), (68, 32) | (100, 64));
+        if whole && public.chunks(32).all(is_own) { Ok(key) } else { Err(KeyError::Libp2p) }
+    }
+
+    /// Writes libp2p's protobuf of a private key, as Kubo reads it.
+    pub fn to_libp2p(&self) -> Vec<u8> {
+        [&LIBP2P_PRIVATE[0][..], self.key.as_bytes(), &self.public().0].concat()
     }
 
     /// The public half.
@@ -212,6 +234,9 @@ pub enum KeyError {
     /// Not what OpenSSL would write for this algorithm.
     #[error("not a PKCS#8 PEM private key for {0} (\"-----BEGIN PRIVATE KEY-----\")")]
     Pem(&'static str),
+    /// Not what `ipfs key export` writes for an Ed25519 key.
+    #[error("not an Ed25519 private key in libp2p's form (`ipfs key export`)")]
+    Libp2p,
     /// `getrandom` failed.
     #[error("the operating system gave no randomness")]
     Randomness,
@@ -228,6 +253,20 @@ mod tests {
         let answer = AnswerKey::from_scalar(&[1; 32]).unwrap();
         assert_eq!(AnswerKey::from_pem(&answer.to_pem().unwrap()).unwrap().public(), answer.public());
         assert!(SiteKey::from_pem(&answer.to_pem().unwrap()).is_err());
+    }
+
+    #[test]
+    fn libp2ps_form_comes_back() {
+        let site = SiteKey::from_seed(&[1; 32]);
+        let mut bytes = site.to_libp2p();
+        let theirs = libp2p_identity::Keypair::from_protobuf_encoding(&bytes).unwrap();
+        assert_eq!(theirs.public().encode_protobuf(), site.public().to_protobuf());
+        assert_eq!(SiteKey::from_libp2p(&bytes).unwrap().public(), site.public());
+        let old = [&[0x08, 0x01, 0x12, 0x60][..], &bytes[4..], &site.public().0].concat();
+        assert_eq!(SiteKey::from_libp2p(&old).unwrap().public(), site.public());
+        assert!(SiteKey::from_libp2p(&bytes[..67]).is_err());
+        bytes[40] ^= 1;
+        assert!(SiteKey::from_libp2p(&bytes).is_err());
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Resolution {
     pub root: Cid,
     /// The way below it that is part of what the name points at.
     pub path: Vec<String>,
+    /// The names on the way behind the one that was asked for: any of them may be denied.
+    pub via: Vec<String>,
     /// Until when it need not be asked for again: the shortest TTL on the way.
     pub fresh_until: Timestamp,
     /// When the first record on the way expires (IPNS EOL); `None` where none does.

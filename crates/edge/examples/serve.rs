@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use atoll_content::import::{Options, Sink, import};
 use atoll_core::names::NoopNames;
+use atoll_core::policy::NoopDeny;
 use atoll_core::transport::NoopAnswer;
 use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
 use atoll_edge::guard::NoopGuard;
@@ -47,6 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         local: Arc::clone(&blocks),
         blocks,
         names: Arc::new(NoopNames),
+        deny: Arc::new(NoopDeny),
         answer: Arc::new(NoopAnswer),
         observe: Arc::new(Counters::new(config.workers())),
         guard: Arc::new(NoopGuard),

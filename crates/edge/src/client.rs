@@ -106,8 +106,8 @@ impl Exchange {
         let no_room = if weight == 0 { None } else { self.ongoing.client.ticket.has_no_room(weight) };
         match no_room {
             None => response,
-            Some(NoRoom::Address) => respond::error::respond(&Failure::TooMuchAtOnce, &HeaderMap::new()),
-            Some(NoRoom::All) => respond::error::respond(&Failure::Crowded, &HeaderMap::new()),
+            Some(NoRoom::Address) => respond::error::respond(&Failure::TooMuchAtOnce, &HeaderMap::new(), None),
+            Some(NoRoom::All) => respond::error::respond(&Failure::Crowded, &HeaderMap::new(), None),
         }
     }
 
@@ -137,7 +137,9 @@ impl Exchange {
     /// Ends in a failure.
     pub(crate) fn fail(self, failure: &Failure, request: &HeaderMap) -> Response<Body> {
         tracing::debug!(id = ?self.id, %failure, "request failed");
-        self.finish(respond::error::respond(failure, request))
+        let client = Arc::clone(&self.ongoing.client);
+        let contact = client.gateway.contact.as_ref();
+        self.finish(respond::error::respond(failure, request, contact))
     }
 
     /// Ends in an answer: named, counted, and for HEAD without its body.

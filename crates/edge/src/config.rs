@@ -7,6 +7,8 @@ use atoll_routing::FetchPolicy;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::respond::contact::{CONTACT_BYTES_MAX, is_contact};
+
 /// The most worker threads.
 pub const THREADS_MAX: usize = 256;
 /// The most gateway names of one kind.
@@ -27,6 +29,8 @@ pub struct Config {
     /// Proxies before this node whose `X-Forwarded-Host` and `X-Forwarded-Proto` are believed, as networks
     /// (`127.0.0.1/32`). Anybody else's are ignored.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where to report abuse, an e-mail address or a URL: on pages for what is not found or not shown. Empty: nowhere.
+    pub abuse_contact: String,
     /// What is fetched for visitors beyond what the node holds: `held` (nothing), `placed` (sites with a placement that
     /// this node accepts), `{ allow-list = [CID, …] }`, or `any`, which makes the node a relay for strangers.
     pub fetch: FetchPolicy,
@@ -114,6 +118,7 @@ impl Default for Config {
             path_names: Vec::new(),
             subdomain_names: vec!["localhost".to_owned()],
             trusted_proxies: Vec::new(),
+            abuse_contact: String::new(),
             fetch: FetchPolicy::default(),
             server_timing: true,
             limits: Limits::default(),
@@ -167,6 +172,10 @@ impl Config {
         }
         if self.trusted_proxies.len() > NAMES_MAX {
             problems.push(format!("trusted_proxies: over the limit of {NAMES_MAX} networks"));
+        }
+        if !self.abuse_contact.is_empty() && !is_contact(&self.abuse_contact) {
+            let most = CONTACT_BYTES_MAX;
+            problems.push(format!("abuse_contact: must be an e-mail address or a URL of at most {most} bytes"));
         }
         for (setting, names) in [("path_names", &self.path_names), ("subdomain_names", &self.subdomain_names)] {
             check_names(setting, names, &mut problems);
@@ -271,6 +280,7 @@ mod tests {
         config.limits.connections = 0;
         config.timeouts.head = Duration::ZERO;
         config.hot.body_mib = 1000;
-        assert_eq!(config.check().len(), 6);
+        config.abuse_contact = "nobody".to_owned();
+        assert_eq!(config.check().len(), 7);
     }
 }

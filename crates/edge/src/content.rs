@@ -6,7 +6,7 @@ use std::time::Duration;
 use atoll_content::ReadError;
 use atoll_content::reader::{Kind, Resolved, read, read_cached, resolve, resolve_cached};
 use atoll_core::site::{Found, INDEX};
-use atoll_core::{Blocks, FetchError, NameError};
+use atoll_core::{Blocks, Cid, FetchError, NameError, Subject};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http::request::Parts;
@@ -18,7 +18,7 @@ use crate::failure::{Failure, Step};
 use crate::gateway::Gateway;
 use crate::negotiate::{Format, Wanted};
 use crate::respond::file::Part;
-use crate::respond::{self, Described, insert, mime, redirect};
+use crate::respond::{self, Described, insert, mime, modified, redirect};
 use crate::route::{ContentPath, Site, Target};
 use crate::timing::Timing;
 
@@ -75,6 +75,7 @@ async fn locate(gateway: &Gateway, target: Target, timing: &Timing) -> Result<Co
         }
         Site::Name(name) => name,
     };
+    check_name(gateway, name, &target.segments)?;
     let names = &gateway.services.names;
     let resolution = match names.cached(name) {
         Some(resolution) => resolution,
@@ -84,7 +85,15 @@ async fn locate(gateway: &Gateway, target: Target, timing: &Timing) -> Result<Co
             timing.of(Step::Name, timeout(limit, names.resolve(name))).await.map_err(late)??
         }
     };
+    resolution.via.iter().try_for_each(|name| check_name(gateway, name, &[]))?;
     Ok(target.at(resolution.root, Some(resolution)))
+}
+
+/// Whether a name, or a path below it, may be shown at all.
+fn check_name(gateway: &Gateway, name: &str, segments: &[String]) -> Result<(), Failure> {
+    let names: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let denied = gateway.services.deny.decide(Subject::Name { name, names: &names });
+    denied.map_or(Ok(()), |denied| Err(Failure::Denied(denied)))
 }
 
 /// The record of a name as it was signed.
@@ -98,6 +107,7 @@ async fn record(
     if name.contains('.') || !target.segments.is_empty() {
         return Err(Failure::NoRecord);
     }
+    check_name(gateway, name, &[])?;
     let limit = gateway.timeouts.resolve;
     let late = |_| Failure::TimedOut { step: Step::Name, limit };
     let record = timeout(limit, gateway.services.names.record(name)).await.map_err(late)??;
@@ -114,7 +124,8 @@ async fn read_from(
     check_service_worker(&path, request)?;
     let held_only = only_if_cached(request);
     let blocks = if held_only { &gateway.services.local } else { &gateway.services.blocks };
-    let reading = Reading { gateway, blocks, path: &path, request, wanted, timing };
+    let deny_version = gateway.services.deny.version();
+    let reading = Reading { gateway, blocks, path: &path, request, wanted, timing, deny_version };
     let answered = reading.answer().await;
     match answered {
         Err(Failure::Read { cause: ReadError::Fetch(FetchError::NotFound(_) | FetchError::NotAllowed(_)), .. })
@@ -140,6 +151,8 @@ struct Reading<'a> {
     request: &'a Parts,
     wanted: Wanted,
     timing: Timing,
+    /// The version of what is denied, as of before anything was looked at.
+    deny_version: u64,
 }
 
 impl Reading<'_> {
@@ -179,11 +192,27 @@ impl Reading<'_> {
     }
 
     async fn resolve(&self, segments: &[&str]) -> Result<Resolved, Failure> {
-        if let Some(resolved) = resolve_cached(&**self.blocks, &self.path.root, segments) {
-            return resolved.map_err(Failure::reading(Step::Resolve));
+        self.check_path(&self.path.root, segments)?;
+        let resolved = match resolve_cached(&**self.blocks, &self.path.root, segments) {
+            Some(resolved) => resolved.map_err(Failure::reading(Step::Resolve))?,
+            None => {
+                let resolved = resolve(&**self.blocks, &self.path.root, segments);
+                self.within(self.gateway.timeouts.resolve, Step::Resolve, resolved).await?
+            }
+        };
+        // A folder around what is denied does not make it another thing. In IPLD data names and links do not go in step.
+        if resolved.roots.len() == segments.len().saturating_add(1) {
+            for (at, root) in resolved.roots.iter().enumerate().skip(1) {
+                self.check_path(root, segments.get(at..).unwrap_or_default())?;
+            }
         }
-        let resolved = resolve(&**self.blocks, &self.path.root, segments);
-        self.within(self.gateway.timeouts.resolve, Step::Resolve, resolved).await
+        Ok(resolved)
+    }
+
+    /// Whether a path may be shown at all.
+    fn check_path(&self, root: &Cid, names: &[&str]) -> Result<(), Failure> {
+        let denied = self.gateway.services.deny.decide(Subject::Path { root, names });
+        denied.map_or(Ok(()), |denied| Err(Failure::Denied(denied)))
     }
 
     /// A file, which `shown` stands for: itself, or the directory whose index it is.
@@ -201,7 +230,9 @@ impl Reading<'_> {
             Some(known) => known,
             None => mime::by_content(&self.start(file).await?),
         };
-        Ok(self.described(shown, &format!("\"{}\"", shown.cid), content_type, len))
+        let mut described = self.described(shown, &format!("\"{}\"", shown.cid), content_type, len);
+        modified::set(&mut described.headers, &file.meta);
+        Ok(described)
     }
 
     /// The first bytes of a file, for what its name does not tell.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use atoll_content::ReadError;
 use atoll_core::site::RedirectsError;
-use atoll_core::{NameError, TransportError};
+use atoll_core::{Denied, NameError, TransportError};
 use http::StatusCode;
 
 /// The steps of a request, as an error page names them.
@@ -69,6 +69,8 @@ pub(crate) enum Failure {
     Name(#[from] NameError),
     #[error("an IPNS record is asked for, and the path names none")]
     NoRecord,
+    #[error("denied by the operator: {}", .0.status())]
+    Denied(Denied),
     #[error("{0}")]
     Redirects(#[from] RedirectsError),
     #[error("line {line} of _redirects names a page for {status} that is not there")]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use atoll_core::{Answer, Blocks, Names as NameSource};
+use atoll_core::{Answer, Blocks, Deny, Names as NameSource};
 
 use ipnet::IpNet;
 
@@ -13,6 +13,7 @@ use crate::guard::Guard;
 use crate::host::Names;
 use crate::hot::Hot;
 use crate::observe::Observe;
+use crate::respond::contact::Contact;
 use crate::site::Sites;
 
 /// What stands behind the listener.
@@ -24,6 +25,8 @@ pub struct Services {
     pub local: Arc<dyn Blocks>,
     /// What names point at.
     pub names: Arc<dyn NameSource>,
+    /// What is not shown. `blocks` and `local` are to hold nothing that it denies.
+    pub deny: Arc<dyn Deny>,
     /// Who answers members.
     pub answer: Arc<dyn Answer>,
     /// Who takes note of requests.
@@ -42,6 +45,7 @@ pub(crate) struct Gateway {
     pub(crate) server_timing: bool,
     pub(crate) hot: Hot,
     pub(crate) sites: Sites,
+    pub(crate) contact: Option<Contact>,
     pub(crate) admission: Arc<Admission>,
 }
 
@@ -56,6 +60,7 @@ impl Gateway {
             server_timing: config.server_timing,
             hot: Hot::new(&config.hot),
             sites: Sites::new(),
+            contact: Contact::of(&config.abuse_contact),
             admission: Admission::new(config.limits.clone()),
         })
     }

@@ -31,6 +31,8 @@ pub(crate) struct Ready {
     pub(crate) path: Vec<String>,
     /// The authority that it is for, where its bytes name that.
     pub(crate) authority: Option<Box<str>>,
+    /// The version of what is denied, as of before it was looked at.
+    pub(crate) deny_version: u64,
 }
 
 impl Ready {

@@ -116,6 +116,9 @@ fn hot(gateway: &Gateway, host: Host<'_>, request: &Request<Incoming>) -> Option
     if ready.authority.as_deref().is_some_and(|authority| host.authority() != Some(authority)) {
         return None;
     }
+    if ready.deny_version != gateway.services.deny.version() {
+        return None;
+    }
     match &ready.name {
         None => Some(ready.described.respond_from(headers, &ready.parts)),
         Some(name) => {

@@ -2,10 +2,12 @@
 //! nothing.
 
 pub(crate) mod car;
+pub(crate) mod contact;
 pub(crate) mod error;
 pub(crate) mod file;
 pub(crate) mod listing;
 pub(crate) mod mime;
+pub(crate) mod modified;
 pub(crate) mod preview;
 pub(crate) mod record;
 pub(crate) mod redirect;

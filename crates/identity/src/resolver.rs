@@ -10,6 +10,7 @@ use atoll_core::content_path::Root;
 use atoll_core::ipns::{Name, Record};
 use atoll_core::names::{NameError, NameExchange, Names, RECURSION_MAX, Resolution, SignedName};
 use atoll_core::{BoxFuture, Clock};
+use bytes::Bytes;
 use quick_cache::sync::Cache;
 use tokio::task::JoinSet;
 
@@ -17,7 +18,7 @@ use crate::config::Config;
 use crate::dnslink::DnsLinks;
 use crate::error::StoreError;
 use crate::lookup::Lookups;
-use crate::store::{Kept, Origin, Store};
+use crate::store::{Imported, Kept, Origin, Store};
 use crate::walk::{Known, Walk, text_of};
 
 /// The most names whose way is remembered.
@@ -79,6 +80,20 @@ impl Resolver {
         Ok(())
     }
 
+    /// Keeps what an operator loads for `name`, valid or not; what is valid and lives is passed on.
+    ///
+    /// # Errors
+    /// As [`Store::import`].
+    pub async fn import(&self, name: Name, bytes: Bytes) -> Result<Imported, StoreError> {
+        let imported = self.inner.parts.store.import(name, bytes).await?;
+        if let Imported::Valid(record) = &imported
+            && record.is_live(self.inner.parts.clock.now())
+        {
+            self.inner.parts.exchange.tell(record);
+        }
+        Ok(imported)
+    }
+
     /// Asks members for `name` even if what is known is fresh, and returns the newest.
     pub async fn latest(&self, name: &Name) -> Option<Kept> {
         self.inner.lookups.ask(&Root::Ipns(*name)).await;
@@ -110,7 +125,7 @@ impl Inner {
         let Walk::Found { resolution, stale, too_old: false } = self.known().walk(&parse(name).ok()?) else {
             return None;
         };
-        Some(self.show(name, resolution, &stale, version))
+        Some(self.show(name, *resolution, &stale, version))
     }
 
     /// Asks for what is stale, and remembers the way.
@@ -140,7 +155,7 @@ impl Inner {
         // Old is better than nothing, as long as it is valid.
         let version = self.parts.store.version();
         match self.known().walk(&start) {
-            Walk::Found { resolution, .. } => Ok(self.show(name, resolution, &[], version)),
+            Walk::Found { resolution, .. } => Ok(self.show(name, *resolution, &[], version)),
             _ => Err(self.timed_out(name)),
         }
     }
@@ -155,7 +170,7 @@ impl Inner {
                 Walk::Found { resolution, stale, too_old } => {
                     match stale.iter().find(|root| too_old && !asked.contains(root)) {
                         Some(root) => root.clone(),
-                        None => return Ok(self.show(name, resolution, &stale, version)),
+                        None => return Ok(self.show(name, *resolution, &stale, version)),
                     }
                 }
                 Walk::Stuck(root, error) => {

@@ -27,7 +27,7 @@ pub(crate) struct Known<'a> {
 pub(crate) enum Walk {
     /// To content.
     Found {
-        resolution: Resolution,
+        resolution: Box<Resolution>,
         /// The names on it that should be asked for again.
         stale: Vec<Root>,
         /// One of them is so old that nobody should be shown it before.
@@ -52,11 +52,11 @@ impl Known<'_> {
     /// Follows `start`.
     pub(crate) fn walk(&self, start: &Root) -> Walk {
         let (mut root, mut path, mut path_bytes) = (start.clone(), Vec::new(), 0usize);
-        let (mut stale, mut any_too_old) = (Vec::new(), false);
+        let (mut stale, mut any_too_old, mut via) = (Vec::new(), false, Vec::new());
         let (mut fresh, mut valid): (Option<Timestamp>, Option<Timestamp>) = (None, None);
         for _ in 0..=RECURSION_MAX {
             if let Root::Ipfs(cid) = root {
-                let resolution = self.resolution(cid, path, fresh, valid);
+                let resolution = Box::new(self.resolution(cid, path, via, fresh, valid));
                 return Walk::Found { resolution, stale, too_old: any_too_old };
             }
             let link = match self.link(&root) {
@@ -80,6 +80,9 @@ impl Known<'_> {
             fresh = Some(fresh.map_or(link.fresh_until, |fresh| fresh.min(link.fresh_until)));
             valid = valid.into_iter().chain(link.valid_until).min();
             root = link.target.root;
+            if !matches!(root, Root::Ipfs(_)) {
+                via.push(text_of(&root));
+            }
         }
         Walk::Fails(NameError::TooDeep(text_of(start)))
     }
@@ -88,10 +91,11 @@ impl Known<'_> {
         &self,
         root: Cid,
         path: Vec<String>,
+        via: Vec<String>,
         fresh: Option<Timestamp>,
         valid: Option<Timestamp>,
     ) -> Resolution {
-        Resolution { root, path, fresh_until: fresh.unwrap_or(self.now), valid_until: valid }
+        Resolution { root, path, via, fresh_until: fresh.unwrap_or(self.now), valid_until: valid }
     }
 
     /// What is known of one name.

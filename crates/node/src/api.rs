@@ -1,5 +1,6 @@
 //! What a node tells its CLI and its operator: the JSON of the socket and of the admin listener.
 
+use atoll_content::import::{self, Profile, UnknownProfile};
 use serde::{Deserialize, Serialize};
 
 /// Printed once the node serves.
@@ -91,15 +92,63 @@ pub struct PinStatus {
     pub name: String,
 }
 
+/// How files are cut, and what of a folder is taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// Take hidden files too.
+    #[serde(default)]
+    pub hidden: bool,
+    /// Profile of IPIP-499; empty for the default.
+    #[serde(default)]
+    pub profile: String,
+    /// Bytes of a chunk, if not the profile's.
+    #[serde(default)]
+    pub chunk_bytes: Option<usize>,
+}
+
+impl Cut {
+    /// As the importer takes it.
+    ///
+    /// # Errors
+    /// [`UnknownProfile`].
+    pub fn options(&self) -> Result<import::Options, UnknownProfile> {
+        let profile = if self.profile.is_empty() { Profile::default() } else { self.profile.parse()? };
+        Ok(import::Options { profile, chunk_bytes: self.chunk_bytes, hidden: self.hidden })
+    }
+}
+
 /// `POST /v1/import`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ImportRequest {
     /// Absolute path of the file or folder.
     pub path: String,
-    /// Take hidden files too.
-    pub hidden: bool,
+    /// How it is cut.
+    #[serde(flatten)]
+    pub cut: Cut,
     /// Name of the pin.
     pub name: String,
+}
+
+/// `POST /v1/import/stream?REQUEST`, percent-encoded JSON; what is imported is the body.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamRequest {
+    /// What the body is.
+    pub kind: StreamKind,
+    /// How it is cut.
+    pub cut: Cut,
+    /// Name of the pin.
+    pub name: String,
+}
+
+/// What can be imported from a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StreamKind {
+    /// One file, in a folder if it has a name.
+    File(Option<String>),
+    /// A tar archive.
+    Tar,
 }
 
 /// The end of an import.

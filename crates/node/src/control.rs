@@ -3,6 +3,7 @@
 
 mod door;
 mod events;
+mod intake;
 mod jobs;
 mod names;
 mod routes;

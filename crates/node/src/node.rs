@@ -75,6 +75,7 @@ impl Node {
         let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
         let services = Services {
+            deny: Arc::new(atoll_core::policy::NoopDeny),
             blocks: remote,
             local: Arc::clone(&local) as _,
             names: Arc::clone(&names) as _,

@@ -2,10 +2,9 @@
 //! it for the CLI (`control/jobs.rs`), and beside a stopped one the CLI calls it directly.
 
 use std::io;
-use std::path::Path;
 
 use atoll_content::car::{CarImportError, CarImporter, Loaded};
-use atoll_content::import::{self, ImportError, NoopSink, Progress, Sink};
+use atoll_content::import::{self, ImportError, NoopSink, Progress, Sink, Source};
 use atoll_content::store::{Options, Store, StoreError};
 use atoll_core::links::links;
 use atoll_core::{Block, Cid};
@@ -26,21 +25,20 @@ pub fn open_store(folder: &Folder, config: &StoreConfig) -> Result<Store, StoreE
     Store::open(&folder.store(), Options { bytes_max: config.bytes_max, ..Options::default() })
 }
 
-/// Imports `path` and pins it under `pin`, if given; only then it survives a loss of power.
+/// Imports what `source` gives and pins it under `pin`, if given; only then it survives a loss of power.
 ///
 /// # Errors
 /// [`WorkError`] names the file or the limit.
 pub fn import(
     store: &Store,
-    path: &Path,
-    hidden: bool,
+    source: Source<'_>,
+    options: import::Options,
     pin: Option<&str>,
     progress: &dyn Fn(Progress),
 ) -> Result<Imported, WorkError> {
     let _hold = store.hold();
     let mut sink = StoreSink { store, blocks: Vec::new(), bytes: 0 };
-    let options = import::Options { hidden, ..import::Options::default() };
-    let imported = import::import(path, options, &mut sink, &mut |now| progress(now))?;
+    let imported = import::import_from(source, options, &mut sink, &mut |now| progress(now))?;
     sink.flush().map_err(ImportError::Sink)?;
     if let Some(name) = pin {
         store.pin(&imported.root, name)?;
@@ -52,9 +50,8 @@ pub fn import(
 ///
 /// # Errors
 /// [`WorkError`] names the file.
-pub fn only_hash(path: &Path, hidden: bool) -> Result<Imported, WorkError> {
-    let options = import::Options { hidden, ..import::Options::default() };
-    Ok(summary(&import::import(path, options, &mut NoopSink, &mut |_| {})?))
+pub fn only_hash(source: Source<'_>, options: import::Options) -> Result<Imported, WorkError> {
+    Ok(summary(&import::import_from(source, options, &mut NoopSink, &mut |_| {})?))
 }
 
 /// Removes the blocks that no pin needs.

@@ -1,11 +1,11 @@
-//! `atoll import`, `ls`, `pin`, `gc`, `car` and `store`: work on the node's blocks, through the node or beside it.
+//! `atoll ls`, `pin`, `gc`, `car` and `store`: work on the node's blocks, through the node or beside it.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use atoll_content::store::Store;
-use atoll_node::api::{CarImported, Collected, Entry, ImportRequest, Imported, PinRequest, PinStatus, Verified};
+use atoll_node::api::{CarImported, Collected, Entry, PinRequest, PinStatus, Verified};
 use atoll_node::config::Folder;
 use atoll_node::work;
 use bytes::Bytes;
@@ -15,79 +15,12 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::args::{CarCommand, ImportArgs, LsArgs, PinCommand, SettingArgs, StoreCommand};
+use crate::args::{CarCommand, LsArgs, PinCommand, SettingArgs, StoreCommand};
 use crate::control::{Body, Control, encode_path, full};
 use crate::output::{Output, bytes, table};
 
 /// Bytes read from a CAR at a time.
 const CHUNK_BYTES: usize = 256 * 1024;
-
-pub(crate) async fn import(args: ImportArgs, folder: &Folder, control: &Control, output: &Output) -> Result<()> {
-    let imported = if args.offline {
-        let store = open_store(folder, control).await?;
-        let bar = output.bar(0, "importing");
-        let pin = (!args.no_sync).then_some(args.name.as_str());
-        let imported = work::import(&store, &args.path, args.hidden, pin, &|progress| {
-            bar.set_position(progress.bytes);
-            bar.set_prefix(format!("{} files", progress.files));
-        })?;
-        bar.finish_and_clear();
-        imported
-    } else {
-        import_through(control, &args.path, args.hidden, &args.name, output).await?
-    };
-    let text = || format!("{}\n{} files, {}", imported.root, imported.files, bytes(imported.bytes));
-    Ok(output.result(&imported, text)?)
-}
-
-/// Imports through the running node, which reads the folder itself.
-pub(crate) async fn import_through(
-    control: &Control,
-    path: &Path,
-    hidden: bool,
-    name: &str,
-    output: &Output,
-) -> Result<Imported> {
-    let path = path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
-    let Some(text) = path.to_str() else { bail!("the path {} is not UTF-8", path.display()) };
-    let request = ImportRequest { path: text.to_owned(), hidden, name: name.to_owned() };
-    let bar = output.bar(0, "importing");
-    let total = if bar.is_hidden() { 0 } else { size_of(&path) };
-    let body = full(serde_json::to_vec(&request)?.into());
-    let imported = control
-        .events("/v1/import", body, |event| {
-            let number = |field: &str| event.get(field).and_then(serde_json::Value::as_u64).unwrap_or(0);
-            bar.set_length(total.max(number("bytes")));
-            bar.set_position(number("bytes"));
-            bar.set_prefix(format!("{} files", number("files")));
-        })
-        .await?;
-    bar.finish_and_clear();
-    Ok(imported)
-}
-
-/// Bytes of the files below `path`, for the length of a bar: what cannot be read is left out, links are not followed.
-fn size_of(path: &Path) -> u64 {
-    let (mut bytes, mut folders) = (0_u64, Vec::new());
-    let mut entries = vec![path.to_owned()];
-    loop {
-        for entry in entries.drain(..) {
-            match std::fs::symlink_metadata(&entry) {
-                Ok(meta) if meta.is_dir() => folders.push(entry),
-                Ok(meta) => bytes = bytes.saturating_add(meta.len()),
-                Err(_) => {}
-            }
-        }
-        let Some(folder) = folders.pop() else { return bytes };
-        entries.extend(std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
-    }
-}
-
-/// Prints the root that an import would have.
-pub(crate) fn only_hash(path: &Path, hidden: bool, output: &Output) -> Result<()> {
-    let imported = work::only_hash(path, hidden)?;
-    Ok(output.result(&imported, || imported.root.clone())?)
-}
 
 pub(crate) async fn ls(args: LsArgs, control: &Control, output: &Output) -> Result<()> {
     let Some(target) = args.target else {
@@ -174,20 +107,28 @@ pub(crate) async fn store(
 pub(crate) async fn car(command: CarCommand, control: &Control, output: &Output) -> Result<()> {
     match command {
         CarCommand::Import { file, name, no_pin } => {
-            let path = if no_pin { "/v1/car".to_owned() } else { format!("/v1/car?name={}", encode_path(&name)) };
-            let imported: CarImported = if file == Path::new("-") {
-                control.events(&path, reader_body(tokio::io::stdin()), |_| {}).await?
-            } else {
-                let opened = tokio::fs::File::open(&file).await;
-                let opened = opened.with_context(|| format!("cannot read {}", file.display()))?;
-                control.events(&path, reader_body(opened), |_| {}).await?
-            };
-            let text =
-                || format!("{}\n{} blocks, {}", imported.roots.join("\n"), imported.blocks, bytes(imported.bytes));
-            Ok(output.result(&imported, text)?)
+            let name = (!no_pin).then_some(name.as_str());
+            import_car(&file, name, control, output).await
         }
         CarCommand::Export { cid, output: to } => export(&cid, to.as_deref(), control).await,
     }
+}
+
+/// Hands a CAR to the node, which pins its roots if a name is given.
+pub(super) async fn import_car(file: &Path, name: Option<&str>, control: &Control, output: &Output) -> Result<()> {
+    let path = name.map_or_else(|| "/v1/car".to_owned(), |name| format!("/v1/car?name={}", encode_path(name)));
+    let imported: CarImported = control.events(&path, file_body(file).await?, |_| {}).await?;
+    let text = || format!("{}\n{} blocks, {}", imported.roots.join("\n"), imported.blocks, bytes(imported.bytes));
+    Ok(output.result(&imported, text)?)
+}
+
+/// A request body from a file, or from standard input if it is called `-`.
+pub(super) async fn file_body(file: &Path) -> Result<Body> {
+    if file == Path::new("-") {
+        return Ok(reader_body(tokio::io::stdin()));
+    }
+    let opened = tokio::fs::File::open(file).await;
+    Ok(reader_body(opened.with_context(|| format!("cannot read {}", file.display()))?))
 }
 
 /// Writes the CAR to a file, which gets its name when it is whole, or to standard output.
@@ -223,7 +164,7 @@ fn reader_body(reader: impl AsyncRead + Send + Sync + Unpin + 'static) -> Body {
 }
 
 /// The store of a stopped node.
-async fn open_store(folder: &Folder, control: &Control) -> Result<Store> {
+pub(super) async fn open_store(folder: &Folder, control: &Control) -> Result<Store> {
     if control.is_running().await {
         bail!("the node of {} is running; leave out --offline", folder.path().display());
     }

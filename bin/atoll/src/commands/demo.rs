@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::DemoArgs;
 use crate::output::{Output, table};
-use ring::Ring;
+use ring::{Published, Ring};
 
 pub(crate) async fn run(args: DemoArgs, dir: Option<PathBuf>, output: &Output) -> Result<ExitCode> {
     if !args.liar.is_empty() {
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: DemoArgs, dir: Option<PathBuf>, output: &Output) -
 async fn perform(args: &DemoArgs, ring: &mut Ring, site: PathBuf, output: &Output) -> Result<ExitCode> {
     ring.start().await?;
     let published = ring.publish(&site).await?;
-    show(ring, &published.root, output).await?;
+    show(ring, &published, output).await?;
     if args.drill {
         return drill::run(ring, &published, output).await;
     }
@@ -48,7 +48,8 @@ async fn perform(args: &DemoArgs, ring: &mut Ring, site: PathBuf, output: &Outpu
 }
 
 /// Who holds what, and where to look.
-async fn show(ring: &Ring, root: &str, output: &Output) -> Result<()> {
+async fn show(ring: &Ring, published: &Published, output: &Output) -> Result<()> {
+    let (root, name) = (published.root.as_str(), published.name.as_str());
     let mut rows = Vec::new();
     let mut nodes = Vec::new();
     for node in ring.nodes() {
@@ -58,7 +59,7 @@ async fn show(ring: &Ring, root: &str, output: &Output) -> Result<()> {
         let label = status.operator_label.clone();
         nodes.push(serde_json::json!({
             "node": node.name(), "operator": label, "gateway": node.gateway(), "status": format!("{}/", node.admin()),
-            "holds": holds, "health": health, "site": node.site_url(root), "path": node.path_url(root),
+            "holds": holds, "health": health, "site": node.site_url(root), "path": node.path_url(root), "name": node.name_url(name),
         }));
         let holds = if holds { "the site" } else { "-" };
         rows.push([node.name(), &label, node.gateway(), holds, health].map(str::to_owned).to_vec());
@@ -73,13 +74,17 @@ async fn show(ring: &Ring, root: &str, output: &Output) -> Result<()> {
         for node in ring.nodes() {
             text.push_str(&format!("  {}\n", node.path_url(root)));
         }
+        text.push_str("or by its name, which a new version keeps:\n");
+        for node in ring.nodes() {
+            text.push_str(&format!("  {}\n", node.name_url(name)));
+        }
         text.push_str("Status page:\n");
         for node in ring.nodes() {
             text.push_str(&format!("  {}/\n", node.admin()));
         }
         text
     };
-    let value = serde_json::json!({ "demo": { "root": root, "dir": ring.dir(), "nodes": nodes } });
+    let value = serde_json::json!({ "demo": { "root": root, "name": name, "dir": ring.dir(), "nodes": nodes } });
     Ok(output.result(&value, text)?)
 }
 

@@ -1,17 +1,18 @@
 //! `atoll key`.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use atoll_core::keys::{OperatorKey, SiteKey};
+use atoll_core::ipns::Name;
+use atoll_core::keys::{Operator, OperatorKey, Role, SecretKey, Site, SiteKey};
 use atoll_core::record::OperatorCertificate;
 use atoll_core::{PeerId, SystemClock};
 use atoll_node::config::Folder;
-use atoll_node::keys::{NodeKeys, certificate_to_text, read_small};
+use atoll_node::keys::{NodeKeys, certificate_to_text};
 
-use crate::args::KeyCommand;
+use crate::args::{KeyCommand, KeyForm};
 use crate::keyring::{AnyKey, Keyring};
 use crate::output::{Output, table};
 
@@ -36,13 +37,13 @@ pub(crate) fn run(command: KeyCommand, keyring: &Keyring, folder: &Folder, outpu
             let peer = keys.identity.peer_id().to_string();
             Ok(output.result(&serde_json::json!({ "peer_id": peer }), || peer.clone())?)
         }
-        KeyCommand::Export { name } => export(&name, keyring),
+        KeyCommand::Export { name, form } => export(&name, form, keyring),
         KeyCommand::Import { name, file, operator } => {
-            let pem = read(&file)?;
+            let bytes = read(&file)?;
             if operator {
-                keyring.insert(&name, &OperatorKey::from_pem(&pem)?)?;
+                keyring.insert(&name, &parse::<Operator>(&bytes)?)?;
             } else {
-                keyring.insert(&name, &SiteKey::from_pem(&pem)?)?;
+                keyring.insert(&name, &parse::<Site>(&bytes)?)?;
             }
             show(&name, keyring, output)
         }
@@ -53,7 +54,8 @@ pub(crate) fn run(command: KeyCommand, keyring: &Keyring, folder: &Folder, outpu
 fn describe(name: &str, key: &AnyKey) -> serde_json::Value {
     match key {
         AnyKey::Site(key) => serde_json::json!({
-            "name": name, "role": "site", "public": key.public(). to_string(), "site": key.site_id().to_string(),
+            "name": name, "role": "site", "public": key.public().to_string(), "site": key.site_id().to_string(),
+            "ipns": Name::of(&key.public()).map(|name| name.to_string()),
         }),
         AnyKey::Operator(key) => serde_json::json!({
             "name": name, "role": "operator", "public": key.public().to_string(),
@@ -91,22 +93,40 @@ fn certify(key: &OperatorKey, peer: &str, label: &str, days: u64, to: Option<Pat
     }
 }
 
-fn export(name: &str, keyring: &Keyring) -> Result<()> {
-    match keyring.find(name)? {
-        Some(AnyKey::Site(key)) => print!("{}", key.to_pem()?),
-        Some(AnyKey::Operator(key)) => print!("{}", key.to_pem()?),
+fn export(name: &str, form: KeyForm, keyring: &Keyring) -> Result<()> {
+    let secret = match keyring.find(name)? {
+        Some(AnyKey::Site(key)) => secret(&key, form)?,
+        Some(AnyKey::Operator(key)) => secret(&key, form)?,
         None => bail!("there is no key `{name}`; `atoll key list` shows them"),
-    }
-    Ok(())
+    };
+    Ok(std::io::stdout().write_all(&secret)?)
 }
 
-fn read(file: &Path) -> Result<String> {
-    if file != Path::new("-") {
-        return read_small(file).with_context(|| format!("cannot read {}", file.display()));
+fn secret<R: Role>(key: &SecretKey<R>, form: KeyForm) -> Result<Vec<u8>> {
+    match form {
+        KeyForm::Pem => Ok(key.to_pem()?.into_bytes()),
+        KeyForm::Libp2p => Ok(key.to_libp2p()),
     }
-    let mut text = String::new();
-    std::io::stdin().take(16 * 1024).read_to_string(&mut text)?;
-    Ok(text)
+}
+
+/// A key in either form: PEM is text and says so.
+fn parse<R: Role>(bytes: &[u8]) -> Result<SecretKey<R>> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.contains("-----BEGIN") => Ok(SecretKey::from_pem(text)?),
+        _ => Ok(SecretKey::from_libp2p(bytes)?),
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    const KEY_BYTES_MAX: u64 = 16 * 1024;
+    let mut bytes = Vec::new();
+    if file == Path::new("-") {
+        std::io::stdin().take(KEY_BYTES_MAX).read_to_end(&mut bytes)?;
+    } else {
+        let opened = std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+        opened.take(KEY_BYTES_MAX).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// `field: value` a line.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use atoll_core::ipns::TTL_DEFAULT;
 use atoll_core::links::links;
 use atoll_core::record::Placement;
 use atoll_core::{Block, Cid, Multiaddr, Signed, SystemClock, Transport, car};
@@ -16,7 +17,7 @@ use http::Method;
 use serde::Serialize;
 
 use crate::args::PublishArgs;
-use crate::commands::content;
+use crate::commands::{import, name};
 use crate::control::Control;
 use crate::keyring::Keyring;
 use crate::output::{Output, bytes, plural};
@@ -29,6 +30,8 @@ const POLL: Duration = Duration::from_millis(250);
 struct Published {
     root: String,
     site: String,
+    /// The site's name in IPNS, if it was published.
+    name: Option<String>,
     bytes: u64,
     files: u64,
     target: u64,
@@ -44,7 +47,7 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<ExitCode> {
     if args.only_hash {
-        return content::only_hash(&args.path, args.hidden, output).map(|()| ExitCode::SUCCESS);
+        return import::only_hash(&args.path, &args.cut.cut(), output).map(|()| ExitCode::SUCCESS);
     }
     let started = Instant::now();
     let (key, made) = keyring()?.site(&args.site)?;
@@ -53,7 +56,7 @@ pub(crate) async fn run(
         output.note(&format!("made site key `{}` in the keyring; back it up with `atoll key export`", args.site));
     }
     let imported =
-        content::import_through(control, &args.path, args.hidden, &format!("publish:{site}"), output).await?;
+        import::import_through(control, &args.path, args.cut.cut(), &format!("publish:{site}"), output).await?;
     let root: Cid = imported.root.parse()?;
     let now = SystemClock::now();
     let mut placement = Placement::new(root, args.replicas, imported.dag_bytes);
@@ -63,10 +66,15 @@ pub(crate) async fn run(
     let _: serde_json::Value = control.call(Method::POST, "/v1/placements", signed.bytes().clone()).await?;
     let deadline = started + Duration::from_secs(args.timeout);
     let verified = wait_and_verify(control, &site.to_string(), &root, args.replicas, deadline, output).await?;
+    let name = match args.name_days {
+        0 => None,
+        days => Some(name::publish(control, &key, root.into(), days, TTL_DEFAULT).await?.name),
+    };
     let operators: HashSet<_> = verified.iter().map(|holder| holder.operator.clone()).collect();
     let published = Published {
         root: root.to_string(),
         site: site.to_string(),
+        name,
         bytes: imported.bytes,
         files: imported.files,
         target: args.replicas,
@@ -83,8 +91,9 @@ fn describe(p: &Published) -> String {
     let size = bytes(p.bytes);
     let (nodes, operators) = (plural(p.verified_nodes, "node"), plural(p.verified_operators, "operator"));
     let short = if p.verified_nodes as u64 >= p.target { String::new() } else { format!(" (target {})", p.target) };
+    let name = p.name.as_ref().map_or_else(String::new, |name| format!("\nname {name}"));
     format!(
-        "root {}\nsite {}\n{} files, {size}\nverified live from {nodes}, {operators} in {:.1} s{short}",
+        "root {}\nsite {}{name}\n{} files, {size}\nverified live from {nodes}, {operators} in {:.1} s{short}",
         p.root, p.site, p.files, p.seconds
     )
 }

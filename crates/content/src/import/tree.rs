@@ -8,6 +8,7 @@ use atoll_core::unixfs::{self, Child};
 use atoll_core::{Block, Cid};
 use bytes::Bytes;
 
+use super::paths::{Folder, Item};
 use super::profile::Leaf;
 use super::{ImportError, Profile, Sink};
 
@@ -17,6 +18,8 @@ pub(super) struct Tree<'s> {
     sink: &'s mut dyn Sink,
     /// Entries of the open folders, outermost first.
     folders: Vec<Vec<Entry>>,
+    /// What an archive contains, which comes in any order.
+    archive: Option<Folder>,
     file: Levels,
     root: Option<(Cid, u64)>,
 }
@@ -26,12 +29,42 @@ type Levels = Vec<Vec<(Child, u64)>>;
 
 impl<'s> Tree<'s> {
     pub(super) fn new(profile: Profile, sink: &'s mut dyn Sink) -> Self {
-        Self { profile, sink, folders: Vec::new(), file: Vec::new(), root: None }
+        Self { profile, sink, folders: Vec::new(), archive: None, file: Vec::new(), root: None }
     }
 
-    /// The CID and `Tsize` of what was imported, once it is complete.
-    pub(super) fn root(&self) -> Option<(Cid, u64)> {
-        self.root
+    /// A tree of which paths come in any order.
+    pub(super) fn of_archive(profile: Profile, sink: &'s mut dyn Sink) -> Self {
+        Self { archive: Some(Folder::default()), ..Self::new(profile, sink) }
+    }
+
+    /// The CID and `Tsize` of what was imported, when no more comes.
+    pub(super) fn finish(mut self) -> Result<(Cid, u64), ImportError> {
+        if let Some(archive) = self.archive.take() {
+            self.close_archive("".into(), archive)?;
+        }
+        self.root.ok_or(ImportError::Aborted)
+    }
+
+    /// Puts a folder of an archive, and what lies in it, into the folder around. As deep as paths may be.
+    fn close_archive(&mut self, name: Box<str>, folder: Folder) -> Result<(), ImportError> {
+        self.enter();
+        for (name, item) in folder.into_items() {
+            match item {
+                Item::Folder(folder) => self.close_archive(name, folder)?,
+                Item::Leaf { cid, tsize } => {
+                    self.folders.last_mut().ok_or(ImportError::Aborted)?.push(Entry { name, cid, tsize });
+                }
+            }
+        }
+        self.leave(name)
+    }
+
+    pub(super) fn folder(&mut self, path: &str) -> Result<(), ImportError> {
+        self.archive.as_mut().ok_or(ImportError::Aborted)?.folder(path)
+    }
+
+    pub(super) fn hard_link(&mut self, path: &str, first: &str) -> Result<(), ImportError> {
+        self.archive.as_mut().ok_or(ImportError::Aborted)?.link(path, first)
     }
 
     pub(super) fn enter(&mut self) {
@@ -48,8 +81,7 @@ impl<'s> Tree<'s> {
             let bytes = unixfs::encode_directory(entries.iter().map(Entry::link).collect::<Vec<Link<'_>>>());
             self.put_node(bytes, entries.iter().map(|entry| entry.tsize))?
         };
-        self.place(name, cid, tsize);
-        Ok(())
+        self.place(name, cid, tsize)
     }
 
     pub(super) fn chunk(&mut self, Leaf { block, len }: Leaf) -> Result<(), ImportError> {
@@ -71,14 +103,12 @@ impl<'s> Tree<'s> {
             level += 1;
         };
         self.file.clear();
-        self.place(name, child.cid, tsize);
-        Ok(())
+        self.place(name, child.cid, tsize)
     }
 
     pub(super) fn symlink(&mut self, name: Box<str>, target: &[u8]) -> Result<(), ImportError> {
         let (cid, tsize) = self.put_node(unixfs::encode_symlink(target)?, std::iter::empty())?;
-        self.place(name, cid, tsize);
-        Ok(())
+        self.place(name, cid, tsize)
     }
 
     /// Adds a child to the unfinished node of `level`, which is closed when it is full.
@@ -108,10 +138,12 @@ impl<'s> Tree<'s> {
     }
 
     /// Puts what is complete into the folder around it, or makes it the root.
-    fn place(&mut self, name: Box<str>, cid: Cid, tsize: u64) {
-        match self.folders.last_mut() {
-            Some(entries) => entries.push(Entry { name, cid, tsize }),
-            None => self.root = Some((cid, tsize)),
+    fn place(&mut self, name: Box<str>, cid: Cid, tsize: u64) -> Result<(), ImportError> {
+        match (&mut self.archive, self.folders.last_mut()) {
+            (Some(archive), _) => archive.leaf(&name, cid, tsize)?,
+            (None, Some(entries)) => entries.push(Entry { name, cid, tsize }),
+            (None, None) => self.root = Some((cid, tsize)),
         }
+        Ok(())
     }
 }

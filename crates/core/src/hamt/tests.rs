@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::block::DAG_PB;
 use crate::unixfs::{Node, UnixFsError};
 
 fn entries(count: usize) -> Vec<Entry> {

@@ -30,14 +30,16 @@ impl Reading<'_> {
     /// The page that was kept, if it has that tag.
     pub(super) fn kept_page(&self, etag: &HeaderValue) -> Option<Arc<Ready>> {
         let ready = self.gateway.hot.get(&self.host_key()?, self.request.uri.path())?;
-        (ready.described.etag == etag && ready.authority.as_deref() == self.authority()).then_some(ready)
+        let same = ready.described.etag == etag && ready.authority.as_deref() == self.authority();
+        (same && ready.deny_version == self.deny_version).then_some(ready)
     }
 
     fn insert(&self, described: Described, parts: Vec<Bytes>, authority: Option<Box<str>>) {
         let Some(host) = self.host_key() else { return };
         let name = if let Site::Name(name) = &self.path.site { Some(name.clone()) } else { None };
         let path = self.path.resolution.as_ref().map_or_else(Vec::new, |resolution| resolution.path.clone());
-        let ready = Arc::new(Ready { described, parts, name, root: self.path.root, path, authority });
+        let (root, deny_version) = (self.path.root, self.deny_version);
+        let ready = Arc::new(Ready { described, parts, name, root, path, authority, deny_version });
         self.gateway.hot.insert(&host, self.request.uri.path(), ready);
     }
 

@@ -4,9 +4,10 @@
 use std::borrow::Cow;
 
 use atoll_content::ReadError;
-use atoll_core::{FetchError, NameError, TransportError};
+use atoll_core::{Denied, FetchError, NameError, TransportError};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
+use super::contact::Contact;
 use super::{allow_any_origin, mime};
 use crate::body::Body;
 use crate::failure::{Failure, Step};
@@ -15,12 +16,15 @@ use crate::failure::{Failure, Step};
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// The answer to a request that failed, as a page for whoever accepts one.
-pub(crate) fn respond(failure: &Failure, request: &HeaderMap) -> Response<Body> {
+pub(crate) fn respond(failure: &Failure, request: &HeaderMap, contact: Option<&Contact>) -> Response<Body> {
     let (status, text) = explain(failure);
     let accepts = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("text/html"));
     let html = request.get_all(header::ACCEPT).iter().any(accepts);
     let title = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
-    let body = if html { page(&title, &text) } else { format!("{title}: {text}\n") };
+    // Who does not find content, or is not shown it, may have a question about it.
+    let contact = contact.filter(|_| matches!(status.as_u16(), 404 | 410 | 451));
+    let more = contact.map(|contact| contact.sentence(html)).unwrap_or_default();
+    let body = if html { page(&title, &text, &more) } else { format!("{title}: {text}\n{more}") };
     let mut response = Response::new(Body::one(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -31,18 +35,21 @@ pub(crate) fn respond(failure: &Failure, request: &HeaderMap) -> Response<Body> 
     if let Failure::Method(allowed) = failure {
         headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
     }
+    if let Some(contact) = contact.filter(|_| status == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS) {
+        contact.set_blocked_by(headers);
+    }
     if matches!(status.as_u16(), 429 | 502..=504) {
         headers.insert(header::RETRY_AFTER, RETRY_AFTER);
     }
     response
 }
 
-fn page(title: &str, text: &str) -> String {
+fn page(title: &str, text: &str, more: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
          <meta name=\"viewport\" content=\"width=device-width\"></head>\n\
          <body style=\"font:16px/1.5 system-ui,sans-serif;margin:4rem auto;max-width:40rem;padding:0 1rem\">\
-         <h1>{title}</h1>\n<p>{text}</p></body></html>\n"
+         <h1>{title}</h1>\n<p>{text}</p>\n{more}</body></html>\n"
     )
 }
 
@@ -108,6 +115,9 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
         Failure::NoRecord => {
             (StatusCode::BAD_REQUEST, "A record can be had of an IPNS key only: /ipns/KEY, without a path below it.")
         }
+        Failure::Denied(denied) | Failure::Read { cause: ReadError::Fetch(FetchError::Denied { denied, .. }), .. } => {
+            self::denied(*denied)
+        }
         Failure::Read { step, cause } => read(*step, cause),
         Failure::TimedOut { step, .. } => (StatusCode::GATEWAY_TIMEOUT, late(*step)),
         Failure::MessageType => {
@@ -120,6 +130,16 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
         Failure::Redirects(_) | Failure::PageMissing { .. } => {
             (StatusCode::INTERNAL_SERVER_ERROR, "The rules of the site cannot be followed.")
         }
+    }
+}
+
+fn denied(denied: Denied) -> (StatusCode, &'static str) {
+    match denied {
+        Denied::Gone => (StatusCode::GONE, "The operator of this node does not show this content."),
+        Denied::Legal => (
+            StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
+            "The operator of this node may not show this content, for legal reasons.",
+        ),
     }
 }
 
@@ -238,6 +258,8 @@ mod tests {
             (read(FetchError::Unreachable { cid: cid(), asked: 1, last: String::new() }.into()), 502),
             (read(FetchError::TimedOut { cid: cid(), limit_ms: 1 }.into()), 504),
             (read(FetchError::Store("/secret/path".to_owned()).into()), 500),
+            (read(FetchError::Denied { cid: cid(), denied: Denied::Legal }.into()), 451),
+            (Failure::Denied(Denied::Gone), 410),
             (NameError::NotFound(String::new()).into(), 404),
             (NameError::Invalid { name: String::new(), cause: String::new() }.into(), 502),
         ] {
@@ -247,8 +269,8 @@ mod tests {
 
     #[test]
     fn whoever_should_come_back_is_told_when() {
-        let response = respond(&Failure::TooManyRequests, &HeaderMap::new());
+        let response = respond(&Failure::TooManyRequests, &HeaderMap::new(), None);
         assert!(response.headers().contains_key(header::RETRY_AFTER));
-        assert!(!respond(&Failure::NoRoute, &HeaderMap::new()).headers().contains_key(header::RETRY_AFTER));
+        assert!(!respond(&Failure::NoRoute, &HeaderMap::new(), None).headers().contains_key(header::RETRY_AFTER));
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::{insert, none_match, not_modified};
+use super::{insert, modified, none_match, not_modified};
 use crate::body::Body;
 use crate::client::{UNNAMED, X_REQUEST_ID};
 
@@ -54,8 +54,11 @@ impl Described {
 
     /// What a client that sent `request` is to be sent.
     pub(crate) fn part(&self, request: &HeaderMap) -> Part {
-        // Most requests have neither.
+        // Most requests have none of them.
         if request.contains_key(header::IF_NONE_MATCH) && none_match(request, &self.etag) {
+            return Part::NotModified;
+        }
+        if request.contains_key(header::IF_MODIFIED_SINCE) && modified::is_unmodified(request, &self.headers) {
             return Part::NotModified;
         }
         match request.get(header::RANGE) {
@@ -109,8 +112,8 @@ impl Described {
         response
     }
 
-    /// Whether a range may be served: without `If-Range`, or if that names the tag (RFC 9110, section 13.1.5). There are
-    /// no dates here, so that one never matches.
+    /// Whether a range may be served: without `If-Range`, or if that names the tag (RFC 9110, section 13.1.5). A
+    /// date never matches: it is a publisher's, and says nothing certain about the bytes.
     fn if_range(&self, request: &HeaderMap) -> bool {
         request.get(header::IF_RANGE).is_none_or(|tag| tag == self.etag)
     }

@@ -4,10 +4,12 @@
 
 mod content;
 mod data;
+mod deny;
 mod hostile;
 mod idle;
 mod limits;
 mod messages;
 mod site;
 mod support;
+mod tar;
 mod trustless;

@@ -14,8 +14,8 @@ impl Answer for Member {
         Box::pin(async move {
             match request {
                 Request::Announce { records } => Ok(Response::Announced { accepted: records.len() as u64 }),
-                Request::Records { .. } | Request::Name { .. } | Request::Names { .. } => std::future::pending().await,
-                Request::Probe { .. } => Err(TransportError::Refused),
+                Request::Records { .. } => std::future::pending().await,
+                _ => Err(TransportError::Refused),
             }
         })
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use atoll_content::import::{Options, Sink, import};
 use atoll_core::names::NoopNames;
+use atoll_core::policy::NoopDeny;
 use atoll_core::transport::NoopAnswer;
 use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
 use atoll_edge::guard::NoopGuard;
@@ -97,6 +98,7 @@ pub(crate) fn services(memory: Memory) -> (Services, Arc<Counters>) {
         local: Arc::clone(&blocks),
         blocks,
         names: Arc::new(NoopNames),
+        deny: Arc::new(NoopDeny),
         answer: Arc::new(NoopAnswer),
         observe: Arc::clone(&counters) as _,
         guard: Arc::new(NoopGuard),

@@ -1,11 +1,8 @@
 //! Long work that the CLI asks of a running node. Each reports its progress, and ends with its result or one line of error.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use atoll_content::import::Progress;
 use atoll_core::links::links;
 use atoll_core::{Block, Blocks as _, Cid, Storage};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -14,7 +11,7 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
 use super::Reporter;
-use crate::api::{CarImported, Collected, ImportRequest, Imported, PinStatus, Verified};
+use crate::api::{CarImported, Collected, PinStatus, Verified};
 use crate::node::Inner;
 use crate::work::{self, blocking};
 
@@ -24,31 +21,6 @@ const CHUNKS_MAX: usize = 16;
 const PIN_FETCHES: usize = 16;
 /// The most blocks under one pin.
 const PIN_BLOCKS_MAX: usize = 4 << 20;
-
-/// How often an import reports: a terminal cannot show more.
-const REPORT: Duration = Duration::from_millis(50);
-
-/// Imports a file or folder and pins it.
-pub(super) async fn import(
-    node: Arc<Inner>,
-    path: PathBuf,
-    request: ImportRequest,
-    reporter: Reporter,
-) -> Result<Imported, String> {
-    let store = node.local.store().clone();
-    let imported = blocking(move || {
-        let reported = std::cell::Cell::new(Instant::now());
-        let progress = |now: Progress| {
-            if reported.get().elapsed() >= REPORT {
-                reported.set(Instant::now());
-                reporter.progress(&serde_json::json!({ "files": now.files, "bytes": now.bytes }));
-            }
-        };
-        work::import(&store, &path, request.hidden, Some(&request.name), &progress)
-    })
-    .await?;
-    Ok(imported)
-}
 
 /// Removes the blocks that no pin needs, from memory too.
 pub(super) async fn gc(node: Arc<Inner>) -> Result<Collected, String> {

@@ -23,7 +23,7 @@ pub(super) async fn route(node: &Inner, head: &request::Parts, body: Incoming) -
         ("GET", "") if name.is_empty() => Ok(list(node)),
         ("GET", "") => show(&node.name_records.get(&parse(name)?)),
         // Members are asked first.
-        ("GET", "latest") => show(&node.names.latest(&parse(name)?).await),
+        ("GET", "latest") => Ok(latest(node, &parse(name)?).await),
         ("GET", "record") => record(node, name).await,
         ("GET", "resolve") => resolve(node, name).await,
         ("POST", "import") => import(node, &parse(name)?, body).await,
@@ -45,6 +45,12 @@ fn list(node: &Inner) -> Response<Body> {
 fn show(kept: &Option<Kept>) -> Routed {
     let kept = kept.as_ref().ok_or_else(|| events::error(StatusCode::NOT_FOUND, "no record of this name is known"))?;
     Ok(events::json(&view(kept, TokioClock.now())))
+}
+
+/// The newest that anybody has; `null` if nobody has one.
+async fn latest(node: &Inner, name: &Name) -> Response<Body> {
+    let kept = node.names.latest(name).await;
+    events::json(&kept.map(|kept| view(&kept, TokioClock.now())))
 }
 
 /// A record for people.
@@ -102,7 +108,7 @@ fn failed(error: &NameError) -> Response<Body> {
 /// Keeps what an operator loads, valid or not.
 async fn import(node: &Inner, name: &Name, body: Incoming) -> Routed {
     let bytes = read(body).await?;
-    let imported = node.name_records.import(*name, bytes).await;
+    let imported = node.names.import(*name, bytes).await;
     imported.map_err(|error| events::error(StatusCode::CONFLICT, error))?;
     show(&node.name_records.get(name))
 }

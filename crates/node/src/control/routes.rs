@@ -13,8 +13,8 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
-use super::{Body, events, jobs, names};
-use crate::api::{Entry, ImportRequest, PinRequest, PinStatus};
+use super::{Body, events, intake, jobs, names};
+use crate::api::{Entry, ImportRequest, PinRequest, PinStatus, StreamRequest};
 use crate::node::Inner;
 
 /// The largest body that is not a CAR, in bytes.
@@ -48,6 +48,7 @@ pub(super) async fn route(node: Arc<Inner>, request: Request<Incoming>) -> Respo
         ("POST", "/v1/pins") => pin(node, body).await,
         ("DELETE", "/v1/pins") => unpin(node, body).await,
         ("POST", "/v1/import") => import(node, body).await,
+        ("POST", "/v1/import/stream") => import_stream(node, head.uri.query(), body),
         ("POST", "/v1/placements") => place(&node, body).await,
         ("POST", "/v1/gc") => Ok(events::run(|_| async move { jobs::gc(node).await })),
         ("POST", "/v1/verify") => Ok(events::run(|reporter| jobs::verify(node, reporter))),
@@ -81,7 +82,16 @@ async fn import(node: Arc<Inner>, body: Incoming) -> Routed {
     if !path.is_absolute() {
         return Err(events::error(StatusCode::BAD_REQUEST, "the path to import must be absolute"));
     }
-    Ok(events::run(|reporter| jobs::import(node, path, request, reporter)))
+    let options = request.cut.options().map_err(|error| events::error(StatusCode::BAD_REQUEST, error))?;
+    Ok(events::run(|reporter| intake::import(node, path, options, request.name, reporter)))
+}
+
+fn import_stream(node: Arc<Inner>, query: Option<&str>, body: Incoming) -> Routed {
+    let bad = |why: String| events::error(StatusCode::BAD_REQUEST, why);
+    let text = percent_encoding::percent_decode_str(query.unwrap_or_default()).decode_utf8_lossy();
+    let request: StreamRequest = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    let options = request.cut.options().map_err(|error| bad(error.to_string()))?;
+    Ok(events::run(|reporter| intake::import_stream(node, request, options, body, reporter)))
 }
 
 async fn place(node: &Inner, body: Incoming) -> Routed {

@@ -86,6 +86,8 @@ impl Liar {
         let reply = match message {
             Message::Records { epoch, since } => Reply::Records { epoch, next: since, records: vec![], more: false },
             Message::Announce { .. } => Reply::Announced { accepted: 0 },
+            Message::Name { .. } => Reply::Name { record: Some(serde_bytes::ByteBuf::from(*b"a lie")) },
+            Message::Names { .. } => Reply::Named { accepted: 0 },
             // The claim itself is a lie: it holds nothing.
             Message::Probe { nonce, roots } => {
                 let exp = SystemClock::now().after(Duration::from_secs(30)).as_secs();

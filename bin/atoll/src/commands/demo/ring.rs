@@ -37,6 +37,9 @@ pub(crate) struct Ring {
 pub(crate) struct Published {
     pub root: String,
     pub site: String,
+    /// The site's name in IPNS, in base36.
+    #[serde(default)]
+    pub name: String,
 }
 
 impl Ring {
@@ -98,8 +101,10 @@ impl Ring {
         if !status.success() {
             bail!("`atoll publish` ended with {status}");
         }
-        let status: serde_json::Value = self.atoll(&["status", "demo", "--dir", &dir]).await?;
-        Ok(serde_json::from_value(status)?)
+        let mut published: Published = self.atoll(&["status", "demo", "--dir", &dir]).await?;
+        let record: atoll_node::api::NameRecord = self.atoll(&["name", "show", "demo", "--dir", &dir]).await?;
+        published.name = record.name;
+        Ok(published)
     }
 
     /// Starts node `at`, again with the same folder and ports if it ran before.
@@ -239,6 +244,11 @@ impl RingNode {
     /// The site at its own origin.
     pub(crate) fn site_url(&self, root: &str) -> String {
         format!("http://{root}.ipfs.localhost:{}/", self.gateway.rsplit(':').next().unwrap_or_default())
+    }
+
+    /// The site by its name, which stays the same whatever is published.
+    pub(crate) fn name_url(&self, name: &str) -> String {
+        format!("http://{name}.ipns.localhost:{}/", self.gateway.rsplit(':').next().unwrap_or_default())
     }
 
     /// The site by path.
