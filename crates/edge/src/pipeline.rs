@@ -52,6 +52,9 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
         exchange.is_message();
     }
     // 5. Content, or a member's message: whatever waits.
+    if !exchange.wait() {
+        return Answering::ready(exchange.fail(&Failure::TooManyWaiting, request.headers()));
+    }
     let gateway = Arc::clone(gateway);
     Answering::Waiting(Box::pin(async move {
         let (request, body) = request.into_parts();
