@@ -3,6 +3,7 @@
 mod config;
 mod content;
 mod demo;
+mod deny;
 mod get;
 mod import;
 mod key;
@@ -52,6 +53,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Gc(_) => block_on(content::gc(&folder, &control, output)).map(done),
         Command::Car(car) => block_on(content::car(car, &control, output)).map(done),
         Command::Store(store) => block_on(content::store(store, &folder, &control, output)),
+        Command::Deny(command) => block_on(deny::run(command, &folder, &control, output)),
         Command::Peers(_) => block_on(status::peers(&control, output)).map(done),
     }
 }

@@ -306,3 +306,27 @@ pub struct NameResolved {
     /// When the first record on the way expires, in milliseconds since the Unix epoch.
     pub ends_ms: Option<u64>,
 }
+
+/// `POST /v1/deny/reload`: the deny lists that serve now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DenyLists {
+    /// The lists, from the first asked last to the last asked first.
+    pub lists: Vec<DenyList>,
+    /// What was refused just now, and why; what it was before serves on.
+    pub refused: Vec<String>,
+}
+
+/// A deny list that serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DenyList {
+    /// Its file.
+    pub path: String,
+    /// Its name, if it says one.
+    pub name: String,
+    /// Rules that it holds.
+    pub rules: usize,
+    /// Rules that were not understood.
+    pub skipped: usize,
+    /// Memory that it takes.
+    pub memory_bytes: usize,
+}

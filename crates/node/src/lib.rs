@@ -4,6 +4,7 @@ pub mod address;
 pub mod api;
 pub mod config;
 mod control;
+mod deny;
 pub mod keys;
 pub mod kubo;
 pub mod log;

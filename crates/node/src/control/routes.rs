@@ -51,6 +51,7 @@ pub(super) async fn route(node: Arc<Inner>, request: Request<Incoming>) -> Respo
         ("POST", "/v1/import/kubo") => import_kubo(node, body).await,
         ("POST", "/v1/import/stream") => import_stream(node, head.uri.query(), body),
         ("POST", "/v1/placements") => place(&node, body).await,
+        ("POST", "/v1/deny/reload") => Ok(events::json(&crate::deny::reload(&node).await)),
         ("POST", "/v1/gc") => Ok(events::run(|_| async move { jobs::gc(node).await })),
         ("POST", "/v1/verify") => Ok(events::run(|reporter| jobs::verify(node, reporter))),
         ("POST", "/v1/car") => Ok(import_car(node, head.uri.query(), body)),
