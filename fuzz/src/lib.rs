@@ -3,6 +3,7 @@
 //!
 //! `fuzz_targets/` hands them to libFuzzer; `tests/corpus.rs` replays `corpus/` on stable Rust. Keeps nothing.
 
+mod archive;
 mod blocks;
 mod car;
 mod data;
@@ -13,6 +14,7 @@ mod site;
 mod store;
 mod unixfs;
 
+pub use archive::tar;
 pub use blocks::{block, links};
 pub use car::car;
 pub use data::data;
@@ -21,7 +23,7 @@ pub use node::{config, log, message, request};
 pub use records::{id, record};
 pub use site::{deny, headers, redirects};
 pub use store::pack;
-pub use unixfs::{dagpb, unixfs};
+pub use unixfs::{dagpb, hamt, unixfs};
 
 /// A target by name.
 pub type Target = (&'static str, fn(&[u8]));
@@ -34,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("dagpb", dagpb),
     ("data", data),
     ("deny", deny),
+    ("hamt", hamt),
     ("headers", headers),
     ("id", id),
     ("ipns", ipns),
@@ -45,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     ("record", record),
     ("redirects", redirects),
     ("request", request),
+    ("tar", tar),
     ("unixfs", unixfs),
 ];
 

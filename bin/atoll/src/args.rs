@@ -186,7 +186,7 @@ fn chunker(text: &str) -> Result<usize, String> {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  atoll import ./photos\n  atoll import big.iso --offline\n  \
     pg_dump shop | atoll import - --stdin-name shop.sql\n  atoll import --tar site.tar\n  \
-    curl … | tar xzO | atoll import -\n  atoll import ./old --profile unixfs-v0-2015")]
+    curl … | tar xzO | atoll import -\n  atoll import ./old --profile unixfs-v0-2015\n  atoll import --kubo-repo ~/.ipfs")]
 #[command(group = clap::ArgGroup::new("source").required(true))]
 pub(crate) struct ImportArgs {
     /// Folder or file; `-` is standard input, as one file.
@@ -201,6 +201,10 @@ pub(crate) struct ImportArgs {
     /// CAR to import, as `atoll car import` does; `-` is standard input.
     #[arg(long, value_name = "FILE", group = "source", conflicts_with_all = ["offline", "hidden", "profile", "chunker"])]
     pub car: Option<PathBuf>,
+    /// Folder of a Kubo repository (`~/.ipfs`) to take over: its blocks, its pins, and its keys into the keyring. Kubo must not
+    /// be running; nothing is changed there.
+    #[arg(long, value_name = "DIR", group = "source", conflicts_with_all = ["hidden", "profile", "chunker", "name"])]
+    pub kubo_repo: Option<PathBuf>,
     #[command(flatten)]
     pub cut: CutArgs,
     /// Name of the pin.

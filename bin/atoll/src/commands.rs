@@ -7,6 +7,7 @@ mod deny;
 mod get;
 mod import;
 mod key;
+mod kubo;
 mod name;
 mod node;
 mod publish;
@@ -43,8 +44,8 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
         }
         Command::Demo(demo) => block_on(demo::run(demo, args.dir, output)),
         Command::Publish(publish) => block_on(publish::run(publish, &control, keyring, output)),
+        Command::Import(import) => block_on(import::import(import, &folder, &control, keyring, output)).map(done),
         Command::Name(name) => block_on(name::run(name, &control, keyring, output)),
-        Command::Import(import) => block_on(import::import(import, &folder, &control, output)).map(done),
         Command::Get(get) => block_on(get::run(get, &control, output)).map(done),
         Command::Status(status) => block_on(status::run(status, &control, keyring, output)),
         Command::Ls(ls) => block_on(content::ls(ls, &control, output)).map(done),

@@ -17,6 +17,8 @@ const ADDRESSES_MIN: u64 = 4;
 pub(crate) struct Admission {
     limits: Limits,
     connections: AtomicUsize,
+    /// Requests that wait.
+    waiting: AtomicUsize,
     /// Memory of answers that are being sent, in bytes.
     sending: AtomicU64,
     addresses: Mutex<HashMap<Address, Arc<Counts>>>,
@@ -62,8 +64,9 @@ pub(crate) struct Ticket {
 
 impl Admission {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        let (connections, sending) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Arc::new(Self { limits, connections, sending, addresses: Mutex::default() })
+        let none = || AtomicUsize::new(0);
+        let (connections, waiting, sending) = (none(), none(), AtomicU64::new(0));
+        Arc::new(Self { limits, connections, waiting, sending, addresses: Mutex::default() })
     }
 
     /// Takes a connection from `ip` on. With `room`, the caller has just closed another one for it.
@@ -86,6 +89,25 @@ impl Admission {
     pub(crate) fn in_flight(&self) -> usize {
         let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         addresses.values().map(|counts| counts.requests.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Takes a request on that has to wait, which [`Admission::end_wait`] ends; `false` when too many do.
+    pub(crate) fn begin_wait(&self) -> bool {
+        let admitted = self.waiting.fetch_add(1, Ordering::Relaxed) < self.limits.waiting;
+        if !admitted {
+            self.end_wait();
+        }
+        admitted
+    }
+
+    /// A request waits no longer.
+    pub(crate) fn end_wait(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Requests that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Memory of answers that are being sent, in bytes.

@@ -59,6 +59,8 @@ pub(crate) struct Ongoing {
     pub(crate) close_delimited: bool,
     /// Whether admission counts it.
     pub(crate) admitted: bool,
+    /// Whether it waits for its answer, and admission counts that.
+    pub(crate) waiting: bool,
     /// Memory that its answer is counted to hold, in bytes.
     pub(crate) held: u64,
 }
@@ -222,6 +224,13 @@ impl Content {
 }
 
 impl Ongoing {
+    /// It waits no longer.
+    pub(crate) fn end_wait(&mut self) {
+        if std::mem::take(&mut self.waiting) {
+            self.client.gateway.admission.end_wait();
+        }
+    }
+
     /// Its answer holds so many bytes of memory, if it does not hold more already.
     fn hold(&mut self, bytes: u64) {
         if bytes > self.held {
@@ -253,6 +262,7 @@ impl Drop for Ongoing {
         if self.admitted {
             self.client.ticket.end();
         }
+        self.end_wait();
         if self.held > 0 {
             self.client.ticket.release(self.held);
         }

@@ -75,6 +75,7 @@ impl Client {
             client: Arc::clone(self),
             close_delimited: request.version() < Version::HTTP_11,
             admitted: false,
+            waiting: false,
             held: 0,
         };
         Exchange { ongoing, id, head: request.method() == Method::HEAD }
@@ -116,6 +117,12 @@ impl Exchange {
         self.ongoing.admitted
     }
 
+    /// Lets the request wait for its answer, unless too many do.
+    pub(crate) fn wait(&mut self) -> bool {
+        self.ongoing.waiting = self.ongoing.client.gateway.admission.begin_wait();
+        self.ongoing.waiting
+    }
+
     /// It is a member's message, not a visitor's request.
     pub(crate) fn is_message(&mut self) {
         self.ongoing.seen.message = true;
@@ -137,6 +144,7 @@ impl Exchange {
 
     /// Ends in an answer: named, counted, and for HEAD without its body.
     pub(crate) fn finish(mut self, response: Response<Body>) -> Response<Body> {
+        self.ongoing.end_wait();
         let mut response = self.with_room(response);
         self.ongoing.seen.status = response.status().as_u16();
         tracing::debug!(id = ?self.id, status = self.ongoing.seen.status, hot = self.ongoing.seen.hot, "answer");

@@ -34,6 +34,8 @@ pub struct Config {
     /// What is fetched for visitors beyond what the node holds: `held` (nothing), `placed` (sites with a placement that
     /// this node accepts), `{ allow-list = [CID, …] }`, or `any`, which makes the node a relay for strangers.
     pub fetch: FetchPolicy,
+    /// Whether answers that had to be waited for say for how long, step by step (`Server-Timing`).
+    pub server_timing: bool,
     /// How much at once.
     pub limits: Limits,
     /// How long each step may take.
@@ -53,6 +55,8 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Requests in flight of one address (IPv6: of one /64).
     pub requests_per_address: usize,
+    /// Requests in total that wait for blocks or names, on their way to the first byte of their answer.
+    pub waiting: usize,
     /// Memory of answers that are being sent, in MiB; one address has a quarter of it. Over it, further large answers are
     /// refused, and the clients that take theirs most slowly are cut off. A slow reader costs two blocks of what it reads.
     pub sending_mib: usize,
@@ -116,6 +120,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             abuse_contact: String::new(),
             fetch: FetchPolicy::default(),
+            server_timing: true,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             hot: Hot::default(),
@@ -129,6 +134,7 @@ impl Default for Limits {
             connections: 12_000,
             connections_per_address: 1_024,
             requests_per_address: 256,
+            waiting: 4_096,
             sending_mib: 768,
             head_bytes: 32 * 1024,
         }
@@ -198,6 +204,7 @@ impl Limits {
             ("connections", self.connections),
             ("connections_per_address", self.connections_per_address),
             ("requests_per_address", self.requests_per_address),
+            ("waiting", self.waiting),
             ("sending_mib", self.sending_mib),
         ] {
             if value == 0 {

@@ -10,7 +10,7 @@ use atoll_core::{Blocks, Cid, FetchError, NameError, Subject};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, header};
+use http::{HeaderName, HeaderValue, Method, Response, header};
 use tokio::time::timeout;
 
 use crate::body::Body;
@@ -20,6 +20,7 @@ use crate::negotiate::{Format, Wanted};
 use crate::respond::file::Part;
 use crate::respond::{self, Described, insert, mime, modified, redirect};
 use crate::route::{ContentPath, Site, Target};
+use crate::timing::Timing;
 
 mod car;
 mod data;
@@ -30,6 +31,8 @@ mod tar;
 
 /// The type of a symlink, whose content is its target (Path Gateway, "Symlinks").
 const SYMLINK: HeaderValue = HeaderValue::from_static("inode/symlink");
+/// How long each step took (W3C Server Timing).
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const RAW: HeaderValue = HeaderValue::from_static("application/vnd.ipld.raw");
 
 /// Answers a request for content.
@@ -38,8 +41,9 @@ pub(crate) async fn answer(gateway: &Gateway, target: Target, request: &Parts) -
     if wanted.format == Format::IpnsRecord {
         return record(gateway, &target, request, &wanted).await;
     }
-    let path = locate(gateway, target).await?;
-    read_from(gateway, path, request, wanted).await
+    let timing = Timing::default();
+    let path = locate(gateway, target, &timing).await?;
+    read_from(gateway, path, request, wanted, timing).await
 }
 
 /// Answers a request to a host that is a site's own domain if its DNSLink says so, and a path gateway otherwise.
@@ -49,10 +53,11 @@ pub(crate) async fn answer_domain(
     otherwise: Result<Target, Failure>,
     request: &Parts,
 ) -> Result<Response<Body>, Failure> {
-    match locate(gateway, site).await {
+    let timing = Timing::default();
+    match locate(gateway, site, &timing).await {
         Ok(path) => {
             let wanted = Wanted::parse(request.uri.query(), &request.headers)?;
-            read_from(gateway, path, request, wanted).await
+            read_from(gateway, path, request, wanted, timing).await
         }
         Err(Failure::Name(NameError::NotFound(_) | NameError::Malformed(_))) => {
             answer(gateway, otherwise?, request).await
@@ -62,7 +67,7 @@ pub(crate) async fn answer_domain(
 }
 
 /// Finds out what the name of a site points at.
-async fn locate(gateway: &Gateway, target: Target) -> Result<ContentPath, Failure> {
+async fn locate(gateway: &Gateway, target: Target, timing: &Timing) -> Result<ContentPath, Failure> {
     let name = match &target.site {
         Site::Root(root) => {
             let root = *root;
@@ -77,7 +82,7 @@ async fn locate(gateway: &Gateway, target: Target) -> Result<ContentPath, Failur
         None => {
             let limit = gateway.timeouts.resolve;
             let late = |_| Failure::TimedOut { step: Step::Name, limit };
-            timeout(limit, names.resolve(name)).await.map_err(late)??
+            timing.of(Step::Name, timeout(limit, names.resolve(name))).await.map_err(late)??
         }
     };
     resolution.via.iter().try_for_each(|name| check_name(gateway, name, &[]))?;
@@ -114,12 +119,13 @@ async fn read_from(
     path: ContentPath,
     request: &Parts,
     wanted: Wanted,
+    timing: Timing,
 ) -> Result<Response<Body>, Failure> {
     check_service_worker(&path, request)?;
     let held_only = only_if_cached(request);
     let blocks = if held_only { &gateway.services.local } else { &gateway.services.blocks };
     let deny_version = gateway.services.deny.version();
-    let reading = Reading { gateway, blocks, path: &path, request, wanted, deny_version };
+    let reading = Reading { gateway, blocks, path: &path, request, wanted, timing, deny_version };
     let answered = reading.answer().await;
     match answered {
         Err(Failure::Read { cause: ReadError::Fetch(FetchError::NotFound(_) | FetchError::NotAllowed(_)), .. })
@@ -127,7 +133,13 @@ async fn read_from(
         {
             Err(Failure::OnlyIfCached)
         }
-        answered => answered,
+        Ok(mut response) => {
+            if let Some(timing) = reading.timing.header().filter(|_| gateway.server_timing) {
+                response.headers_mut().insert(SERVER_TIMING, timing);
+            }
+            Ok(response)
+        }
+        Err(failure) => Err(failure),
     }
 }
 
@@ -138,6 +150,7 @@ struct Reading<'a> {
     path: &'a ContentPath,
     request: &'a Parts,
     wanted: Wanted,
+    timing: Timing,
     /// The version of what is denied, as of before anything was looked at.
     deny_version: u64,
 }
@@ -184,7 +197,7 @@ impl Reading<'_> {
             Some(resolved) => resolved.map_err(Failure::reading(Step::Resolve))?,
             None => {
                 let resolved = resolve(&**self.blocks, &self.path.root, segments);
-                within(self.gateway.timeouts.resolve, Step::Resolve, resolved).await?
+                self.within(self.gateway.timeouts.resolve, Step::Resolve, resolved).await?
             }
         };
         // A folder around what is denied does not make it another thing. In IPLD data names and links do not go in step.
@@ -339,8 +352,18 @@ impl Reading<'_> {
         S: Stream<Item = Result<Bytes, ReadError>> + Send + Unpin + 'static,
     {
         let first = async { stream.next().await.transpose() };
-        let first = within(self.gateway.timeouts.first_byte, Step::Read, first).await?;
+        let first = self.within(self.gateway.timeouts.first_byte, Step::Read, first).await?;
         Ok((first, stream))
+    }
+
+    /// Waits for a step no longer than `limit`.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        step: Step,
+        work: impl Future<Output = Result<T, ReadError>>,
+    ) -> Result<T, Failure> {
+        self.timing.of(step, within(limit, step, work)).await
     }
 }
 

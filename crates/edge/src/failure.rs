@@ -59,6 +59,8 @@ pub(crate) enum Failure {
     OnlyIfCached,
     #[error("the address has too many requests in flight")]
     TooManyRequests,
+    #[error("too many requests wait (limits.waiting)")]
+    TooManyWaiting,
     #[error("the address is being sent too much at once")]
     TooMuchAtOnce,
     #[error("all memory for answers is taken (limits.sending_mib)")]

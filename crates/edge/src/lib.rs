@@ -26,9 +26,10 @@ mod route;
 mod server;
 mod site;
 mod stream;
+mod timing;
 mod tunnel;
 mod worker;
 
 pub use config::Config;
 pub use gateway::Services;
-pub use server::{Kept, Running, ServeError, Server};
+pub use server::{Kept, Load, Running, ServeError, Server};

@@ -1,6 +1,7 @@
 //! The public listener: one thread, one listener and one single-threaded runtime per worker. The kernel spreads
 //! connections over the listeners; workers share only what `gateway` holds. A crash loses connections.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -116,7 +117,30 @@ impl Running {
 #[derive(Clone)]
 pub struct Kept(Arc<Gateway>);
 
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Kept").field(&self.load()).finish()
+    }
+}
+
+/// What the gateway is busy with at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Open connections.
+    pub connections: usize,
+    /// Requests that wait for the first byte of their answer.
+    pub waiting: usize,
+    /// Memory of answers that are being sent, as far as it is counted, in bytes.
+    pub sending_bytes: u64,
+}
+
 impl Kept {
+    /// What the gateway is busy with.
+    pub fn load(&self) -> Load {
+        let admission = &self.0.admission;
+        Load { connections: admission.connections(), waiting: admission.waiting(), sending_bytes: admission.sending() }
+    }
+
     /// Forgets all of them; each is made anew when it is next asked for.
     pub fn forget(&self) {
         self.0.hot.clear();

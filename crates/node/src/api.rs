@@ -164,6 +164,40 @@ pub struct Imported {
     pub dag_bytes: u64,
 }
 
+/// `POST /v1/import/kubo`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KuboRequest {
+    /// Absolute path of the repository.
+    pub path: String,
+}
+
+/// The end of an import of a Kubo repository.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct KuboImported {
+    /// Blocks taken.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files of the repository that are not the block they are called; the first hundred.
+    pub refused: Vec<String>,
+    /// Pins that were made.
+    pub pins: Vec<PinStatus>,
+    /// Pins that could not be made, and why.
+    pub unpinned: Vec<Unpinned>,
+}
+
+/// A pin that could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unpinned {
+    /// Root.
+    pub root: String,
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub error: String,
+}
+
 /// The end of a CAR import.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CarImported {

@@ -6,6 +6,7 @@ pub mod config;
 mod control;
 mod deny;
 pub mod keys;
+pub mod kubo;
 pub mod log;
 mod metrics;
 mod node;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use atoll_content::store::Store;
+use atoll_edge::Kept;
 use atoll_edge::observe::{Counters, Totals};
 use atoll_routing::Router;
 use prometheus_client::collector::Collector;
@@ -29,9 +30,9 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Metrics over the gateway's counters, the store and the network.
-    pub(crate) fn new(counters: Arc<Counters>, store: Store, router: Arc<Router>) -> Self {
+    pub(crate) fn new(counters: Arc<Counters>, gateway: Kept, store: Store, router: Arc<Router>) -> Self {
         let mut registry = Registry::with_prefix("atoll");
-        let collector = NodeCollector { counters: Arc::clone(&counters), store, router };
+        let collector = NodeCollector { counters: Arc::clone(&counters), gateway, store, router };
         registry.register_collector(Box::new(collector));
         Self { counters, window: Mutex::default(), registry }
     }
@@ -72,6 +73,7 @@ impl Metrics {
 #[derive(Debug)]
 struct NodeCollector {
     counters: Arc<Counters>,
+    gateway: Kept,
     store: Store,
     router: Arc<Router>,
 }
@@ -94,6 +96,11 @@ impl Collector for NodeCollector {
         let help = "Time from the head of each request to the end of its answer";
         let encoder = out.encode_descriptor("http_duration", help, Some(&Unit::Seconds), metric.metric_type())?;
         metric.encode(encoder)?;
+        let load = self.gateway.load();
+        gauge(&mut out, "http_connections", "Open connections of visitors", None, load.connections as u64)?;
+        gauge(&mut out, "http_waiting", "Requests that wait for their answer to begin", None, load.waiting as u64)?;
+        let sending = "Memory of answers that are being sent";
+        gauge(&mut out, "http_sending", sending, Some(&Unit::Bytes), load.sending_bytes)?;
         let store = self.store.stats();
         gauge(&mut out, "store_blocks", "Blocks held", None, store.blocks)?;
         gauge(&mut out, "store_disk", "Bytes on disk", Some(&Unit::Bytes), store.bytes_on_disk)?;

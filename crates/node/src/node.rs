@@ -105,11 +105,11 @@ impl Node {
             admin: format!("http://{admin_address}"),
             socket: socket_path.to_string_lossy().into_owned(),
         };
-        let metrics = Metrics::new(counters, store, Arc::clone(&router));
         let door = Door::admin(config.admin.hosts.clone(), &token);
         let server = server.spawn()?;
         let (ready, started) = (AtomicBool::new(true), Instant::now());
         let kept = server.kept();
+        let metrics = Metrics::new(counters, kept.clone(), store, Arc::clone(&router));
         let inner = Inner {
             local,
             anywhere,

@@ -6,7 +6,7 @@ use atoll_content::export::{Selection, export, export_trail};
 use atoll_content::reader::{Resolved, trail};
 use http::{Method, Response, header};
 
-use super::{Reading, within};
+use super::Reading;
 use crate::body::Body;
 use crate::failure::{Failure, Step};
 use crate::negotiate::Format;
@@ -36,7 +36,7 @@ impl Reading<'_> {
     pub(super) async fn absence(&self, way: &[&str]) -> Result<Response<Body>, Failure> {
         let root = self.path.root;
         let trail = trail(&**self.blocks, &root, way);
-        let trail = within(self.gateway.timeouts.resolve, Step::Resolve, trail).await?;
+        let trail = self.within(self.gateway.timeouts.resolve, Step::Resolve, trail).await?;
         let mut headers = car::absence_headers(self.path, &self.wanted);
         self.locate(&mut headers, "car");
         if self.request.method == Method::HEAD {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderValue, Response, header};
 
-use super::{Reading, within};
+use super::Reading;
 use crate::body::Body;
 use crate::failure::{Failure, Step};
 use crate::respond::{self, Described, listing};
@@ -36,7 +36,8 @@ impl Reading<'_> {
     }
 
     async fn rendered(&self, directory: &Resolved) -> Result<Bytes, Failure> {
-        let (mut entries, more) = within(self.gateway.timeouts.first_byte, Step::List, self.entries(directory)).await?;
+        let (mut entries, more) =
+            self.within(self.gateway.timeouts.first_byte, Step::List, self.entries(directory)).await?;
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut page = listing::Page::new(self.path, entries.len());
         for some in entries.chunks(TURN_ENTRIES) {

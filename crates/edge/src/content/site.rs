@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
-use super::{Reading, within};
+use super::Reading;
 use crate::body::Body;
 use crate::failure::{Failure, Step};
 use crate::respond::file::Part;
@@ -183,7 +183,7 @@ impl Reading<'_> {
         }
         let stream = read(Arc::clone(self.blocks), &file, 0..len).map_err(Failure::reading(Step::Read))?;
         let parts = stream.try_collect::<Vec<Bytes>>();
-        let parts = within(self.gateway.timeouts.first_byte, Step::Read, parts).await?;
+        let parts = self.within(self.gateway.timeouts.first_byte, Step::Read, parts).await?;
         Ok(File::Read(parts.concat().into()))
     }
 

@@ -101,6 +101,9 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
             (StatusCode::BAD_REQUEST, "A service worker cannot be loaded from the root of a path gateway.")
         }
         Failure::OnlyIfCached => (StatusCode::PRECONDITION_FAILED, "This node does not hold the content itself."),
+        Failure::TooManyWaiting => {
+            (StatusCode::TOO_MANY_REQUESTS, "Too many requests wait for content that is not at hand.")
+        }
         Failure::TooMuchAtOnce => {
             (StatusCode::TOO_MANY_REQUESTS, "This address is being sent too many large answers at once already.")
         }

@@ -132,6 +132,45 @@ fn blocks_that_never_come_end_in_504_with_the_step() {
 }
 
 #[test]
+fn no_form_waits_for_ever_for_what_its_path_leads_to() {
+    let bytes: Vec<u8> = (0..750_000_u32).flat_map(u32::to_le_bytes).collect();
+    let names: Vec<String> =
+        (0..6_000).map(|n| format!("wide/entry {n} with a name that makes the directory large")).collect();
+    let mut files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b"x"[..])).collect();
+    files.push(("big.bin", &bytes));
+    let (memory, root) = imported(&files);
+    // Whatever is neither of the two directories on the way nor the file's own node: leaves and shards.
+    let on_the_way = |path: &[&str]| {
+        let trail = atoll_content::reader::trail(&memory, &root, path);
+        futures_util::FutureExt::now_or_never(trail).unwrap().unwrap()
+    };
+    // A directory is searched for its index before it is listed.
+    let known = [on_the_way(&["wide", "index.html"]), on_the_way(&["big.bin"])].concat();
+    let others: Vec<_> = memory.blocks.keys().filter(|cid| !known.contains(cid)).copied().collect();
+    memory.hanging.lock().unwrap().extend(others);
+    let mut config = config();
+    (config.timeouts.first_byte, config.timeouts.chunk) = (Duration::from_millis(50), Duration::from_millis(50));
+    let gateway = Gateway::with(&config, memory);
+    let get = |target: &str, headers: &[&str]| gateway.get(format!("/ipfs/{root}/{target}"), headers);
+    for (target, header, step) in [
+        ("big.bin", "X-None: 1", "beginning of the content"),
+        ("big.bin?filename=x", "X-None: 1", "beginning of the content"),
+        ("big.bin", "Range: bytes=2000000-2000010", "beginning of the content"),
+        ("wide/?x", "X-None: 1", "entries of the directory"),
+    ] {
+        let reply = get(target, &[header]);
+        assert_eq!((reply.status, reply.header("retry-after")), (504, Some("5")), "{target} {header}");
+        assert!(reply.text().contains(step), "{target}: {}", reply.text());
+    }
+    // What begins with bytes of its own is broken off.
+    for target in ["big.bin?format=car", "wide?format=car&dag-scope=entity", "big.bin?format=tar", "wide?format=tar"] {
+        let reply = get(target, &[]);
+        assert_eq!((reply.status, reply.complete), (200, false), "{target}");
+    }
+    assert_eq!(gateway.running.kept().load().waiting, 0);
+}
+
+#[test]
 fn a_body_that_stops_coming_is_broken_off() {
     let (memory, root) = imported(&[("big.bin", &(0..750_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>())]);
     let first =

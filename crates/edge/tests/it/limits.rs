@@ -149,3 +149,25 @@ fn slow_readers_of_large_answers_leave_memory_for_others() {
     wait_for(|| gateway.counters.totals().broken == 1);
     assert!(gateway.get(&big, &[]).complete);
 }
+
+#[test]
+fn so_many_requests_wait_and_say_for_how_long() {
+    let (mut memory, root) = imported(&[("a.txt", b"a"), ("b.txt", b"b")]);
+    memory.cold = true;
+    let leaf = *memory.blocks.iter().find(|(_, bytes)| &bytes[..] == b"a").unwrap().0;
+    memory.hanging.lock().unwrap().insert(leaf);
+    let mut config = config();
+    config.limits.waiting = 1;
+    let gateway = Gateway::with(&config, memory);
+    let other = format!("/ipfs/{root}/b.txt");
+    let waited = gateway.get(&other, &[]);
+    assert_eq!(waited.status, 200);
+    assert!(waited.header("server-timing").unwrap().starts_with("resolve;dur="), "{waited:?}");
+    let mut hanging = gateway.connect();
+    write!(hanging, "GET /ipfs/{root}/a.txt HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
+    wait_for(|| gateway.running.kept().load().waiting == 1);
+    let refused = gateway.get(format!("{other}?cold"), &[]);
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("5")));
+    drop(hanging);
+    wait_for(|| gateway.get(format!("{other}?cold"), &[]).status == 200);
+}
