@@ -109,7 +109,7 @@ impl Node {
         let server = server.spawn()?;
         let (ready, started) = (AtomicBool::new(true), Instant::now());
         let kept = server.kept();
-        let metrics = Metrics::new(counters, kept.clone(), store, Arc::clone(&router));
+        let metrics = Metrics::new(counters, kept.clone(), store, name_records.clone(), Arc::clone(&router));
         let inner = Inner {
             local,
             anywhere,
