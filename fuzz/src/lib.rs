@@ -6,6 +6,7 @@
 mod blocks;
 mod car;
 mod data;
+mod hamt;
 mod names;
 mod node;
 mod records;
@@ -16,6 +17,7 @@ mod unixfs;
 pub use blocks::{block, links};
 pub use car::car;
 pub use data::data;
+pub use hamt::hamt;
 pub use names::{ipns, path};
 pub use node::{config, log, message, request};
 pub use records::{id, record};
@@ -34,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("dagpb", dagpb),
     ("data", data),
     ("deny", deny),
+    ("hamt", hamt),
     ("headers", headers),
     ("id", id),
     ("ipns", ipns),

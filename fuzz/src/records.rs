@@ -53,7 +53,10 @@ pub fn id(data: &[u8]) {
         let _ = PublicKey::from_peer_id(&peer);
     }
     if let Ok(key) = SecretKey::<atoll_core::keys::Site>::from_libp2p(data) {
-        assert_eq!(SecretKey::<atoll_core::keys::Site>::from_libp2p(&key.to_libp2p()).map(|key| key.public()), Ok(key.public()));
+        assert_eq!(
+            SecretKey::<atoll_core::keys::Site>::from_libp2p(&key.to_libp2p()).map(|key| key.public()),
+            Ok(key.public())
+        );
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(id) = text.parse::<SiteId>() {
