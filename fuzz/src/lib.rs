@@ -3,6 +3,7 @@
 //!
 //! `fuzz_targets/` hands them to libFuzzer; `tests/corpus.rs` replays `corpus/` on stable Rust. Keeps nothing.
 
+mod archive;
 mod blocks;
 mod car;
 mod data;
@@ -14,6 +15,7 @@ mod site;
 mod store;
 mod unixfs;
 
+pub use archive::tar;
 pub use blocks::{block, links};
 pub use car::car;
 pub use data::data;
@@ -23,7 +25,7 @@ pub use node::{config, log, message, request};
 pub use records::{id, record};
 pub use site::{deny, headers, redirects};
 pub use store::pack;
-pub use unixfs::{dagpb, unixfs};
+pub use unixfs::{dagpb, hamt, unixfs};
 
 /// A target by name.
 pub type Target = (&'static str, fn(&[u8]));
@@ -48,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     ("record", record),
     ("redirects", redirects),
     ("request", request),
+    ("tar", tar),
     ("unixfs", unixfs),
 ];
 

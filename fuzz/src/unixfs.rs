@@ -1,7 +1,9 @@
 //! dag-pb nodes and the UnixFS in them.
 
-use atoll_core::block::DAG_PB;
-use atoll_core::hamt::{NameHash, Slot, SlotPath};
+use std::collections::{BTreeSet, HashMap};
+
+use atoll_core::block::{DAG_PB, Version};
+use atoll_core::hamt::{Entry, HamtError, NameHash, Slot, SlotPath, build};
 use atoll_core::unixfs::{Node, SYMLINK_BYTES_MAX};
 use atoll_core::{Block, dagpb as codec};
 use bytes::Bytes;
@@ -40,5 +42,40 @@ pub fn unixfs(data: &[u8]) {
         }
         Ok(Node::Symlink(link)) => assert!(link.target.len() <= SYMLINK_BYTES_MAX),
         Ok(_) | Err(_) => {}
+    }
+}
+
+/// The most names that one input makes a directory of.
+const NAMES_MAX: usize = 4096;
+
+/// A directory of the lines of a text: each is found where its name leads, and nothing else is.
+pub fn hamt(data: &[u8]) {
+    let cid = atoll_core::Cid::default();
+    let text = String::from_utf8_lossy(data);
+    let names: BTreeSet<&str> =
+        text.lines().filter(|name| !name.is_empty() && !name.contains('/')).take(NAMES_MAX).collect();
+    let entries: Vec<Entry> = names.iter().map(|&name| Entry { name: name.into(), cid, tsize: 1 }).collect();
+    let mut blocks = HashMap::new();
+    let built = build(&entries, Version::V1, &mut |block: Block| {
+        blocks.insert(*block.cid(), block.bytes().clone());
+        Ok::<_, HamtError>(())
+    });
+    // Two names of one hash have no place; nobody has shown such a pair yet.
+    let Ok((root, _)) = built else { return };
+    for name in names.iter().copied().chain(["not there"]) {
+        assert_eq!(is_found(&blocks, root, name), names.contains(name), "{name:?}");
+    }
+}
+
+fn is_found(blocks: &HashMap<atoll_core::Cid, Bytes>, root: atoll_core::Cid, name: &str) -> bool {
+    let (mut at, mut hash) = (root, NameHash::new(name));
+    loop {
+        let Some(bytes) = blocks.get(&at) else { return false };
+        let Ok(Node::Shard(shard)) = Node::decode(&at, bytes) else { return false };
+        match shard.find(name, &mut hash) {
+            Ok(Some(Slot::Entry(_))) => return true,
+            Ok(Some(Slot::Shard(next))) => at = next,
+            Ok(None) | Err(_) => return false,
+        }
     }
 }

@@ -13,7 +13,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
     after_help = "Start here:\n  atoll demo                    five nodes on this machine, a site on three of them\n  \
     atoll node                    run a node\n  atoll publish ./dist          publish a folder through it\n\n\
     Without a running node work: demo, node, publish --only-hash, import --offline, get --from, store verify, gc, key, \
-    config, completions."
+    deny, config, completions."
 )]
 pub(crate) struct Args {
     /// Print one JSON document (or one a line, for progress) instead of text.
@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Key(KeyCommand),
     #[command(subcommand)]
     Name(NameCommand),
+    #[command(subcommand)]
+    Deny(DenyCommand),
     Peers(PeersArgs),
     Config(SettingArgs),
     Completions(CompletionsArgs),
@@ -180,7 +182,7 @@ fn chunker(text: &str) -> Result<usize, String> {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  atoll import ./photos\n  atoll import big.iso --offline\n  \
     pg_dump shop | atoll import - --stdin-name shop.sql\n  atoll import --tar site.tar\n  \
-    curl … | tar xzO | atoll import -\n  atoll import ./old --profile unixfs-v0-2015")]
+    curl … | tar xzO | atoll import -\n  atoll import ./old --profile unixfs-v0-2015\n  atoll import --kubo-repo ~/.ipfs")]
 #[command(group = clap::ArgGroup::new("source").required(true))]
 pub(crate) struct ImportArgs {
     /// Folder or file; `-` is standard input, as one file.
@@ -195,6 +197,10 @@ pub(crate) struct ImportArgs {
     /// CAR to import, as `atoll car import` does; `-` is standard input.
     #[arg(long, value_name = "FILE", group = "source", conflicts_with_all = ["offline", "hidden", "profile", "chunker"])]
     pub car: Option<PathBuf>,
+    /// Folder of a Kubo repository (`~/.ipfs`) to take over: its blocks, its pins, and its keys into the keyring. Kubo must not
+    /// be running; nothing is changed there.
+    #[arg(long, value_name = "DIR", group = "source", conflicts_with_all = ["hidden", "profile", "chunker", "name"])]
+    pub kubo_repo: Option<PathBuf>,
     #[command(flatten)]
     pub cut: CutArgs,
     /// Name of the pin.
@@ -375,6 +381,43 @@ pub(crate) enum KeyCommand {
         /// A key of an operator instead of a site.
         #[arg(long)]
         operator: bool,
+    },
+}
+
+/// What this node does not show: the operator's own list, `local.deny` in the node's folder (IPIP-383).
+///
+/// Works with and without a running node, which takes a change up at once. Lists of others are set with deny.lists.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DenyCommand {
+    /// Take something down: from now on it is answered 410 or 451, in every form.
+    #[command(after_help = "Examples:\n  atoll deny add bafy… --reason \"notice 17\" --status 451\n  \
+        atoll deny add https://bafy….ipfs.example.com/page.html\n  atoll deny add /ipns/site.example\n\n\
+        A CID or name is denied with all below it; a path is denied alone unless it ends with `*`, and what it leads to \
+        can still be had by its own CID: deny that too.")]
+    Add {
+        /// CID, /ipfs/… or /ipns/… path, URL, host name, or //double-hash.
+        subject: String,
+        /// Why, for the list; visitors do not see it.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// 410 (Gone), or 451 (Unavailable For Legal Reasons).
+        #[arg(long, default_value_t = 410, value_parser = clap::value_parser!(u16).range(410..=451))]
+        status: u16,
+    },
+    /// Take a rule back.
+    #[command(alias = "rm")]
+    Remove {
+        /// As it was added.
+        subject: String,
+    },
+    /// Print the rules of the operator's own list.
+    #[command(alias = "ls")]
+    List,
+    /// Say whether something is denied, and which rule of which list says so. Exits with 1 when it is.
+    #[command(after_help = "Examples:\n  atoll deny check bafy…\n  atoll deny check /ipns/site.example/page --json")]
+    Check {
+        /// CID, path, URL or host name.
+        subject: String,
     },
 }
 

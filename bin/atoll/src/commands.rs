@@ -3,9 +3,11 @@
 mod config;
 mod content;
 mod demo;
+mod deny;
 mod get;
 mod import;
 mod key;
+mod kubo;
 mod name;
 mod node;
 mod publish;
@@ -42,8 +44,8 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
         }
         Command::Demo(demo) => block_on(demo::run(demo, args.dir, output)),
         Command::Publish(publish) => block_on(publish::run(publish, &control, keyring, output)),
+        Command::Import(import) => block_on(import::import(import, &folder, &control, keyring, output)).map(done),
         Command::Name(name) => block_on(name::run(name, &control, keyring, output)),
-        Command::Import(import) => block_on(import::import(import, &folder, &control, output)).map(done),
         Command::Get(get) => block_on(get::run(get, &control, output)).map(done),
         Command::Status(status) => block_on(status::run(status, &control, keyring, output)),
         Command::Ls(ls) => block_on(content::ls(ls, &control, output)).map(done),
@@ -51,6 +53,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Gc(_) => block_on(content::gc(&folder, &control, output)).map(done),
         Command::Car(car) => block_on(content::car(car, &control, output)).map(done),
         Command::Store(store) => block_on(content::store(store, &folder, &control, output)),
+        Command::Deny(command) => block_on(deny::run(command, &folder, &control, output)),
         Command::Peers(_) => block_on(status::peers(&control, output)).map(done),
     }
 }

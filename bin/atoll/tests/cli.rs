@@ -9,6 +9,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+#[path = "cli/imports.rs"]
+mod imports;
+
 /// A folder for one test, and the node that may run in it.
 struct Bench {
     dir: tempfile::TempDir,
@@ -62,6 +65,11 @@ impl Bench {
 
     fn run(&self, args: &[&str]) -> Output {
         self.atoll(args).output().unwrap()
+    }
+
+    /// Runs with a file as standard input.
+    fn piped(&self, args: &[&str], input: &Path) -> Output {
+        self.atoll(args).stdin(fs::File::open(input).unwrap()).output().unwrap()
     }
 
     /// Runs with `--json`, expects success, and reads the result.
@@ -337,4 +345,42 @@ fn the_admin_listener_shows_and_changes_nothing_without_its_token() {
     assert_eq!(code(&[&gc, "-H", "Host: evil.example"]), "421");
     let socket = fs::metadata(bench.path("node/node.sock")).unwrap();
     assert_eq!(socket.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_name_follows_what_is_published_and_newest_wins() {
+    let bench = Bench::with_node();
+    let root = bench.import(&site());
+    let key = bench.json(&["key", "new", "blog"]);
+    let first = bench.json(&["name", "publish", "blog", &root, "--days", "2", "--ttl", "60"]);
+    assert_eq!((&first["name"], &first["site"], &first["ttl_seconds"]), (&key["ipns"], &key["site"], &60.into()));
+    let name = key["ipns"].as_str().unwrap();
+    assert!(bench.run(&["name", "export", "blog", "-o", "old.ipns-record"]).status.success());
+    let second = bench.json(&["name", "publish", "blog", &format!("/ipfs/{root}/pages")]);
+    assert_eq!((&first["sequence"], &second["sequence"]), (&0.into(), &1.into()));
+    assert_eq!(bench.json(&["name", "resolve", name])["path"], format!("/ipfs/{root}/pages"));
+    let refused = bench.run(&["name", "import", "old.ipns-record", "--name", name]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("sequence 1 is known"), "{refused:?}");
+    assert!(bench.fails(&["name", "publish", "nobody", &root]).contains("no site key"));
+    assert!(bench.fails(&["name", "resolve", "unknown.example"]).contains("no record of unknown.example"));
+
+    // A record that is none is kept for a name of which nothing is known, and shown as such.
+    let other = bench.json(&["key", "new", "other"])["ipns"].as_str().unwrap().to_owned();
+    fs::create_dir(bench.path("records")).unwrap();
+    fs::write(bench.path("records").join(format!("{other}_broken.ipns-record")), "no record").unwrap();
+    fs::write(bench.path("records/README"), "no record either").unwrap();
+    assert!(bench.json(&["name", "import", "records"])[0]["record"]["invalid"].is_string());
+    assert_eq!(bench.run(&["name", "show", "other"]).status.code(), Some(1));
+    assert_eq!(bench.json(&["name", "list"]).as_array().unwrap().len(), 2);
+
+    // What was acknowledged outlives the node, and the keys travel in both forms.
+    let mut bench = bench;
+    bench.stop();
+    bench.start();
+    assert_eq!(bench.json(&["name", "show", "blog", "--latest"])["sequence"], 1);
+    for form in ["pem", "libp2p"] {
+        fs::write(bench.path(form), bench.run(&["key", "export", "blog", "--form", form]).stdout).unwrap();
+        assert_eq!(bench.json(&["key", "import", &format!("from-{form}"), form])["ipns"], name);
+    }
 }

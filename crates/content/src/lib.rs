@@ -7,6 +7,7 @@ pub mod error;
 pub mod export;
 pub mod extract;
 pub mod import;
+pub mod kubo;
 pub mod local;
 pub mod memory;
 pub mod reader;

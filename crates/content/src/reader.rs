@@ -5,10 +5,10 @@
 //! the hot path of the gateway. Everything read is hostile: depth, width and repeats are bounded, sizes are checked
 //! against each other. Nothing is kept, a crash loses nothing.
 
-use atoll_core::data::{self, Found, is_data};
+use atoll_core::data::{self, DataError, Found, is_data};
 use atoll_core::hamt::{NameHash, Slot};
 use atoll_core::unixfs::{Meta, Node, UnixFsError};
-use atoll_core::{Blocks, Cid};
+use atoll_core::{Blocks, Cid, FetchError};
 use bytes::Bytes;
 
 use crate::dag::{Turn, cached, fetch};
@@ -28,7 +28,8 @@ pub const SEGMENTS_MAX: usize = 256;
 pub const DEPTH_MAX: usize = 64;
 /// The most blocks of a path that are nothing but a link to the next.
 const BARE_LINKS_MAX: usize = 64;
-/// The largest block of IPLD data in which a path is followed without others getting their turn: some 100 µs.
+/// The largest block of IPLD data in which a path is followed on the thread that serves others too: half a millisecond at
+/// worst. One of 2 MiB can take 50.
 const DATA_BYTES_AT_ONCE: usize = 16 * 1024;
 
 /// What a path names.
@@ -81,10 +82,7 @@ pub async fn resolve<S: AsRef<str>>(blocks: &dyn Blocks, root: &Cid, path: &[S])
         turn.pass().await;
         let bytes = fetch(blocks, root, &walk.wanted).await?;
         turn.worked(&walk.wanted, &bytes);
-        if walk.takes_long(&bytes) {
-            tokio::task::yield_now().await;
-        }
-        if let Some(resolved) = walk.step(bytes)? {
+        if let Some(resolved) = walk.step_apart(bytes).await? {
             return Ok(resolved);
         }
     }
@@ -101,7 +99,7 @@ pub async fn trail<S: AsRef<str>>(blocks: &dyn Blocks, root: &Cid, path: &[S]) -
         turn.pass().await;
         let bytes = fetch(blocks, root, &walk.wanted).await?;
         turn.worked(&walk.wanted, &bytes);
-        match walk.step(bytes) {
+        match walk.step_apart(bytes).await {
             Ok(None) => {}
             Ok(Some(resolved)) => return Ok([resolved.trail, vec![resolved.cid]].concat()),
             Err(error) if error.is_absence() => return Ok(walk.trail),
@@ -172,10 +170,22 @@ impl<'p, S: AsRef<str>> Walk<'p, S> {
         is_data(self.wanted.codec()) && !self.path.is_empty() && self.inside.is_none()
     }
 
+    /// [`Self::step`], on a thread of its own if it takes long.
+    async fn step_apart(&mut self, bytes: Bytes) -> Result<Option<Resolved>, ReadError> {
+        if !self.takes_long(&bytes) {
+            return self.step(bytes);
+        }
+        let (codec, block) = (self.wanted.codec(), bytes.clone());
+        let path: Vec<String> = self.path.iter().map(|segment| segment.as_ref().to_owned()).collect();
+        let found = tokio::task::spawn_blocking(move || data::lookup(codec, &block, &path)).await;
+        let found = found.map_err(|_| FetchError::Store("the node stops, or failed at a block".to_owned()))?;
+        self.follow(found, &bytes)
+    }
+
     /// Takes the block of `wanted`; `None` says that another is wanted.
     fn step(&mut self, bytes: Bytes) -> Result<Option<Resolved>, ReadError> {
         if self.goes_through_data() {
-            return self.step_through_data(&bytes);
+            return self.follow(data::lookup(self.wanted.codec(), &bytes, self.path), &bytes);
         }
         let cid = self.wanted;
         let node = decode(&cid, &bytes);
@@ -208,11 +218,10 @@ impl<'p, S: AsRef<str>> Walk<'p, S> {
         Ok(None)
     }
 
-    /// Follows the path inside a block of IPLD data, up to the next link.
-    fn step_through_data(&mut self, bytes: &Bytes) -> Result<Option<Resolved>, ReadError> {
+    /// Goes on from where the path leads inside a block of IPLD data.
+    fn follow(&mut self, found: Result<Found, DataError>, bytes: &Bytes) -> Result<Option<Resolved>, ReadError> {
         let cid = self.wanted;
-        let found = data::lookup(cid.codec(), bytes, self.path).map_err(|cause| ReadError::Data { cid, cause })?;
-        match found {
+        match found.map_err(|cause| ReadError::Data { cid, cause })? {
             Found::Link { cid: next, segments } => {
                 self.bare_links += usize::from(segments == 0);
                 if self.bare_links > BARE_LINKS_MAX {
@@ -228,6 +237,7 @@ impl<'p, S: AsRef<str>> Walk<'p, S> {
                 Ok(Some(Resolved { inside: self.path.len(), ..self.resolved(bytes, Kind::Data, Meta::default()) }))
             }
             Found::Missing { segment } => {
+                self.trail.push(cid);
                 self.trail.push(cid);
                 let name = self.path.get(segment).map_or_else(String::new, |name| name.as_ref().to_owned());
                 Err(ReadError::NoValue { name, cid })

@@ -12,3 +12,5 @@ mod oracle;
 mod profiles;
 #[path = "kubo_interop/reading.rs"]
 mod reading;
+#[path = "kubo_interop/repository.rs"]
+mod repository;

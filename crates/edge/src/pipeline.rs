@@ -154,7 +154,10 @@ fn route(host: Host<'_>, seen: Seen<'_>, request: &Request<Incoming>) -> Result<
             moved(&target, query, seen, authority)
         }
         Host::Path => match shared(path, query)? {
-            Shared::Content(target) => content(target, request),
+            Shared::Content(target) => match redirect::to_canonical(&target, query) {
+                Some(response) => Ok(Route::Ready(response)),
+                None => content(target, request),
+            },
             Shared::Moved(response) => Ok(Route::Ready(response)),
         },
         Host::Other { name, authority } => {
@@ -183,8 +186,7 @@ fn shared(path: &str, query: Option<&str>) -> Result<Shared, Failure> {
             Target::of_uri(&uri?).ok_or(Failure::QueryMalformed("The uri is neither ipfs:// nor ipns://."))??;
         return Ok(Shared::Moved(redirect::to_content(&target)));
     }
-    let target = Target::on_gateway(path).ok_or(Failure::NoRoute)??;
-    Ok(redirect::to_canonical(&target, query).map_or(Shared::Content(target), Shared::Moved))
+    Ok(Shared::Content(Target::on_gateway(path).ok_or(Failure::NoRoute)??))
 }
 
 /// A site on an origin of its own below a gateway.

@@ -164,6 +164,40 @@ pub struct Imported {
     pub dag_bytes: u64,
 }
 
+/// `POST /v1/import/kubo`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KuboRequest {
+    /// Absolute path of the repository.
+    pub path: String,
+}
+
+/// The end of an import of a Kubo repository.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct KuboImported {
+    /// Blocks taken.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files of the repository that are not the block they are called; the first hundred.
+    pub refused: Vec<String>,
+    /// Pins that were made.
+    pub pins: Vec<PinStatus>,
+    /// Pins that could not be made, and why.
+    pub unpinned: Vec<Unpinned>,
+}
+
+/// A pin that could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unpinned {
+    /// Root.
+    pub root: String,
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub error: String,
+}
+
 /// The end of a CAR import.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CarImported {
@@ -271,4 +305,28 @@ pub struct NameResolved {
     pub fresh_seconds: u64,
     /// When the first record on the way expires, in milliseconds since the Unix epoch.
     pub ends_ms: Option<u64>,
+}
+
+/// `POST /v1/deny/reload`: the deny lists that serve now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DenyLists {
+    /// The lists, from the first asked last to the last asked first.
+    pub lists: Vec<DenyList>,
+    /// What was refused just now, and why; what it was before serves on.
+    pub refused: Vec<String>,
+}
+
+/// A deny list that serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DenyList {
+    /// Its file.
+    pub path: String,
+    /// Its name, if it says one.
+    pub name: String,
+    /// Rules that it holds.
+    pub rules: usize,
+    /// Rules that were not understood.
+    pub skipped: usize,
+    /// Memory that it takes.
+    pub memory_bytes: usize,
 }

@@ -28,6 +28,8 @@ pub struct Config {
     pub routing: atoll_routing::Config,
     /// What names point at: IPNS records and DNSLinks.
     pub names: atoll_identity::Config,
+    /// What is not shown.
+    pub deny: atoll_security::Config,
     /// What is written to standard error.
     pub log: LogConfig,
 }
@@ -161,6 +163,7 @@ impl Config {
         problems.extend(self.gateway.check().into_iter().map(|problem| Problem::in_section("gateway", &problem)));
         problems.extend(self.routing.problems().into_iter().map(|problem| Problem::in_section("routing", &problem)));
         problems.extend(self.names.problems().into_iter().map(|problem| Problem::in_section("names", &problem)));
+        problems.extend(self.deny.check().into_iter().map(|problem| Problem::in_section("deny", &problem)));
         if !crate::log::is_filter(&self.log.filter) {
             problems.push(Problem::new("log.filter", "takes directives such as `info` or `info,atoll_edge=debug`"));
         }

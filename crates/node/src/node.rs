@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use atoll_content::local::LocalBlocks;
 use atoll_content::store::StoreError;
 use atoll_core::names::NameRecords;
 use atoll_core::record::{Accept, Member};
-use atoll_core::{Multiaddr, SiteId};
+use atoll_core::{Blocks, Multiaddr, SiteId};
 use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Kept, Running, ServeError, Server, Services};
@@ -18,6 +18,7 @@ use atoll_identity::{MapLinks, Parts as NamesParts, Resolver, Store as NameStore
 use atoll_routing::{
     FetchPolicy, FileLog, HttpConfig, HttpTransport, Parts, RemoteBlocks, RouteError, Router, TokioClock,
 };
+use atoll_security::{DenyError, Guarded, Lists};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -27,7 +28,7 @@ use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources
 use crate::control::{self, Door};
 use crate::keys::{self, KeysError, NodeKeys};
 use crate::metrics::Metrics;
-use crate::{release, work};
+use crate::{deny, release, work};
 
 /// A running node.
 pub struct Node {
@@ -49,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) sources: Sources,
     /// Answers of the public listener that are ready in memory.
     pub(crate) kept: Kept,
+    /// What is not shown.
+    pub(crate) deny: Arc<Lists>,
     ready: AtomicBool,
     started: Instant,
     summary: Ready,
@@ -74,14 +77,15 @@ impl Node {
         let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
         let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
+        let deny = Arc::new(deny::open(folder, &config.deny)?);
         let services = Services {
-            deny: Arc::new(atoll_core::policy::NoopDeny),
-            blocks: remote,
-            local: Arc::clone(&local) as _,
             names: Arc::clone(&names) as _,
             answer: router.answer(),
             observe: Arc::clone(&counters) as _,
             guard: Arc::new(NoopGuard),
+            deny: Arc::clone(&deny) as _,
+            blocks: shown(remote, &deny),
+            local: shown(Arc::clone(&local) as _, &deny),
         };
         let server = Server::bind(&config.gateway, services)?;
         let socket_path = folder.socket();
@@ -115,6 +119,7 @@ impl Node {
             metrics,
             sources,
             kept,
+            deny,
             ready,
             started,
             summary,
@@ -122,10 +127,9 @@ impl Node {
         };
         let inner = Arc::new(inner);
         let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
+        let mut tasks = inner.spawn_tasks(config.deny.reload, &stopped);
         tasks.spawn(control::serve_socket(socket, Arc::clone(&inner), stopped.clone()));
-        tasks.spawn(control::serve_admin(admin, Arc::clone(&inner), door, stopped.clone()));
-        tasks.spawn(release::run(Arc::clone(&inner), stopped));
+        tasks.spawn(control::serve_admin(admin, Arc::clone(&inner), door, stopped));
         tracing::info!(peer_id = inner.summary.peer_id, gateway = inner.summary.gateway, "the node serves");
         Ok(Self { inner, server, stop, tasks })
     }
@@ -159,6 +163,14 @@ impl Node {
 }
 
 impl Inner {
+    /// What goes on without anybody asking.
+    fn spawn_tasks(self: &Arc<Self>, deny_reload: Duration, stopped: &watch::Receiver<bool>) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(deny::run(Arc::clone(self), deny_reload, stopped.clone()));
+        tasks.spawn(release::run(Arc::clone(self), stopped.clone()));
+        tasks
+    }
+
     /// Whether it takes requests.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
@@ -191,6 +203,11 @@ impl Inner {
             network: self.router.snapshot(),
         }
     }
+}
+
+/// The blocks that may be shown.
+fn shown(blocks: Arc<dyn Blocks>, deny: &Arc<Lists>) -> Arc<dyn Blocks> {
+    Arc::new(Guarded::new(blocks, Arc::clone(deny) as _))
 }
 
 /// The router over HTTP, with this node's member record.
@@ -313,6 +330,9 @@ pub enum NodeError {
     /// Its IPNS records.
     #[error(transparent)]
     Names(#[from] NamesError),
+    /// What is not to be shown.
+    #[error("deny lists: {0}")]
+    Deny(#[from] DenyError),
     /// The public listener.
     #[error(transparent)]
     Gateway(#[from] ServeError),

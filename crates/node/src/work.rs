@@ -5,6 +5,7 @@ use std::io;
 
 use atoll_content::car::{CarImportError, CarImporter, Loaded};
 use atoll_content::import::{self, ImportError, NoopSink, Progress, Sink, Source};
+use atoll_content::kubo::KuboError;
 use atoll_content::store::{Options, Store, StoreError};
 use atoll_core::links::links;
 use atoll_core::{Block, Cid};
@@ -37,7 +38,7 @@ pub fn import(
     progress: &dyn Fn(Progress),
 ) -> Result<Imported, WorkError> {
     let _hold = store.hold();
-    let mut sink = StoreSink { store, blocks: Vec::new(), bytes: 0 };
+    let mut sink = StoreSink::new(store);
     let imported = import::import_from(source, options, &mut sink, &mut |now| progress(now))?;
     sink.flush().map_err(ImportError::Sink)?;
     if let Some(name) = pin {
@@ -82,7 +83,7 @@ pub fn verify(store: &Store, progress: &dyn Fn(u64, u64)) -> Result<Verified, Wo
 /// # Errors
 /// [`WorkError::Car`] names the byte.
 pub fn import_car(store: &Store, chunks: impl Iterator<Item = Bytes>) -> Result<Loaded, WorkError> {
-    let mut sink = StoreSink { store, blocks: Vec::new(), bytes: 0 };
+    let mut sink = StoreSink::new(store);
     let mut importer = CarImporter::default();
     for chunk in chunks {
         importer.push(&chunk, &mut sink)?;
@@ -97,14 +98,19 @@ fn summary(imported: &import::Imported) -> Imported {
 }
 
 /// Writes blocks to the store, many at a time.
-struct StoreSink<'a> {
+pub(crate) struct StoreSink<'a> {
     store: &'a Store,
     blocks: Vec<Block>,
     bytes: usize,
 }
 
-impl StoreSink<'_> {
-    fn flush(&mut self) -> io::Result<()> {
+impl<'a> StoreSink<'a> {
+    pub(crate) fn new(store: &'a Store) -> Self {
+        Self { store, blocks: Vec::new(), bytes: 0 }
+    }
+
+    /// Writes what waits.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.store.put_many(&self.blocks).map_err(io::Error::other)?;
         self.blocks.clear();
         self.bytes = 0;
@@ -141,4 +147,7 @@ pub enum WorkError {
     /// Not a CAR, or one with wrong blocks.
     #[error(transparent)]
     Car(#[from] CarImportError),
+    /// A repository of Kubo.
+    #[error(transparent)]
+    Kubo(#[from] KuboError),
 }

@@ -50,9 +50,6 @@ pub enum DenyError {
     /// What was to be denied is no CID, path or URL.
     #[error("{0:?} is neither a CID, nor a path such as /ipfs/CID/file or /ipns/NAME, nor a gateway's URL")]
     NoSubject(String),
-    /// A configured list that is not there.
-    #[error("deny.lists: {} is neither a file nor a folder", .0.display())]
-    NoList(PathBuf),
     /// A reason that would not fit into a line.
     #[error("a reason is one line of at most {} bytes", crate::local::REASON_BYTES_MAX)]
     Reason,

@@ -6,11 +6,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use atoll_core::{Cid, Denied};
+use atoll_core::{Cid, Denied, Subject};
 use humantime_serde::re::humantime::format_rfc3339_seconds;
 use multibase::Base;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use crate::deny::lists::{Decision, Lists};
 use crate::deny::rule::{Rule, domain, multihash};
 use crate::error::DenyError;
 
@@ -158,6 +159,24 @@ pub fn rule_of(subject: &str) -> Result<String, DenyError> {
     known.filter(|rule| !rule.contains(char::is_whitespace)).ok_or_else(|| DenyError::NoSubject(subject.to_owned()))
 }
 
+/// Which rule of `lists` decides about what `subject` names, exceptions included.
+///
+/// # Errors
+/// [`DenyError::NoSubject`].
+pub fn explain(lists: &Lists, subject: &str) -> Result<Option<Decision>, DenyError> {
+    let none = || DenyError::NoSubject(subject.to_owned());
+    let rule = rule_of(subject)?;
+    let (space, rest) = rule.trim_start_matches('/').split_once('/').ok_or_else(none)?;
+    let (name, path) = rest.split_once('/').ok_or_else(none)?;
+    let path = percent_decode_str(path.trim_end_matches('*')).decode_utf8().map_err(|_| none())?;
+    let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+    if space == "ipns" {
+        return Ok(lists.explain(Subject::Name { name, names: &names }));
+    }
+    let root = Cid::try_from(name).map_err(|_| none())?;
+    Ok(lists.explain(Subject::Path { root: &root, names: &names }))
+}
+
 fn content_rule(text: &str) -> Option<String> {
     let url = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme));
     let text = text.get(..text.find(['?', '#']).unwrap_or(text.len()))?;
@@ -265,5 +284,9 @@ mod tests {
         assert_eq!((local.remove(CID).unwrap(), local.remove(CID).unwrap()), (1, 0));
         assert_eq!(fs::read_to_string(local.path()).unwrap(), "# mine\n/ipns/by.hand\n");
         assert!(local.add(CID, Denied::Gone, "two\nlines").is_err());
+        let lists = Lists::open(&[], local.path()).unwrap();
+        let decision = |subject| explain(&lists, subject).unwrap().map(|decision| decision.verdict);
+        assert!(decision("https://by.hand/").is_some_and(|verdict| verdict.line == 2 && verdict.denied.is_some()));
+        assert_eq!((decision("by.hand/x"), decision(CID)), (None, None));
     }
 }

@@ -11,11 +11,22 @@ use atoll_node::config::Folder;
 use atoll_node::work;
 
 use super::content::{file_body, import_car, open_store};
+use super::kubo;
 use crate::args::ImportArgs;
 use crate::control::{Control, encode_path, full};
+use crate::keyring::Keyring;
 use crate::output::{Output, bytes};
 
-pub(crate) async fn import(args: ImportArgs, folder: &Folder, control: &Control, output: &Output) -> Result<()> {
+pub(crate) async fn import(
+    args: ImportArgs,
+    folder: &Folder,
+    control: &Control,
+    keyring: impl Fn() -> Result<Keyring>,
+    output: &Output,
+) -> Result<()> {
+    if let Some(repository) = &args.kubo_repo {
+        return kubo::import(repository, args.offline, folder, control, &keyring()?, output).await;
+    }
     if let Some(car) = &args.car {
         return import_car(car, Some(&args.name), control, output).await;
     }
@@ -109,7 +120,7 @@ pub(crate) async fn import_through(
     Ok(imported)
 }
 
-fn show(bar: &indicatif::ProgressBar, event: &serde_json::Value) {
+pub(super) fn show(bar: &indicatif::ProgressBar, event: &serde_json::Value) {
     bar.set_position(number(event, "bytes"));
     bar.set_prefix(format!("{} files", number(event, "files")));
 }

@@ -5,8 +5,11 @@
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
 mod cars;
+mod forms;
+mod names;
 mod paths;
 mod ranges;
+mod sites;
 mod subdomains;
 
 use std::fs;
@@ -80,6 +83,7 @@ impl Node {
             assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         };
         load(&["car", "import", "--no-pin"], &fixtures.join("fixtures.car"));
+        load(&["name", "import"], fixtures);
         Self { address, _process: process }
     }
 
@@ -104,10 +108,14 @@ impl Node {
     }
 }
 
-fn settings(_fixtures: &Path) -> String {
-    "[gateway]\nlisten = \"127.0.0.1:0\"\nthreads = 1\nsubdomain_names = [\"example.com\", \"localhost\"]\n\
-     trusted_proxies = [\"127.0.0.0/8\"]\nfetch = \"held\"\n"
-        .to_owned()
+fn settings(fixtures: &Path) -> String {
+    let links: serde_json::Value = serde_json::from_slice(&fs::read(fixtures.join("dnslinks.json")).unwrap()).unwrap();
+    let links = links["domains"].as_object().unwrap().iter().map(|(name, link)| format!("\"{name}\" = {link}\n"));
+    format!(
+        "[gateway]\nlisten = \"127.0.0.1:0\"\nthreads = 1\nsubdomain_names = [\"example.com\", \"localhost\"]\n\
+         trusted_proxies = [\"127.0.0.0/8\"]\nfetch = \"held\"\n[names.dnslink]\n{}",
+        links.collect::<String>()
+    )
 }
 
 fn atoll(folder: &Path, arguments: &[&str]) -> Command {

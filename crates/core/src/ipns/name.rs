@@ -57,7 +57,7 @@ impl Name {
         Cid::new_v1(LIBP2P_KEY, self.0.as_ref().resize().unwrap_or_default())
     }
 
-    /// The site whose key this is, if it is one: a site's key is also its IPNS key (decision 0010).
+    /// The site whose key this is, if it is one: a site's key is also its IPNS key (`docs/decisions/0011-a-sites-key-is-its-name.md`).
     pub fn site(&self) -> Option<SiteId> {
         PublicKey::from_peer_id(&self.0).map(|key| SiteId::of(&key))
     }

@@ -10,6 +10,7 @@ use super::*;
 use crate::block::Cid;
 use crate::envelope::{ENVELOPE_BYTES_MAX, Record, RecordError, Signed};
 use crate::id::{PublicKey, SiteId};
+use crate::ipns::Name;
 use crate::keys::{AnswerKey, IdentityKey, OperatorKey, SiteKey};
 use crate::rank;
 
@@ -62,6 +63,7 @@ fn vectors() -> Value {
             "public": HEXLOWER.encode(&key.public().0),
             "id": HEXLOWER.encode(&site.0),
             "text": site.to_string(),
+            "name": Name::of(&key.public()).unwrap().to_string(),
         },
         "member": HEXLOWER.encode(signed.bytes()),
         "placement": HEXLOWER.encode(placement().bytes()),

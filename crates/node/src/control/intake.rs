@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use atoll_content::import::{Options, Progress, Source};
+use atoll_content::kubo::Taken;
 use bytes::{Buf as _, Bytes};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
 use super::Reporter;
-use crate::api::{Imported, StreamKind, StreamRequest};
+use crate::api::{Imported, KuboImported, StreamKind, StreamRequest};
+use crate::kubo;
 use crate::node::Inner;
 use crate::work::{self, blocking};
 
@@ -31,7 +33,14 @@ pub(super) async fn import(
     reporter: Reporter,
 ) -> Result<Imported, String> {
     let store = node.local.store().clone();
-    blocking(move || work::import(&store, Source::Path(&path), options, Some(&name), &reporting(&reporter))).await
+    blocking(move || work::import(&store, Source::Path(&path), options, Some(&name), &reporting(reporter))).await
+}
+
+/// Takes over a repository of Kubo.
+pub(super) async fn import_kubo(node: Arc<Inner>, dir: PathBuf, reporter: Reporter) -> Result<KuboImported, String> {
+    let report = reporting(reporter);
+    let progress = move |taken: &Taken| report(Progress { files: taken.blocks, bytes: taken.bytes });
+    kubo::import(&node.local, dir, progress).await
 }
 
 /// Imports the body of a request and pins it.
@@ -50,7 +59,7 @@ pub(super) async fn import_stream(
             StreamKind::File(name) => Source::Stream(&mut reader, name.as_deref()),
             StreamKind::Tar => Source::Tar(&mut reader),
         };
-        work::import(&store, source, options, Some(&request.name), &reporting(&reporter))
+        work::import(&store, source, options, Some(&request.name), &reporting(reporter))
     }));
     feed(body, &chunks).await;
     drop(chunks);
@@ -73,7 +82,7 @@ async fn feed(mut body: Incoming, chunks: &mpsc::Sender<io::Result<Bytes>>) {
 }
 
 /// Tells whoever waits how far an import is, now and then.
-fn reporting(reporter: &Reporter) -> impl Fn(Progress) + '_ {
+fn reporting(reporter: Reporter) -> impl Fn(Progress) + Send {
     let reported = std::cell::Cell::new(Instant::now());
     move |now: Progress| {
         if reported.get().elapsed() >= REPORT {

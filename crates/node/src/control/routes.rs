@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
 use super::{Body, events, intake, jobs, names};
-use crate::api::{Entry, ImportRequest, PinRequest, PinStatus, StreamRequest};
+use crate::api::{Entry, ImportRequest, KuboRequest, PinRequest, PinStatus, StreamRequest};
 use crate::node::Inner;
 
 /// The largest body that is not a CAR, in bytes.
@@ -48,8 +48,10 @@ pub(super) async fn route(node: Arc<Inner>, request: Request<Incoming>) -> Respo
         ("POST", "/v1/pins") => pin(node, body).await,
         ("DELETE", "/v1/pins") => unpin(node, body).await,
         ("POST", "/v1/import") => import(node, body).await,
+        ("POST", "/v1/import/kubo") => import_kubo(node, body).await,
         ("POST", "/v1/import/stream") => import_stream(node, head.uri.query(), body),
         ("POST", "/v1/placements") => place(&node, body).await,
+        ("POST", "/v1/deny/reload") => Ok(events::json(&crate::deny::reload(&node).await)),
         ("POST", "/v1/gc") => Ok(events::run(|_| async move { jobs::gc(node).await })),
         ("POST", "/v1/verify") => Ok(events::run(|reporter| jobs::verify(node, reporter))),
         ("POST", "/v1/car") => Ok(import_car(node, head.uri.query(), body)),
@@ -84,6 +86,15 @@ async fn import(node: Arc<Inner>, body: Incoming) -> Routed {
     }
     let options = request.cut.options().map_err(|error| events::error(StatusCode::BAD_REQUEST, error))?;
     Ok(events::run(|reporter| intake::import(node, path, options, request.name, reporter)))
+}
+
+async fn import_kubo(node: Arc<Inner>, body: Incoming) -> Routed {
+    let request: KuboRequest = read_json(body).await?;
+    let path = PathBuf::from(&request.path);
+    if !path.is_absolute() {
+        return Err(events::error(StatusCode::BAD_REQUEST, "the path to import must be absolute"));
+    }
+    Ok(events::run(|reporter| intake::import_kubo(node, path, reporter)))
 }
 
 fn import_stream(node: Arc<Inner>, query: Option<&str>, body: Incoming) -> Routed {
