@@ -196,7 +196,7 @@ fn cars_are_uploaded_with_the_token_whole_or_not_at_all() {
     assert!(text.contains("error") && pinned() == 0, "{text}");
 
     let (status, text) = sized(&archive);
-    assert!(status == 200 && text.contains(&format!("{{\"done\":{{\"roots\":[\"{root}\"]")), "{status} {text}");
+    assert!(status == 200 && text.contains("\"done\"") && text.contains(&format!("\"{root}\"")), "{status} {text}");
     assert_eq!(bench.json(&["pin", "ls"])[0]["name"], "uploaded");
 }
 
