@@ -3,16 +3,16 @@
 //! Memory is 16 bytes and some per block for telling which were sent, whatever their size. A stream that breaks ends with
 //! an error, never as if it were complete. A crash loses nothing.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use atoll_core::block::IDENTITY;
 use atoll_core::hamt::Slot;
 use atoll_core::unixfs::Node;
 use atoll_core::{Blocks, Cid, car, links};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 
 use crate::dag::{AHEAD_BLOCKS, Ahead, BLOCKS_MAX, DEPTH_MAX, Seen};
@@ -57,9 +57,42 @@ pub struct CarStream {
     ahead: Ahead<Visit>,
     selection: Selection,
     sent: Sent,
-    /// What is to be sent before the next block is read.
-    out: VecDeque<Bytes>,
-    failed: bool,
+    out: Out,
+    /// Set when no more blocks come, with what is to be said at last.
+    ended: Option<Option<ReadError>>,
+}
+
+/// What is to be sent: small blocks are gathered, since many small parts cost a connection more than a copy does.
+struct Out {
+    gathered: BytesMut,
+    /// What follows it, shared with whoever holds the block.
+    large: Option<Bytes>,
+}
+
+/// Blocks up to so many bytes are copied.
+const COPIED_BYTES_MAX: usize = 16 * 1024;
+/// Gathered bytes that are worth sending.
+const GATHERED_BYTES: usize = 64 * 1024;
+
+impl Out {
+    fn push(&mut self, cid: &Cid, bytes: Bytes) {
+        self.gathered.extend_from_slice(&car::encode_section_prefix(cid, bytes.len()));
+        if bytes.len() > COPIED_BYTES_MAX {
+            self.large = Some(bytes);
+        } else {
+            self.gathered.extend_from_slice(&bytes);
+        }
+    }
+
+    /// Whether something should be sent before more is read.
+    fn is_due(&self) -> bool {
+        self.large.is_some() || self.gathered.len() >= GATHERED_BYTES
+    }
+
+    /// The next part, however small.
+    fn next(&mut self) -> Option<Bytes> {
+        if self.gathered.is_empty() { self.large.take() } else { Some(self.gathered.split().freeze()) }
+    }
 }
 
 /// What was sent.
@@ -123,8 +156,8 @@ fn begin(resolved: &Resolved, selection: &Selection) -> Result<Visit, ReadError>
 impl CarStream {
     fn after_trail(mut ahead: Ahead<Visit>, selection: Selection, root: Cid, trail: &[Cid]) -> Result<Self, ReadError> {
         ahead.push_front(trail.iter().map(|cid| (*cid, Visit::Trail)).collect())?;
-        let out = VecDeque::from([car::encode_header(&[root])?]);
-        Ok(Self { ahead, selection, sent: Sent::default(), out, failed: false })
+        let out = Out { gathered: BytesMut::from(&car::encode_header(&[root])?[..]), large: None };
+        Ok(Self { ahead, selection, sent: Sent::default(), out, ended: None })
     }
 
     fn visit(&mut self, cid: Cid, visit: Visit, bytes: Bytes) -> Result<(), ReadError> {
@@ -148,8 +181,7 @@ impl CarStream {
             }
         };
         if fresh && cid.hash().code() != IDENTITY {
-            self.out.push_back(car::encode_section_prefix(&cid, bytes.len()));
-            self.out.push_back(bytes);
+            self.out.push(&cid, bytes);
         }
         Ok(())
     }
@@ -202,20 +234,22 @@ impl Stream for CarStream {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        while !this.failed {
-            if let Some(bytes) = this.out.pop_front() {
-                return Poll::Ready(Some(Ok(bytes)));
-            }
+        while this.ended.is_none() && !this.out.is_due() {
             let sent = &this.sent;
-            let Some(next) = ready!(this.ahead.poll_next(cx, &|cid| sent.is_done(cid))) else {
-                return Poll::Ready(None);
+            let next = match this.ahead.poll_next(cx, &|cid| sent.is_done(cid)) {
+                Poll::Ready(next) => next,
+                // Nobody waits for a block while there is something to send.
+                Poll::Pending => return this.out.next().map_or(Poll::Pending, |bytes| Poll::Ready(Some(Ok(bytes)))),
             };
-            if let Err(error) = next.and_then(|(cid, visit, bytes)| this.visit(cid, visit, bytes)) {
-                this.failed = true;
-                return Poll::Ready(Some(Err(error)));
+            let visited = next.map(|next| next.and_then(|(cid, visit, bytes)| this.visit(cid, visit, bytes)));
+            match visited {
+                Some(Ok(())) => {}
+                Some(Err(error)) => this.ended = Some(Some(error)),
+                None => this.ended = Some(None),
             }
         }
-        Poll::Ready(None)
+        let last = |ended: &mut Option<Option<ReadError>>| ended.as_mut().and_then(Option::take).map(Err);
+        Poll::Ready(this.out.next().map(Ok).or_else(|| last(&mut this.ended)))
     }
 }
 

@@ -79,13 +79,16 @@ fn a_kubo_repository_is_taken_over_with_its_pins_and_keys() {
     let blog = run(&["add", "-r", "-Q", "--pin-name=blog", site().to_str().unwrap()]);
     let plain = run(&["add", "-Q", "--cid-version=1", site().join("style.css").to_str().unwrap()]);
     let lost = run(&["add", "-r", "-Q", "--pin-name=lost", "--cid-version=1", site().join("pages").to_str().unwrap()]);
-    let leaf = run(&["refs", &lost]).lines().next().unwrap().to_owned();
     let one = run(&["refs", &blog]).lines().last().unwrap().to_owned();
     run(&["pin", "add", "--recursive=false", "--name=one", &one]);
     run(&["key", "gen", "Blog Example"]);
     run(&["key", "gen", "--type=rsa", "old"]);
-    // One block of a pin is gone.
-    run(&["block", "rm", "--force", &leaf]);
+    // One block of a pin is gone: the raw leaf that is the file.
+    let page = fs::read(site().join("pages/deep.html")).unwrap();
+    let shards = fs::read_dir(repository.join("blocks")).unwrap().map(|entry| entry.unwrap().path());
+    let files = shards.filter(|shard| shard.is_dir()).flat_map(|shard| fs::read_dir(shard).unwrap());
+    let leaf = files.map(|file| file.unwrap().path()).find(|file| fs::read(file).unwrap() == page);
+    fs::remove_file(leaf.unwrap()).unwrap();
 
     let taken = bench.json(&["import", "--kubo-repo", "ipfs"]);
     let names = |list: &str, fields: [&str; 2]| -> Vec<(String, String)> {

@@ -92,7 +92,7 @@ async fn repeats_without_end_break_the_stream() {
     let mut car = export(Arc::new(memory), &resolved, selection).unwrap();
     car.sent.count = BLOCKS_MAX - 1;
     let items: Vec<_> = car.collect().await;
-    assert!(matches!(&items[..], [Ok(_), Ok(_), Ok(_), Err(ReadError::TooManyBlocks)]), "the header and one block");
+    assert!(matches!(&items[..], [Ok(_), Err(ReadError::TooManyBlocks)]), "one block, then the end");
 }
 
 #[tokio::test]
@@ -191,6 +191,23 @@ async fn a_missing_block_breaks_the_stream() {
     let (last, before) = items.split_last().unwrap();
     assert!(matches!(last, Err(ReadError::Fetch(FetchError::NotFound(cid))) if *cid == names[4].1));
     assert!(before.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn small_blocks_are_sent_together_and_large_ones_as_they_are() {
+    let mut memory = Memory::default();
+    let large = put(&mut memory, RAW, vec![7; COPIED_BYTES_MAX + 1]);
+    let small: Vec<Cid> = (0..100_u8).map(|i| put(&mut memory, RAW, vec![i; 2000])).collect();
+    let names: Vec<String> = (0..100).map(|i| format!("{i:03}")).collect();
+    let mut entries: Vec<(&str, Cid)> = names.iter().map(String::as_str).zip(small).collect();
+    entries.push(("x", large));
+    let root = directory(&mut memory, &entries);
+    let shared = memory.get(&large).unwrap().clone();
+    let resolved = resolve(&memory, &root, &[""; 0]).await.unwrap();
+    let parts: Vec<Bytes> = export(Arc::new(memory), &resolved, Scope::All).unwrap().try_collect().await.unwrap();
+    assert_eq!(parts.len(), 5, "three times 64 KiB, what is left of the small ones, the large one");
+    assert!(parts[..3].iter().all(|part| (GATHERED_BYTES..GATHERED_BYTES + 4000).contains(&part.len())));
+    assert_eq!(parts[4].as_ptr(), shared.as_ptr(), "no copy");
 }
 
 #[tokio::test]

@@ -175,7 +175,7 @@ fn an_unpin_is_not_undone_by_collection_and_a_lost_index() {
 fn verify_names_exactly_the_damaged_block_and_it_can_be_stored_again() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
-    let blocks: Vec<_> = (0..50).map(|n| block(&format!("block {n}"))).collect();
+    let blocks: Vec<_> = (0..50).map(|n| block(&format!("block {n:02}"))).collect();
     store.put_many(&blocks).unwrap();
     drop(store);
     let pack = dir.path().join(pack::pack_name(1));
