@@ -11,6 +11,7 @@ mod large;
 mod load;
 mod report;
 mod servers;
+mod soak;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,9 @@ pub(crate) struct Options {
     /// One short run of each and no page: shows that the bench works, not how fast anything is
     #[arg(long)]
     quick: bool,
+    /// Only the soak, for an hour: mixed load, and whether memory stays where it was
+    #[arg(long)]
+    long: bool,
     /// Leaves Atoll out: what the peers do here
     #[arg(long)]
     peers_only: bool,
@@ -54,13 +58,15 @@ enum Part {
     Import,
     /// 10,000 small files
     Publish,
+    /// Two minutes of mixed load; only when it is named
+    Soak,
 }
 
 /// Measures one part.
 type Measure = fn(&Bench, &mut Report) -> Result<()>;
 
 /// The parts in the order of the page.
-const PARTS: [(Part, Measure); 7] = [
+const PARTS: [(Part, Measure); 8] = [
     (Part::Hot, hot::objects),
     (Part::Ranges, hot::ranges),
     (Part::Pages, hot::pages),
@@ -68,6 +74,7 @@ const PARTS: [(Part, Measure); 7] = [
     (Part::Cold, large::cold),
     (Part::Import, import::measure_large),
     (Part::Publish, import::measure_small),
+    (Part::Soak, soak::measure),
 ];
 
 /// Where the bench works, and with what.
@@ -81,6 +88,19 @@ struct Bench {
     node_modules: PathBuf,
     runs: usize,
     seconds: u64,
+    /// The long form of the soak.
+    long: bool,
+}
+
+impl Options {
+    /// Whether a part is asked for. The soak is no part of the page: it says whether, not how fast.
+    fn wants(&self, part: Part) -> bool {
+        match (self.long, self.only.is_empty()) {
+            (true, _) => part == Part::Soak,
+            (false, true) => part != Part::Soak,
+            (false, false) => self.only.contains(&part),
+        }
+    }
 }
 
 impl Bench {
@@ -104,6 +124,7 @@ impl Bench {
             node_modules: install::npm(workspace)?,
             runs: if options.quick { 1 } else { 5 },
             seconds: if options.quick { 1 } else { 10 },
+            long: options.long,
         })
     }
 
@@ -128,13 +149,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let bench = Bench::prepare(workspace, options)?;
     let mut report = Report::default();
     for (part, measure) in PARTS {
-        if options.only.is_empty() || options.only.contains(&part) {
+        if options.wants(part) {
             measure(&bench, &mut report)?;
         }
     }
     print!("{}", report.table());
     // A part, or a short run, is no page.
-    if options.only.is_empty() && !options.quick && !options.peers_only {
+    if options.only.is_empty() && !options.quick && !options.peers_only && !options.long {
         fs::write(workspace.root.join("docs/benchmarks.md"), report.page(&bench)?)?;
     }
     fs::remove_dir_all(&bench.folder)?;

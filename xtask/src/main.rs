@@ -3,6 +3,7 @@
 //! Everything that CI checks and the README promises is started here. It keeps nothing but what it installs into
 //! `target/peers`, which can be deleted at any time.
 
+mod attack;
 mod bench;
 mod conformance;
 mod install;
@@ -36,6 +37,8 @@ enum Task {
     /// Starts an offline node with the fixtures of a suite that others wrote, for the suite to be run against
     #[command(subcommand)]
     Conformance(conformance::Suite),
+    /// Attacks a node in several ways, and writes docs/attacks.md
+    Attack(attack::Options),
     /// Builds the binary to hand out: whole-program optimised, stripped
     Dist,
 }
@@ -60,6 +63,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Tidy(options) => tidy::run(&workspace, &options),
         Task::Bench(options) => bench::run(&workspace, &options),
         Task::Conformance(suite) => conformance::run(&workspace, &suite),
+        Task::Attack(options) => attack::run(&workspace, &options),
         Task::Dist => dist(&workspace),
     }
 }

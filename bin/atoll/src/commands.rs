@@ -11,6 +11,7 @@ mod kubo;
 mod name;
 mod node;
 mod publish;
+mod rules;
 mod status;
 
 use std::process::ExitCode;

@@ -44,7 +44,7 @@ const ATTACKS: [Attack; 9] = [
         name: "HAMT that lies (hash, prefix, fan-out, bitfield, endless repeats)",
         make: hostile::lying_hamts,
         allowed: &[200, 404, 406, 502],
-        growth_mib_max: 64,
+        growth_mib_max: 128,
         run: lying_hamt,
     },
     Attack {
@@ -65,7 +65,7 @@ const ATTACKS: [Attack; 9] = [
         name: "1,024 levels, and more",
         make: hostile::deep,
         allowed: &[200, 400, 404, 406, 502],
-        growth_mib_max: 64,
+        growth_mib_max: 128,
         run: deep,
     },
     Attack {
@@ -100,7 +100,7 @@ const ATTACKS: [Attack; 9] = [
         name: "500 slow readers, each elsewhere in a large file",
         make: hostile::large,
         allowed: &[206, 429, 503],
-        growth_mib_max: 1152,
+        growth_mib_max: 1280,
         run: slow_ranges,
     },
 ];

@@ -33,8 +33,12 @@ impl Bench {
     }
 
     fn start(&mut self) {
+        self.start_with("gateway.threads=1");
+    }
+
+    fn start_with(&mut self, setting: &str) {
         let mut command = self.atoll(&["node", "--json", "--gateway-listen", "127.0.0.1:0"]);
-        command.args(["--admin-listen", "127.0.0.1:0", "--set", "gateway.threads=1"]);
+        command.args(["--admin-listen", "127.0.0.1:0", "--set", setting]);
         let log = fs::File::options().create(true).append(true).open(self.path("node.log")).unwrap();
         let mut node = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
@@ -148,6 +152,52 @@ fn content_goes_in_and_comes_out() {
     bench.json(&["pin", "rm", &root, "--name", "a name"]);
     assert_eq!(bench.json(&["pin", "ls"]).as_array().unwrap().len(), 2);
     assert!(bench.fails(&["pin", "rm", &root, "--name", "other"]).contains("is not pinned"));
+}
+
+#[test]
+fn cars_are_uploaded_with_the_token_whole_or_not_at_all() {
+    let source = Bench::with_node();
+    let root = source.import(&site());
+    let archive = source.run(&["car", "export", &root]).stdout;
+    let mut bench = Bench::without_node();
+    bench.start_with("admin.upload_bytes_max=100000");
+    let admin: std::net::SocketAddr = bench.admin.trim_start_matches("http://").parse().unwrap();
+    let token = fs::read_to_string(bench.path("node/admin.token")).unwrap();
+    let upload = |token: &str, framing: &str, body: &[u8]| {
+        let head = format!(
+            "POST /v1/car?name=uploaded HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\
+             Authorization: Bearer {token}\r\n{framing}\r\n\r\n"
+        );
+        let answer = atoll_testkit::http::exchange(admin, &[head.as_bytes(), body].concat());
+        let reply = atoll_testkit::http::Reply::parse(&answer, false);
+        (reply.status, String::from_utf8(reply.body).unwrap())
+    };
+    let sized = |bytes: &[u8]| upload(token.trim(), &format!("Content-Length: {}", bytes.len()), bytes);
+    let pinned = || bench.json(&["pin", "ls"]).as_array().unwrap().len();
+
+    assert_eq!(upload("wrong", &format!("Content-Length: {}", archive.len()), &archive).0, 401);
+    let mut wrong = archive.clone();
+    *wrong.last_mut().unwrap() ^= 1;
+    // Its roots are named, their blocks are not there.
+    let header_only = archive[..1 + usize::from(archive[0])].to_vec();
+    let bomb = [0xff; 10];
+    let cases =
+        [(&wrong[..], "byte"), (&archive[..archive.len() - 7], "byte"), (&header_only, "not pinned"), (&bomb, "byte")];
+    for (body, reason) in cases {
+        let (status, text) = sized(body);
+        assert!(status == 200 && text.contains("error") && !text.contains("done"), "{status} {text}");
+        assert!(text.contains(reason) || text.contains("nothing is pinned"), "{text}");
+        assert_eq!(pinned(), 0, "{text}");
+    }
+    let (status, text) = upload(token.trim(), "Content-Length: 100001", b"");
+    assert!(status == 413 && text.contains("admin.upload_bytes_max"), "{status} {text}");
+    let chunk = [b"20000\r\n".as_slice(), &[0x0a; 0x20000], b"\r\n0\r\n\r\n"].concat();
+    let (_, text) = upload(token.trim(), "Transfer-Encoding: chunked", &chunk);
+    assert!(text.contains("error") && pinned() == 0, "{text}");
+
+    let (status, text) = sized(&archive);
+    assert!(status == 200 && text.contains("\"done\"") && text.contains(&format!("\"{root}\"")), "{status} {text}");
+    assert_eq!(bench.json(&["pin", "ls"])[0]["name"], "uploaded");
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub(crate) struct Ahead<T> {
     /// Slots whose block is there or under way.
     started: usize,
     ahead: usize,
-    /// How many of those ahead are fetched at this time: one for a reader that takes its time, all for one that waits.
+    /// How many blocks in a row the reader took without delay: it is fetched ahead for accordingly.
     keen: usize,
     /// When the last block was taken, until the next is asked for.
     taken: Option<Instant>,
@@ -75,7 +75,7 @@ impl<T> Ahead<T> {
     /// An empty list. `root` names the DAG to the source of blocks.
     pub(crate) fn new(blocks: Arc<dyn Blocks>, root: Cid, ahead: usize) -> Self {
         let (places, turn) = (Places::shared(), Turn::default());
-        Self { blocks, root, slots: VecDeque::new(), started: 0, ahead, keen: 1, taken: None, places, turn }
+        Self { blocks, root, slots: VecDeque::new(), started: 0, ahead, keen: 0, taken: None, places, turn }
     }
 
     /// Puts blocks before all others, keeping their order.
@@ -120,11 +120,11 @@ impl<T> Ahead<T> {
     }
 
     /// Fetches ahead for readers that keep up. What is fetched for a slow one would only be held: that of hundreds of slow
-    /// readers is all of a small machine's memory.
+    /// readers is all of a small machine's memory. One more for each two blocks, since the buffers of the network take the
+    /// first few of them at once from anybody.
     fn pace(&mut self) {
         if let Some(taken) = self.taken.take() {
-            let keeps_up = taken.elapsed() < SLOW_READER;
-            self.keen = if keeps_up { self.keen.saturating_mul(2).min(self.ahead.max(1)) } else { 1 };
+            self.keen = if taken.elapsed() < SLOW_READER { self.keen.saturating_add(1) } else { 0 };
         }
     }
 
@@ -138,7 +138,8 @@ impl<T> Ahead<T> {
     /// is kept, whenever a block puts its children before it. The first is started all the same if it is `needed`.
     fn start(&mut self, cx: &mut Context<'_>, skip: &dyn Fn(&Cid) -> bool, needed: bool) {
         let held_max = self.ahead * HELD_PER_AHEAD;
-        for (at, slot) in self.slots.iter_mut().take(self.keen).enumerate() {
+        let ahead = self.ahead.min(1 + self.keen / 2).max(1);
+        for (at, slot) in self.slots.iter_mut().take(ahead).enumerate() {
             if slot.fetch.is_none() {
                 let front = needed && at == 0;
                 if !front && (self.started >= held_max || skip(&slot.cid)) {

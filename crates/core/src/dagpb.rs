@@ -41,7 +41,7 @@ impl<'a> Node<'a> {
         if bytes.len() > BLOCK_BYTES_MAX {
             return Err(DagPbError::TooLarge(bytes.len()));
         }
-        let mut node = Self::default();
+        let mut node = Self { links: Vec::with_capacity(count_links(bytes)), data: None };
         let mut rest = bytes;
         // Either all links and then data, as canonical, or data and then all links, as old writers did.
         let mut links_done = false;
@@ -75,6 +75,20 @@ impl<'a> Node<'a> {
         }
         out
     }
+}
+
+/// How many links a node has, as far as it is sound: those of a large one take megabytes, which are not to be moved about
+/// while their list grows.
+fn count_links(bytes: &[u8]) -> usize {
+    let (mut rest, mut links) = (bytes, 0);
+    while let Ok((tag, _, after)) = delimited(rest) {
+        links += usize::from(tag == LINKS);
+        if after.is_empty() || links == LINKS_MAX {
+            break;
+        }
+        rest = after;
+    }
+    links
 }
 
 impl<'a> Link<'a> {

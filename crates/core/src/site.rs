@@ -10,7 +10,7 @@ mod pattern;
 pub mod redirects;
 
 pub use headers::{Edits, Headers};
-pub use pattern::PLACEHOLDERS_MAX;
+pub use pattern::{PLACEHOLDERS_MAX, SEGMENT};
 pub use redirects::{Redirects, RedirectsError};
 
 /// The version of these rules, with the table of types in it.

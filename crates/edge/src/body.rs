@@ -161,8 +161,8 @@ impl http_body::Body for Body {
             Content::Stream(paced) => match ready!(paced.poll_next(cx)) {
                 Some(Ok(bytes)) => {
                     if let Some(request) = &mut this.request {
-                        // This one while it is sent, and the next.
-                        request.hold((bytes.len() as u64).saturating_mul(2));
+                        // This one while it is sent, the next, and one that was fetched ahead.
+                        request.hold((bytes.len() as u64).saturating_mul(3));
                     }
                     Some(Ok(bytes))
                 }

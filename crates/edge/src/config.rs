@@ -58,7 +58,7 @@ pub struct Limits {
     /// Requests in total that wait for blocks or names, on their way to the first byte of their answer.
     pub waiting: usize,
     /// Memory of answers that are being sent, in MiB; one address has a quarter of it. Over it, further large answers are
-    /// refused, and the clients that take theirs most slowly are cut off. A slow reader costs two blocks of what it reads.
+    /// refused, and the clients that take theirs most slowly are cut off. Each costs three blocks of what it reads.
     pub sending_mib: usize,
     /// Bytes of a request's head: request line and headers.
     pub head_bytes: usize,
@@ -135,7 +135,7 @@ impl Default for Limits {
             connections_per_address: 1_024,
             requests_per_address: 256,
             waiting: 4_096,
-            sending_mib: 768,
+            sending_mib: 1_024,
             head_bytes: 32 * 1024,
         }
     }

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use atoll_core::ipns::Name;
+use atoll_core::site::SEGMENT;
 use atoll_core::{Cid, Resolution};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
 use crate::failure::Failure;
 use crate::host::LABEL_BYTES_MAX;
@@ -16,24 +17,6 @@ pub(crate) const TARGET_BYTES_MAX: usize = 16 * 1024;
 const SHOWN_CHARS_MAX: usize = 128;
 /// The longest name: that of a host (RFC 1035, section 2.3.4).
 const NAME_BYTES_MAX: usize = 253;
-
-/// What stays as it is in a path segment: RFC 3986, section 3.3, without what HTML or old browsers give a meaning.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b':')
-    .remove(b'@');
 
 /// What names the content that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

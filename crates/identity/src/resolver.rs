@@ -193,7 +193,8 @@ impl Inner {
     async fn record(&self, name: &str) -> Result<SignedName, NameError> {
         let Ok(Root::Ipns(name)) = parse(name) else { return Err(NameError::Malformed(name.to_owned())) };
         let root = Root::Ipns(name);
-        if self.known().usable(&name).is_err() && !self.lookups.is_unknown(&root) {
+        let is_good = self.known().usable(&name).is_ok_and(|entry| !self.known().is_too_old(&entry));
+        if !is_good && !self.lookups.is_unknown(&root) {
             tokio::select! {
                 biased;
                 _ = self.lookups.ask(&root) => {}

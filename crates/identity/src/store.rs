@@ -110,6 +110,11 @@ impl Store {
         all
     }
 
+    /// How many records are kept.
+    pub fn count(&self) -> usize {
+        self.read(|table| table.entries().count())
+    }
+
     /// Keeps a record; whether it is news. It survives power loss once this returns. If `expected` is given, that
     /// sequence (or none) must be the last that is kept, so that of two publishers with one key one is told.
     ///

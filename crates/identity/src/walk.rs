@@ -140,8 +140,14 @@ impl Known<'_> {
             fresh_until,
             valid_until: Some(record.eol().timestamp()),
             is_stale,
-            too_old: is_stale && fresh_until.after(self.config.stale_max) <= self.now,
+            too_old: self.is_too_old(&entry),
         })
+    }
+
+    /// Whether it is so stale that nobody should be shown it before it was asked for again.
+    pub(crate) fn is_too_old(&self, entry: &Entry) -> bool {
+        let ttl = entry.held.record().map_or(REFRESH_MIN, Record::ttl);
+        self.is_stale(entry) && entry.checked().after(ttl).after(self.config.stale_max) <= self.now
     }
 
     /// Whether it is past its TTL, and was not asked for lately.

@@ -107,11 +107,13 @@ pub struct AdminConfig {
     pub listen: SocketAddr,
     /// Host names beside `localhost` and IP addresses under which it answers.
     pub hosts: Vec<String>,
+    /// The largest CAR that is taken, in bytes.
+    pub upload_bytes_max: u64,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)), hosts: Vec::new() }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)), hosts: Vec::new(), upload_bytes_max: 32 << 30 }
     }
 }
 

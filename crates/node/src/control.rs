@@ -7,6 +7,7 @@ mod intake;
 mod jobs;
 mod names;
 mod routes;
+mod upload;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

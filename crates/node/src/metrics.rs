@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use atoll_content::store::Store;
 use atoll_edge::Kept;
 use atoll_edge::observe::{Counters, Totals};
+use atoll_identity::Store as NameStore;
 use atoll_routing::Router;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
@@ -30,9 +31,15 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Metrics over the gateway's counters, the store and the network.
-    pub(crate) fn new(counters: Arc<Counters>, gateway: Kept, store: Store, router: Arc<Router>) -> Self {
+    pub(crate) fn new(
+        counters: Arc<Counters>,
+        gateway: Kept,
+        store: Store,
+        names: NameStore,
+        router: Arc<Router>,
+    ) -> Self {
         let mut registry = Registry::with_prefix("atoll");
-        let collector = NodeCollector { counters: Arc::clone(&counters), gateway, store, router };
+        let collector = NodeCollector { counters: Arc::clone(&counters), gateway, store, names, router };
         registry.register_collector(Box::new(collector));
         Self { counters, window: Mutex::default(), registry }
     }
@@ -75,6 +82,7 @@ struct NodeCollector {
     counters: Arc<Counters>,
     gateway: Kept,
     store: Store,
+    names: NameStore,
     router: Arc<Router>,
 }
 
@@ -105,6 +113,7 @@ impl Collector for NodeCollector {
         gauge(&mut out, "store_blocks", "Blocks held", None, store.blocks)?;
         gauge(&mut out, "store_disk", "Bytes on disk", Some(&Unit::Bytes), store.bytes_on_disk)?;
         gauge(&mut out, "store_budget", "Most bytes on disk", Some(&Unit::Bytes), store.bytes_max)?;
+        gauge(&mut out, "names_records", "IPNS records kept", None, self.names.count() as u64)?;
         let network = self.router.snapshot();
         let live = network.members.iter().filter(|member| member.live).count();
         let below = network.placements.iter().filter(|placement| placement.copies < placement.target).count();

@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) sources: Sources,
     /// Answers of the public listener that are ready in memory.
     pub(crate) kept: Kept,
+    /// The largest CAR that is taken, in bytes.
+    pub(crate) upload_bytes_max: u64,
     /// What is not shown.
     pub(crate) deny: Arc<Lists>,
     ready: AtomicBool,
@@ -107,9 +109,8 @@ impl Node {
         };
         let door = Door::admin(config.admin.hosts.clone(), &token);
         let server = server.spawn()?;
-        let (ready, started) = (AtomicBool::new(true), Instant::now());
-        let kept = server.kept();
-        let metrics = Metrics::new(counters, kept.clone(), store, Arc::clone(&router));
+        let (ready, started, kept) = (AtomicBool::new(true), Instant::now(), server.kept());
+        let metrics = Metrics::new(counters, kept.clone(), store, name_records.clone(), Arc::clone(&router));
         let inner = Inner {
             local,
             anywhere,
@@ -119,6 +120,7 @@ impl Node {
             metrics,
             sources,
             kept,
+            upload_bytes_max: config.admin.upload_bytes_max,
             deny,
             ready,
             started,

@@ -17,7 +17,7 @@ use http::Method;
 use serde::Serialize;
 
 use crate::args::PublishArgs;
-use crate::commands::{import, name};
+use crate::commands::{import, name, rules};
 use crate::control::Control;
 use crate::keyring::Keyring;
 use crate::output::{Output, bytes, plural};
@@ -49,6 +49,7 @@ pub(crate) async fn run(
     if args.only_hash {
         return import::only_hash(&args.path, &args.cut.cut(), output).map(|()| ExitCode::SUCCESS);
     }
+    rules::note(&args.path, output);
     let started = Instant::now();
     let (key, made) = keyring()?.site(&args.site)?;
     let site = key.site_id();

@@ -9,6 +9,7 @@ mod forms;
 mod names;
 mod paths;
 mod ranges;
+mod rules;
 mod sites;
 mod subdomains;
 

@@ -14,8 +14,8 @@ const SPLAT: &str = "splat";
 /// The most placeholders in a pattern, the splat included.
 pub const PLACEHOLDERS_MAX: usize = 64;
 
-/// What a value keeps as it is in the path of a link: what RFC 3986, section 3.3, allows in a segment, and slashes.
-const PATH_VALUE: &AsciiSet = &NON_ALPHANUMERIC
+/// What stays as it is in a path segment: RFC 3986, section 3.3, without what HTML or old browsers give a meaning.
+pub const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -30,8 +30,9 @@ const PATH_VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b';')
     .remove(b'=')
     .remove(b':')
-    .remove(b'@')
-    .remove(b'/');
+    .remove(b'@');
+/// What a value keeps as it is in the path of a link, which may be several segments.
+const PATH_VALUE: &AsciiSet = &SEGMENT.remove(b'/');
 /// What it keeps in a query, a fragment or a header, where more characters have a meaning.
 const OTHER_VALUE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/').remove(b':').remove(b'@');

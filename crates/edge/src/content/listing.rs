@@ -38,6 +38,7 @@ impl Reading<'_> {
     async fn rendered(&self, directory: &Resolved) -> Result<Bytes, Failure> {
         let (mut entries, more) =
             self.within(self.gateway.timeouts.first_byte, Step::List, self.entries(directory)).await?;
+        tokio::task::yield_now().await;
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut page = listing::Page::new(self.path, entries.len());
         for some in entries.chunks(TURN_ENTRIES) {

@@ -131,6 +131,10 @@ async fn what_is_too_old_is_asked_for_first_and_still_shown_when_nobody_answers(
     tokio::time::sleep(2 * Config::default().stale_max).await;
     assert_eq!(world.cached(&name), None);
     assert_eq!(world.path(&name).await.unwrap(), "bafkqaaa/new");
+    let third = world.record(1, 3, "/ipfs/bafkqaaa/new", LONG);
+    world.say(third.clone());
+    tokio::time::sleep(2 * Config::default().stale_max).await;
+    assert_eq!(world.resolver.record(&name).await.unwrap().bytes, third.bytes());
     world.members.silent.store(true, Ordering::Relaxed);
     tokio::time::sleep(2 * Config::default().stale_max).await;
     assert_eq!(world.path(&name).await.unwrap(), "bafkqaaa/new");
@@ -283,4 +287,26 @@ async fn records_are_given_as_they_were_signed() {
     let domain = world.resolver.record("example.org").await;
     assert_eq!(domain, Err(NameError::Malformed("example.org".to_owned())), "a host name has no record");
     assert_eq!(world.resolver.latest(record.name()).await.unwrap().record, Ok(record));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_names_is_asked_for_in_turn_and_has_an_end() {
+    let world = World::new(&[]);
+    let inner = &world.resolver.inner.parts;
+    let parts = Parts {
+        store: inner.store.clone(),
+        links: Arc::clone(&inner.links),
+        exchange: Arc::clone(&inner.exchange),
+        clock: Arc::clone(&inner.clock),
+        config: Config { lookups_max: 1, ..Config::default() },
+    };
+    let narrow = Arc::new(Resolver::spawn(parts));
+    let mut visitors = JoinSet::new();
+    for seed in 1..=40 {
+        let (narrow, name) = (Arc::clone(&narrow), world.record(seed, 1, "/ipfs/bafkqaaa", LONG).name().to_string());
+        visitors.spawn(async move { narrow.resolve(&name).await.unwrap_err() });
+    }
+    let errors = visitors.join_all().await;
+    let turned_away = errors.iter().filter(|error| matches!(error, NameError::TimedOut { .. })).count();
+    assert_eq!((turned_away, world.asked()), (40 - 32, 32), "{errors:?}");
 }

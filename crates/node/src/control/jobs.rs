@@ -6,17 +6,12 @@ use std::sync::Arc;
 use atoll_core::links::links;
 use atoll_core::{Block, Blocks as _, Cid, Storage};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
-use tokio::sync::mpsc;
 
 use super::Reporter;
-use crate::api::{CarImported, Collected, PinStatus, Verified};
+use crate::api::{Collected, PinStatus, Verified};
 use crate::node::Inner;
 use crate::work::{self, blocking};
 
-/// Chunks of a CAR that wait to be written.
-const CHUNKS_MAX: usize = 16;
 /// Blocks fetched at one time for a pin.
 const PIN_FETCHES: usize = 16;
 /// The most blocks under one pin.
@@ -104,30 +99,4 @@ pub(super) async fn pin(node: Arc<Inner>, root: Cid, name: String, reporter: Rep
     }
     Storage::pin(&*node.local, &root, &name).await.map_err(|error| error.to_string())?;
     Ok(PinStatus { root: root.to_string(), name })
-}
-
-/// Takes a CAR: every block verified, roots pinned when all below them is there.
-pub(super) async fn import_car(node: Arc<Inner>, name: Option<String>, body: Incoming) -> Result<CarImported, String> {
-    let mut body = body;
-    let (chunks, mut taken) = mpsc::channel(CHUNKS_MAX);
-    let store = node.local.store().clone();
-    let _hold = store.hold();
-    let writing =
-        tokio::spawn(blocking(move || work::import_car(&store, std::iter::from_fn(move || taken.blocking_recv()))));
-    while let Some(frame) = body.frame().await {
-        let Ok(chunk) = frame.map_err(|error| format!("the CAR broke off: {error}"))?.into_data() else { continue };
-        if chunks.send(chunk).await.is_err() {
-            break;
-        }
-    }
-    drop(chunks);
-    let loaded = writing.await.map_err(|error| error.to_string())??;
-    if let Some(name) = name {
-        for root in &loaded.roots {
-            let pinned = Storage::pin(&*node.local, root, &name).await;
-            pinned.map_err(|error| format!("{error} of the DAG under {root}, which is not pinned"))?;
-        }
-    }
-    let roots = loaded.roots.iter().map(ToString::to_string).collect();
-    Ok(CarImported { roots, blocks: loaded.blocks, bytes: loaded.bytes })
 }

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
-use super::{Body, events, intake, jobs, names};
+use super::{Body, events, intake, jobs, names, upload};
 use crate::api::{Entry, ImportRequest, KuboRequest, PinRequest, PinStatus, StreamRequest};
 use crate::node::Inner;
 
@@ -54,7 +54,7 @@ pub(super) async fn route(node: Arc<Inner>, request: Request<Incoming>) -> Respo
         ("POST", "/v1/deny/reload") => Ok(events::json(&crate::deny::reload(&node).await)),
         ("POST", "/v1/gc") => Ok(events::run(|_| async move { jobs::gc(node).await })),
         ("POST", "/v1/verify") => Ok(events::run(|reporter| jobs::verify(node, reporter))),
-        ("POST", "/v1/car") => Ok(import_car(node, head.uri.query(), body)),
+        ("POST", "/v1/car") => upload::car(node, &head.headers, head.uri.query(), body),
         (_, path) if path.starts_with("/v1/names") => names::route(&node, &head, body).await,
         ("GET", path) if path.starts_with("/v1/car/") => export_car(node, path).await,
         ("GET", path) if path.starts_with("/v1/ls/") => ls(node, path).await,
@@ -130,12 +130,6 @@ async fn unpin(node: Arc<Inner>, body: Incoming) -> Routed {
         Ok(Err(error)) => Err(events::error(StatusCode::INTERNAL_SERVER_ERROR, error)),
         Err(error) => Err(events::error(StatusCode::INTERNAL_SERVER_ERROR, error)),
     }
-}
-
-fn import_car(node: Arc<Inner>, query: Option<&str>, body: Incoming) -> Response<Body> {
-    let name = query.and_then(|query| query.strip_prefix("name="));
-    let name = name.map(|name| percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned());
-    events::run(|_| jobs::import_car(node, name, body))
 }
 
 async fn export_car(node: Arc<Inner>, path: &str) -> Routed {
