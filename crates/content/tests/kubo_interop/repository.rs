@@ -69,6 +69,7 @@ async fn what_a_repository_holds_is_taken_and_nothing_in_it_changes() {
     let Some((kubo, expected)) = repository() else { return };
     let dir = kubo.repository.path();
     let files_root: Cid = run(&kubo, &["files", "stat", "--hash", "/"]).parse().unwrap();
+    let ids = run(&kubo, &["key", "list", "-l", "--ipns-base=b58mh"]);
     let before = files(dir);
     let repository = Repository::open(dir).unwrap();
 
@@ -94,7 +95,6 @@ async fn what_a_repository_holds_is_taken_and_nothing_in_it_changes() {
     let keys = repository.keys().unwrap();
     let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
     assert_eq!(names, ["blog.example", "old", "self"]);
-    let ids = run(&kubo, &["key", "list", "-l", "--ipns-base=b58mh"]);
     for key in &keys {
         let KeyKind::Ed25519(seed) = key.kind else {
             assert_eq!(key.name, "old");
