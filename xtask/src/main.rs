@@ -1,4 +1,4 @@
-//! Atoll's own tasks: `cargo xtask test | tidy | bench | conformance | dist`.
+//! Atoll's own tasks: `cargo xtask test | tidy | bench | attack | conformance | dist`.
 //!
 //! Everything that CI checks and the README promises is started here. It keeps nothing but what it installs into
 //! `target/peers`, which can be deleted at any time.

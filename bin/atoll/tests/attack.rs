@@ -51,14 +51,14 @@ const ATTACKS: [Attack; 9] = [
         name: "a directory of a million links",
         make: hostile::million,
         allowed: &[200, 404],
-        growth_mib_max: 256,
+        growth_mib_max: 320,
         run: million,
     },
     Attack {
         name: "listings of a folder that fills its block",
         make: hostile::flat,
         allowed: &[200],
-        growth_mib_max: 320,
+        growth_mib_max: 448,
         run: listings,
     },
     Attack {
