@@ -306,3 +306,23 @@ impl Seen {
         high << 64 | low
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_fetched_ahead_for_a_slow_reader() {
+        let blocks: Arc<dyn Blocks> = Arc::new(atoll_core::blocks::NoopBlocks);
+        let mut ahead = Ahead::<()>::new(blocks, Cid::default(), AHEAD_BLOCKS);
+        let mut after = |pause: Duration| {
+            ahead.taken = Instant::now().checked_sub(pause);
+            ahead.pace();
+            ahead.keen
+        };
+        assert_eq!(
+            [after(Duration::ZERO), after(Duration::ZERO), after(SLOW_READER), after(Duration::ZERO)],
+            [1, 2, 0, 1]
+        );
+    }
+}

@@ -368,7 +368,8 @@ async fn a_few_blocks_are_fetched_ahead_and_no_more() {
     let (now, most) = (Arc::default(), Arc::default());
     let slow = Slow { inner, now, most: Arc::clone(&most) };
     assert_eq!(read_all(Arc::new(slow), &root, 0..u64::MAX).await.unwrap(), bytes);
-    assert_eq!(most.load(Ordering::SeqCst), crate::dag::AHEAD_BLOCKS);
+    // All of them at a time only if they happen to be asked for together.
+    assert!((2..=crate::dag::AHEAD_BLOCKS).contains(&most.load(Ordering::SeqCst)), "{most:?}");
 }
 
 /// Holds every leaf back for ever, and counts them.
