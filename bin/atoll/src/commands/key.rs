@@ -1,7 +1,7 @@
 //! `atoll key`.
 
-use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -15,6 +15,10 @@ use atoll_node::keys::{NodeKeys, certificate_to_text};
 use crate::args::{KeyCommand, KeyForm};
 use crate::keyring::{AnyKey, Keyring};
 use crate::output::{Output, table};
+use crate::paths::read_start;
+
+/// The longest file of a key, in bytes.
+const KEY_BYTES_MAX: u64 = 16 * 1024;
 
 pub(crate) fn run(command: KeyCommand, keyring: &Keyring, folder: &Folder, output: &Output) -> Result<()> {
     match command {
@@ -39,7 +43,7 @@ pub(crate) fn run(command: KeyCommand, keyring: &Keyring, folder: &Folder, outpu
         }
         KeyCommand::Export { name, form } => export(&name, form, keyring),
         KeyCommand::Import { name, file, operator } => {
-            let bytes = read(&file)?;
+            let bytes = read_start(&file, KEY_BYTES_MAX)?;
             if operator {
                 keyring.insert(&name, &parse::<Operator>(&bytes)?)?;
             } else {
@@ -115,18 +119,6 @@ fn parse<R: Role>(bytes: &[u8]) -> Result<SecretKey<R>> {
         Ok(text) if text.contains("-----BEGIN") => Ok(SecretKey::from_pem(text)?),
         _ => Ok(SecretKey::from_libp2p(bytes)?),
     }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>> {
-    const KEY_BYTES_MAX: u64 = 16 * 1024;
-    let mut bytes = Vec::new();
-    if file == Path::new("-") {
-        std::io::stdin().take(KEY_BYTES_MAX).read_to_end(&mut bytes)?;
-    } else {
-        let opened = std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
-        opened.take(KEY_BYTES_MAX).read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
 }
 
 /// `field: value` a line.

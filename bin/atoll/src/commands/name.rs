@@ -1,6 +1,6 @@
 //! `atoll name`: IPNS records, through the running node.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
@@ -19,6 +19,7 @@ use crate::args::NameCommand;
 use crate::control::{Control, encode_path, full};
 use crate::keyring::{AnyKey, Keyring};
 use crate::output::{Output, plural, table};
+use crate::paths::read_start;
 
 /// How often a publisher who was overtaken by another tries again.
 const TRIES: usize = 5;
@@ -176,7 +177,8 @@ async fn import(path: &Path, name: Option<String>, control: &Control, output: &O
             Some(name) => name.clone(),
             None => name_of(&file)?,
         };
-        let bytes = read(&file)?;
+        // A little more than a record may be, so that the node says what is wrong.
+        let bytes = read_start(&file, RECORD_BYTES_MAX as u64 + 1)?;
         let to = format!("/v1/names/{}?import", encode_path(&name));
         let kept: Result<NameRecord> = control.call(Method::POST, &to, bytes.into()).await;
         let (record, error) = match kept {
@@ -234,17 +236,4 @@ fn name_of(file: &Path) -> Result<String> {
         bail!("`{}` does not begin with an IPNS name; say whose record it is with --name", file.display());
     }
     Ok(name.to_owned())
-}
-
-/// A record, or a little more than one may be, so that the node says what is wrong.
-fn read(file: &Path) -> Result<Vec<u8>> {
-    let most = RECORD_BYTES_MAX as u64 + 1;
-    let mut bytes = Vec::new();
-    if file == Path::new("-") {
-        std::io::stdin().take(most).read_to_end(&mut bytes)?;
-    } else {
-        let opened = std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
-        opened.take(most).read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
 }
