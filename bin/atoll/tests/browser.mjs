@@ -29,6 +29,32 @@ try {
     }
   }
 
+  // Seeking: the browser jumps to the end of a long sound without what lies before it.
+  for (const node of nodes) {
+    const parts = [];
+    const note = (r) => { if (r.url().endsWith("/tone.wav")) parts.push([r.status(), r.headers()["content-range"] ?? ""]); };
+    page.on("response", note);
+    await page.goto(node.site);
+    const sound = await page.evaluate(async () => {
+      const audio = document.body.appendChild(document.createElement("audio"));
+      const next = (name) => new Promise((done, fail) => {
+        audio.addEventListener(name, done, { once: true });
+        audio.addEventListener("error", () => fail(new Error(audio.error.message)), { once: true });
+      });
+      audio.src = new URL("tone.wav", location.href).href;
+      await next("loadedmetadata");
+      const seeked = next("seeked");
+      audio.currentTime = 235;
+      await seeked;
+      return { at: audio.currentTime, length: audio.duration, ready: audio.readyState };
+    });
+    assert.deepEqual([sound.at, sound.length], [235, 240], node.site);
+    assert.ok(sound.ready >= 2, `nothing to play at 235 s by ${node.site}`);
+    const far = parts.some(([status, range]) => status === 206 && Number(/^bytes (\d+)-/.exec(range)?.[1]) > 10_000_000);
+    assert.ok(far, `no range near the end was asked of ${node.site}: ${JSON.stringify(parts)}`);
+    page.off("response", note);
+  }
+
   const holder = nodes.find((node) => node.holds);
   await page.goto(holder.status);
   await page.waitForFunction(() => document.documentElement.dataset.live === "yes");

@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask test` installs Chromium and playwright-core and names them in `ATOLL_CHROMIUM` and `ATOLL_NODE_MODULES`.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -25,10 +26,10 @@ fn a_person_sees_the_site_and_the_status_page() {
         eprintln!("not run: ATOLL_CHROMIUM or ATOLL_NODE_MODULES is not set; `cargo xtask test` sets them");
         return;
     };
-    let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/site");
+    let site = site();
     let demo = Command::new(env!("CARGO_BIN_EXE_atoll"))
         .args(["demo", "--json", "--site"])
-        .arg(&site)
+        .arg(site.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -55,4 +56,35 @@ fn a_person_sees_the_site_and_the_status_page() {
     let ended = demo.0.wait().unwrap();
     assert!(ended.success(), "the demo ended with {ended}");
     assert!(!Path::new(&dir).exists(), "the demo left {dir} behind");
+}
+
+/// The test's site, and four minutes of a tone beside it.
+fn site() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/site/.");
+    assert!(Command::new("cp").arg("-r").arg(files).arg(folder.path()).status().unwrap().success());
+    fs::write(folder.path().join("tone.wav"), tone(240)).unwrap();
+    folder
+}
+
+/// A WAV file, 16 bits, one channel.
+fn tone(seconds: u32) -> Vec<u8> {
+    const RATE: u32 = 44_100;
+    let samples = (0..RATE * seconds).flat_map(|at| (if at / 50 % 2 == 0 { 3000_i16 } else { -3000 }).to_le_bytes());
+    let bytes = RATE * seconds * 2;
+    let head: [&[u8]; 12] = [
+        b"RIFF",
+        &(36 + bytes).to_le_bytes(),
+        b"WAVEfmt ",
+        &16_u32.to_le_bytes(),
+        &1_u16.to_le_bytes(),
+        &1_u16.to_le_bytes(),
+        &RATE.to_le_bytes(),
+        &(RATE * 2).to_le_bytes(),
+        &2_u16.to_le_bytes(),
+        &16_u16.to_le_bytes(),
+        b"data",
+        &bytes.to_le_bytes(),
+    ];
+    head.concat().into_iter().chain(samples).collect()
 }

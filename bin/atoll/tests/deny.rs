@@ -17,6 +17,7 @@ struct Node {
     folder: tempfile::TempDir,
     process: Child,
     address: SocketAddr,
+    admin: SocketAddr,
 }
 
 impl Node {
@@ -31,8 +32,8 @@ impl Node {
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the node said {line:?}"));
-        let address = ready["gateway"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
-        Self { folder, process, address }
+        let address = |name: &str| ready[name].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
+        Self { folder, process, address: address("gateway"), admin: address("admin") }
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
@@ -48,6 +49,13 @@ impl Node {
 
     fn get(&self, target: &str) -> Reply {
         request(self.address, "GET", "127.0.0.1", target, &[])
+    }
+
+    /// A figure among the metrics.
+    fn figure(&self, name: &str) -> u64 {
+        let reply = request(self.admin, "GET", "127.0.0.1", "/metrics", &[]);
+        let line = reply.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in:\n{}", reply.text())).parse().unwrap()
     }
 
     fn head(&self, target: &str) -> Reply {
@@ -153,6 +161,10 @@ fn lists_of_others_are_followed_while_the_node_runs() {
     };
     assert!(told[0].contains("theirs.deny") && told[0].contains("version 2"), "{told:?}");
     assert_eq!(node.get(&file).status, 410);
+    assert!(node.figure("atoll_deny_denials_total") > 0);
+    let figures =
+        ["lists", "rules", "rules_skipped", "lists_refused"].map(|name| node.figure(&format!("atoll_deny_{name}")));
+    assert_eq!(figures, [1, 1, 0, 1]);
     fs::write(&list, "").unwrap();
     until(200);
 }

@@ -77,6 +77,24 @@ impl<'a> Node<'a> {
     }
 }
 
+/// The first link at or behind `at`, and where the next may begin: a walk over the links of a node that [`Node::decode`]
+/// accepted, without a list of them. `None` behind the last.
+///
+/// # Errors
+/// [`DagPbError`], if the bytes were not accepted or `at` is no place that this function returned, nor 0.
+pub fn link_at(bytes: &[u8], at: usize) -> Result<Option<(Link<'_>, usize)>, DagPbError> {
+    let mut rest = bytes.get(at..).ok_or(DagPbError::Truncated)?;
+    while !rest.is_empty() {
+        let (tag, value, after) = delimited(rest)?;
+        match tag {
+            LINKS => return Ok(Some((Link::decode(value)?, bytes.len() - after.len()))),
+            DATA => rest = after,
+            other => return Err(DagPbError::UnknownField(other)),
+        }
+    }
+    Ok(None)
+}
+
 /// How many links a node has, as far as it is sound: those of a large one take megabytes, which are not to be moved about
 /// while their list grows.
 fn count_links(bytes: &[u8]) -> usize {
@@ -255,6 +273,23 @@ mod tests {
         assert_eq!(Node::decode(&bytes).unwrap(), node);
         let links: usize = node.links.iter().map(Link::encoded_len).sum();
         assert_eq!(bytes.len(), links + 4);
+    }
+
+    #[test]
+    fn links_one_at_a_time_are_those_of_the_list() {
+        let links = vec![Link::new(cid("a"), "a", 1), Link::new(cid("b"), "b", 2)];
+        let canonical = Node { links: links.clone(), data: Some(b"data") }.encode();
+        let (links_only, data) = canonical.split_at(canonical.len() - 6);
+        for bytes in [&canonical[..], &[data, links_only].concat(), links_only] {
+            let (mut found, mut at) = (Vec::new(), 0);
+            while let Some((link, next)) = link_at(bytes, at).unwrap() {
+                found.push(link);
+                at = next;
+            }
+            assert_eq!(found, links);
+        }
+        assert_eq!(link_at(&canonical, canonical.len() + 1), Err(DagPbError::Truncated));
+        assert!(link_at(&canonical, 1).is_err());
     }
 
     #[test]

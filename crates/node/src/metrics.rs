@@ -9,6 +9,8 @@ use atoll_edge::Kept;
 use atoll_edge::observe::{Counters, Totals};
 use atoll_identity::Store as NameStore;
 use atoll_routing::Router;
+use atoll_security::Lists;
+use atoll_security::deny::lists::Summary;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -37,9 +39,10 @@ impl Metrics {
         store: Store,
         names: NameStore,
         router: Arc<Router>,
+        deny: Arc<Lists>,
     ) -> Self {
         let mut registry = Registry::with_prefix("atoll");
-        let collector = NodeCollector { counters: Arc::clone(&counters), gateway, store, names, router };
+        let collector = NodeCollector { counters: Arc::clone(&counters), gateway, store, names, router, deny };
         registry.register_collector(Box::new(collector));
         Self { counters, window: Mutex::default(), registry }
     }
@@ -84,6 +87,7 @@ struct NodeCollector {
     store: Store,
     names: NameStore,
     router: Arc<Router>,
+    deny: Arc<Lists>,
 }
 
 impl Collector for NodeCollector {
@@ -114,6 +118,16 @@ impl Collector for NodeCollector {
         gauge(&mut out, "store_disk", "Bytes on disk", Some(&Unit::Bytes), store.bytes_on_disk)?;
         gauge(&mut out, "store_budget", "Most bytes on disk", Some(&Unit::Bytes), store.bytes_max)?;
         gauge(&mut out, "names_records", "IPNS records kept", None, self.names.count() as u64)?;
+        let lists = self.deny.summaries();
+        let sum = |of: fn(&Summary) -> usize| lists.iter().map(of).sum::<usize>() as u64;
+        gauge(&mut out, "deny_lists", "Deny lists that serve", None, lists.len() as u64)?;
+        gauge(&mut out, "deny_rules", "Rules of deny lists", None, sum(|list| list.rules))?;
+        let skipped = "Rules of deny lists that were not understood";
+        gauge(&mut out, "deny_rules_skipped", skipped, None, sum(|list| list.skipped))?;
+        let refused = "Deny lists that cannot be used as they are now; what they were before serves on";
+        gauge(&mut out, "deny_lists_refused", refused, None, self.deny.refused() as u64)?;
+        let denials = "Times that something denied was asked for: a path, a name, or a block on the way to an answer";
+        counter(&mut out, "deny_denials", denials, None, self.deny.denials())?;
         let network = self.router.snapshot();
         let live = network.members.iter().filter(|member| member.live).count();
         let below = network.placements.iter().filter(|placement| placement.copies < placement.target).count();

@@ -110,7 +110,8 @@ impl Node {
         let door = Door::admin(config.admin.hosts.clone(), &token);
         let server = server.spawn()?;
         let (ready, started, kept) = (AtomicBool::new(true), Instant::now(), server.kept());
-        let metrics = Metrics::new(counters, kept.clone(), store, name_records.clone(), Arc::clone(&router));
+        let metrics =
+            Metrics::new(counters, kept.clone(), store, name_records.clone(), Arc::clone(&router), Arc::clone(&deny));
         let inner = Inner {
             local,
             anywhere,

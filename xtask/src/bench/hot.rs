@@ -5,21 +5,23 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::load::{self, Asked};
+use super::load::{self, Asked, Targets};
 use super::report::{Better, Figure, Report};
-use super::servers::Server;
+use super::servers::{Cores, Server};
 use super::{Bench, Noise};
 
-/// The objects: name, bytes, and the least multiples of the peers' rates that we aim for. Of Kubo's at 1 KiB only: for
-/// larger ones it is the client that is full, whoever serves.
-const OBJECTS: [(&str, usize, Targets); 3] = [
-    ("1 KiB", 1024, &[("nginx", 1.0), ("Kubo", 7.0)]),
-    ("64 KiB", 64 * 1024, &[("nginx", 1.2)]),
-    ("1 MiB", 1024 * 1024, &[("nginx", 1.2)]),
+/// The objects: name, bytes, and what is aimed for with a core of the server's own, and with cores that it shares with
+/// the client. Alone on its core, the client is what is full from 64 KiB on, so there the server's time is judged.
+const OBJECTS: [(&str, usize, Targets, Targets); 3] = [
+    ("1 KiB", 1024, Targets { rate: &[("nginx", 1.0), ("Kubo", 7.0)], processor: &[("nginx", 1.0)] }, NONE),
+    ("64 KiB", 64 * 1024, LARGE_OWN, LARGE_SHARED),
+    ("1 MiB", 1024 * 1024, LARGE_OWN, LARGE_SHARED),
 ];
-type Targets = &'static [(&'static str, f64)];
-/// The least multiple of Kubo's rate, for ranges and for pages.
-const KUBO_TIMES: Targets = &[("Kubo", 5.0)];
+const LARGE_OWN: Targets = Targets { rate: &[], processor: &[("nginx", 1.2)] };
+const LARGE_SHARED: Targets = Targets { rate: &[("nginx", 1.2)], processor: &[] };
+const NONE: Targets = Targets { rate: &[], processor: &[] };
+/// For ranges and for pages.
+const KUBO_TIMES: Targets = Targets { rate: &[("Kubo", 5.0)], processor: &[] };
 const CONNECTIONS: usize = 64;
 /// Fewer, since Kubo takes long for a page.
 const PAGE_CONNECTIONS: usize = 16;
@@ -35,27 +37,36 @@ const REST_MB_MAX: f64 = 48.0;
 pub(super) fn objects(bench: &Bench, report: &mut Report) -> Result<()> {
     let files = bench.fresh("files")?;
     let mut noise = Noise(1);
-    let objects = OBJECTS.map(|(name, size, targets)| (name, file_name(name), noise.bytes(size), targets));
-    for (_, file, bytes, _) in &objects {
+    let objects = OBJECTS.map(|(name, size, own, shared)| (name, file_name(name), noise.bytes(size), own, shared));
+    for (_, file, bytes, ..) in &objects {
         fs::write(files.join(file), bytes)?;
     }
     if let Some(atoll) = &bench.atoll {
         let mut rest = Figure::new("memory at rest", "MB", Better::Less);
         // At rest: an empty node, ready, before anything was asked of it.
-        rest.add("Atoll", Server::atoll(atoll, &bench.fresh("rest")?, None)?.memory()?.0);
+        rest.add("Atoll", Server::atoll(atoll, &bench.fresh("rest")?, None, Cores::Shared)?.memory()?.0);
         rest.at_most(REST_MB_MAX);
         report.push(rest);
     }
-    let servers = start(bench, &files, Some("on"))?;
-    for (name, file, bytes, targets) in &objects {
-        for server in &servers {
-            server.check(file, bytes)?;
+    for cores in [Cores::Own, Cores::Shared] {
+        let servers = start(bench, &files, Some("on"), cores)?;
+        for (name, file, bytes, own, shared) in &objects {
+            for server in &servers {
+                server.check(file, bytes)?;
+            }
+            let (suffix, targets) = match cores {
+                Cores::Own => ("", *own),
+                Cores::Shared => (", cores shared", *shared),
+            };
+            let name = format!("hot {name}{suffix}");
+            let asked = Asked { name, file: file.clone(), connections: CONNECTIONS, script: None, targets };
+            load::measure(bench, report, &servers, &asked)?;
         }
-        let asked =
-            Asked { name: format!("hot {name}"), file: file.clone(), connections: CONNECTIONS, script: None, targets };
-        load::measure(bench, report, &servers, &asked)?;
+        if cores == Cores::Shared {
+            memory("memory under load, at most", report, &servers)?;
+        }
     }
-    memory("memory under load, at most", report, &servers)
+    Ok(())
 }
 
 /// Measures ranges of a file that is too large for a cache of answers.
@@ -63,7 +74,7 @@ pub(super) fn ranges(bench: &Bench, report: &mut Report) -> Result<()> {
     let files = bench.fresh("files")?;
     let bytes = Noise(4).bytes(RANGED_BYTES);
     fs::write(files.join("ranged.bin"), &bytes)?;
-    let servers = start(bench, &files, Some("off"))?;
+    let servers = start(bench, &files, Some("off"), Cores::Own)?;
     for server in &servers {
         // Over the border between two blocks.
         let (from, to) = (3 * 1024 * 1024 - 1000, 3 * 1024 * 1024 + 2000);
@@ -88,7 +99,7 @@ pub(super) fn pages(bench: &Bench, report: &mut Report) -> Result<()> {
     for entry in 0..ENTRIES {
         fs::write(files.join(format!("entries/file-{entry:04}.txt")), format!("This is entry {entry}.\n"))?;
     }
-    let servers = start(bench, &files, None)?;
+    let servers = start(bench, &files, None, Cores::Own)?;
     let asked = Asked {
         name: "page of 1,000 entries".to_owned(),
         file: "entries/".to_owned(),
@@ -103,13 +114,13 @@ pub(super) fn pages(bench: &Bench, report: &mut Report) -> Result<()> {
     memory("memory under pages, at most", report, &servers)
 }
 
-fn start(bench: &Bench, files: &Path, nginx: Option<&str>) -> Result<Vec<Server>> {
+fn start(bench: &Bench, files: &Path, nginx: Option<&str>, cores: Cores) -> Result<Vec<Server>> {
     let mut servers = Vec::new();
     if let Some(atoll) = &bench.atoll {
-        servers.push(Server::atoll(atoll, &bench.fresh("node")?, Some(files))?);
+        servers.push(Server::atoll(atoll, &bench.fresh("node")?, Some(files), cores)?);
     }
     if let Some(tcp_nopush) = nginx {
-        servers.push(Server::nginx(bench, files, tcp_nopush)?);
+        servers.push(Server::nginx(bench, files, tcp_nopush, cores)?);
     }
     servers.push(Server::kubo(bench, files)?);
     Ok(servers)

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use super::report::{Better, Figure, Report};
-use super::servers::{Kubo, Server, publish, settle};
+use super::servers::{Cores, Kubo, Server, publish, settle};
 use super::{Bench, Noise, bare, servers};
 use crate::shell::output;
 
@@ -95,7 +95,7 @@ pub(super) fn measure_small(bench: &Bench, report: &mut Report) -> Result<()> {
     for _ in 0..bench.runs {
         if let Some(atoll) = &bench.atoll {
             let node = bench.fresh("small-node")?;
-            let server = Server::atoll(atoll, &node, None)?;
+            let server = Server::atoll(atoll, &node, None, Cores::Shared)?;
             settle()?;
             figure.add(server.name, speed(timed(|| publish(atoll, &node, &folder))?.0));
         }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::fetch::Connection;
 use super::report::{Better, Figure, Report};
-use super::servers::{Kubo, Server, publish, settle};
+use super::servers::{Cores, Kubo, Server, publish, settle};
 use super::{Bench, Noise};
 
 const CAR_BYTES: usize = 512 * 1024 * 1024;
@@ -30,7 +30,7 @@ pub(super) fn car(bench: &Bench, report: &mut Report) -> Result<()> {
     fs::write(files.join("large.bin"), Noise(5).bytes(CAR_BYTES))?;
     let mut servers = Vec::new();
     if let Some(atoll) = &bench.atoll {
-        servers.push(Server::atoll(atoll, &bench.fresh("node")?, Some(&files))?);
+        servers.push(Server::atoll(atoll, &bench.fresh("node")?, Some(&files), Cores::Shared)?);
     }
     servers.push(Server::kubo(bench, &files)?);
     let mut digests = Vec::new();
@@ -80,7 +80,7 @@ pub(super) fn cold(bench: &Bench, report: &mut Report) -> Result<()> {
     let (repo, root) = Kubo::filled(bench, &files)?;
     let node = bench.fresh("node")?;
     if let Some(atoll) = &bench.atoll {
-        let _first = Server::atoll(atoll, &node, None)?;
+        let _first = Server::atoll(atoll, &node, None, Cores::Shared)?;
         let ours = publish(atoll, &node, &files)?;
         ensure!(ours == root, "Atoll and Kubo disagree on the root: Kubo's is {root}");
     }
@@ -92,11 +92,11 @@ pub(super) fn cold(bench: &Bench, report: &mut Report) -> Result<()> {
     };
     for _ in 0..bench.runs {
         if let Some(atoll) = &bench.atoll {
-            let mut server = Server::atoll(atoll, &node, None)?;
+            let mut server = Server::atoll(atoll, &node, None, Cores::Shared)?;
             server.prefix = format!("/ipfs/{root}/");
             turn(server)?;
         }
-        turn(Server::nginx(bench, &files, "on")?)?;
+        turn(Server::nginx(bench, &files, "on", Cores::Shared)?)?;
         turn(Server::kubo_over(&repo, &root)?)?;
     }
     report.push(speed);

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -23,8 +22,16 @@ pub(super) struct Asked {
     pub(super) connections: usize,
     /// A Lua script that makes the requests.
     pub(super) script: Option<PathBuf>,
-    /// The least multiple of each peer's rate; the 99th percentile is to be no worse than theirs.
-    pub(super) targets: &'static [(&'static str, f64)],
+    pub(super) targets: Targets,
+}
+
+/// The least multiples that are aimed for, by peer.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Targets {
+    /// Of the peer's rate; the 99th percentile is to be no worse than the peer's either.
+    pub(super) rate: &'static [(&'static str, f64)],
+    /// Of requests for the same processor time.
+    pub(super) processor: &'static [(&'static str, f64)],
 }
 
 /// What came of one run.
@@ -33,35 +40,44 @@ struct Load {
     rate: f64,
     /// What 99 of 100 requests took at most, in microseconds.
     p99_micros: f64,
+    requests: f64,
 }
 
 /// Warms each server up, then lets them take turns.
 pub(super) fn measure(bench: &Bench, report: &mut Report, servers: &[Server], asked: &Asked) -> Result<()> {
     let mut rate = Figure::new(&asked.name, "requests/s", Better::More);
     let mut p99 = Figure::new(format!("{}, p99", asked.name), "µs", Better::Less);
-    for (peer, times) in asked.targets {
+    let mut processor = Figure::new(format!("{}, server's CPU per request", asked.name), "µs", Better::Less);
+    for (peer, times) in asked.targets.rate {
         rate.target(peer, *times);
         p99.target(peer, 1.0);
+    }
+    for (peer, times) in asked.targets.processor {
+        processor.target(peer, *times);
     }
     for server in servers {
         wrk(bench, server, asked, 1)?;
     }
     for _ in 0..bench.runs {
         for server in servers {
+            let before = server.processor_seconds()?;
             let load = wrk(bench, server, asked, bench.seconds)?;
+            let used = server.processor_seconds()? - before;
             rate.add(server.name, load.rate);
             p99.add(server.name, load.p99_micros);
+            processor.add(server.name, used * 1e6 / load.requests);
         }
     }
     report.push(rate);
     report.push(p99);
+    report.push(processor);
     Ok(())
 }
 
 /// One run; an error if any request failed.
 fn wrk(bench: &Bench, server: &Server, asked: &Asked, seconds: u64) -> Result<Load> {
     let url = server.url(&asked.file);
-    let mut command = Command::new(&bench.wrk);
+    let mut command = server.cores.client(&bench.wrk);
     command.args(["-t1", "--latency", &format!("-c{}", asked.connections), &format!("-d{seconds}s")]);
     command.args(["--timeout", &format!("{PATIENCE_SECONDS}s")]);
     if let Some(script) = &asked.script {
@@ -80,7 +96,9 @@ fn parse(printed: &str) -> Result<Load> {
         let line = printed.lines().find_map(|line| line.trim().strip_prefix(name));
         line.map(str::trim).with_context(|| format!("wrk did not print `{name}`"))
     };
-    Ok(Load { rate: value("Requests/sec:")?.parse()?, p99_micros: micros(value("99%")?)? })
+    let requests = printed.lines().find_map(|line| line.trim().split_once(" requests in "));
+    let (requests, _) = requests.context("wrk did not print how many requests it made")?;
+    Ok(Load { rate: value("Requests/sec:")?.parse()?, p99_micros: micros(value("99%")?)?, requests: requests.parse()? })
 }
 
 /// A duration as wrk prints it.
@@ -114,9 +132,13 @@ mod tests {
 
     #[test]
     fn wrk_is_understood() {
-        let load =
-            parse("  Latency Distribution\n     50%  620.00us\n     99%    3.59ms\nRequests/sec: 101616.81\n").unwrap();
+        let load = parse(
+            "  Latency Distribution\n     50%  620.00us\n     99%    3.59ms\n  \
+             1016168 requests in 10.00s, 1.15GB read\nRequests/sec: 101616.81\n",
+        )
+        .unwrap();
         assert!((load.rate - 101_616.81).abs() < 0.01 && (load.p99_micros - 3590.0).abs() < 0.01);
+        assert!((load.requests - 1_016_168.0).abs() < 0.01);
         assert!((micros("1.97s").unwrap() - 1.97e6).abs() < 1.0);
         assert!(parse("unable to connect").is_err());
     }

@@ -42,7 +42,7 @@ impl Figure {
 
     /// Adds the result of one run.
     pub(super) fn add(&mut self, name: &'static str, value: f64) {
-        println!("{}: {name} {value:.0} {}", self.measure, self.unit);
+        println!("{}: {name} {} {}", self.measure, number(value), self.unit);
         match self.runs.iter_mut().find(|(known, _)| *known == name) {
             Some((_, values)) => values.push(value),
             None => self.runs.push((name, vec![value])),
@@ -90,9 +90,9 @@ impl Figure {
     fn row(&self) -> String {
         let names = || self.runs.iter().map(|(name, _)| *name);
         let peers: Vec<_> = names().filter_map(|name| self.median(name).map(|value| (name, value))).collect();
-        let ours =
-            peers.iter().find(|(name, _)| *name == US).map_or("–".to_owned(), |(_, value)| format!("{value:.0}"));
-        let theirs = peers.iter().filter(|(name, _)| *name != US).map(|(name, value)| format!("{name} {value:.0}"));
+        let ours = peers.iter().find(|(name, _)| *name == US).map_or("–".to_owned(), |(_, value)| number(*value));
+        let theirs =
+            peers.iter().filter(|(name, _)| *name != US).map(|(name, value)| format!("{name} {}", number(*value)));
         let ratios =
             names().filter(|name| *name != US).filter_map(|name| Some(format!("{:.2}× {name}", self.ratio(name)?)));
         let verdicts = self.verdicts();
@@ -104,6 +104,11 @@ impl Figure {
         ];
         format!("| {} | {} | {ours} | {} |\n", self.measure, self.unit, cells.join(" | "))
     }
+}
+
+/// Three digits at least.
+fn number(value: f64) -> String {
+    if value < 100.0 { format!("{value:.1}") } else { format!("{value:.0}") }
 }
 
 impl Report {
@@ -127,7 +132,7 @@ impl Report {
     pub(super) fn page(&self, bench: &Bench) -> Result<String> {
         let mut page = format!(
             "# Benchmarks\n\nMade by `cargo xtask bench`, which installs the peers and writes this page. Medians of {} \
-             alternating runs; `wrk -t1 -c64 -d{}s` on the same machine as the servers, two server threads each.\n\n\
+             alternating runs; `wrk -t1 -c64 -d{}s` on the same machine as the servers.\n\n\
              {}\n## Machine and versions\n\n",
             bench.runs,
             bench.seconds,
@@ -146,9 +151,14 @@ const METHOD: &str = "
 
 - **Hot**: random bytes, compared with the file once, then one second of warm-up, then the runs. nginx serves the plain
   files with `sendfile`, `tcp_nopush`, `open_file_cache`, no access log and long keep-alive; Kubo (offline) and Atoll
-  serve `/ipfs/ROOT/NAME`. Atoll is the `dist` build.
-  At 1 MiB wrk's one thread is the limit for Atoll: on two cores its own is full at some 6.7 GB a second while the node uses
-  four fifths of the other, so this recipe cannot show five times Kubo there, whatever serves.
+  serve `/ipfs/ROOT/NAME`. Atoll is the `dist` build. Atoll and nginx have one thread each, on a core of its own
+  (`taskset`), and wrk has the other core; Kubo has two threads that may use both.
+  From 64 KiB on that core of wrk's is full, whoever serves (it copies some 4 to 7 GB a second), so the server's processor
+  time per request is judged there instead of the rate. 
+- **Cores shared**: the same with two threads each and wrk on the same two cores, as on a small server: three busy threads on
+  two cores. Who gets which core is then the scheduler's affair: at 1 KiB rate and p99 say more about that (nginx's runs
+  spread over 86,000 to 122,000 requests a second) than about the servers, so they are printed and not judged.
+- **Server's CPU per request**: user and system time of the server's processes, over the requests of the run.
 - **p99**: what 99 of 100 requests of those runs took at most, under that full load.
 - **Ranges**: 64 KiB from anywhere in a random file of 64 MiB, 64 connections; one range over the border of two blocks is
   compared first. nginx has `tcp_nopush` off here: with it, it delays ranges that do not begin at a page of the file by

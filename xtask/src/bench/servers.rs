@@ -1,4 +1,4 @@
-//! The servers that are compared, each started on loopback with two threads and stopped when dropped.
+//! The servers that are compared, each started on loopback and stopped when dropped.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,6 +13,43 @@ use super::fetch::Connection;
 use super::{Bench, text, wait_for};
 use crate::shell::{output, run};
 
+/// Which cores a server and the client that loads it may use. Kubo always has [`Cores::Shared`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cores {
+    /// One thread on a core of its own; the client has another.
+    Own,
+    /// Two threads, and the client beside them on whichever core is free.
+    Shared,
+}
+
+impl Cores {
+    const SERVER: &str = "0";
+    const CLIENT: &str = "1";
+
+    /// A command for a server.
+    fn server(self, program: &Path) -> Command {
+        self.command(program, Self::SERVER)
+    }
+
+    /// A command for the client.
+    pub(super) fn client(self, program: &Path) -> Command {
+        self.command(program, Self::CLIENT)
+    }
+
+    fn command(self, program: &Path, core: &str) -> Command {
+        if self == Self::Shared {
+            return Command::new(program);
+        }
+        let mut command = Command::new("taskset");
+        command.args(["-c", core]).arg(program);
+        command
+    }
+
+    fn threads(self) -> u32 {
+        if self == Self::Own { 1 } else { 2 }
+    }
+}
+
 /// A running server.
 pub(super) struct Server {
     /// Whose it is, as the report names it.
@@ -21,6 +58,7 @@ pub(super) struct Server {
     pub(super) address: String,
     /// What stands before a file's name in a request.
     pub(super) prefix: String,
+    pub(super) cores: Cores,
     child: Child,
 }
 
@@ -40,13 +78,13 @@ impl Drop for Server {
 impl Server {
     /// Starts nginx over a folder, as its users tune it for static files; `tcp_nopush` is `on` or `off`, whichever serves
     /// what is asked for better.
-    pub(super) fn nginx(bench: &Bench, files: &Path, tcp_nopush: &str) -> Result<Self> {
+    pub(super) fn nginx(bench: &Bench, files: &Path, tcp_nopush: &str, cores: Cores) -> Result<Self> {
         let folder = bench.fresh("nginx")?;
         let address = format!("127.0.0.1:{}", free_port()?);
-        fs::write(folder.join("nginx.conf"), nginx_conf(&folder, files, &address, tcp_nopush))?;
-        let mut command = Command::new(&bench.nginx);
+        fs::write(folder.join("nginx.conf"), nginx_conf(&folder, files, &address, tcp_nopush, cores))?;
+        let mut command = cores.server(&bench.nginx);
         command.arg("-p").arg(&folder).arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg(folder.join("error.log"));
-        Self::start("nginx", command, address, "/".to_owned())
+        Self::start("nginx", command, address, "/".to_owned(), cores)
     }
 
     /// Starts Kubo, offline, over a folder that is added first.
@@ -64,14 +102,14 @@ impl Server {
         output(repo.command(&["config", "--json", "Addresses.Swarm", "[]"]))?;
         let mut command = repo.command(&["daemon", "--offline"]);
         command.env("GOMAXPROCS", "2").stdout(Stdio::null()).stderr(Stdio::null());
-        Self::start("Kubo", command, address, format!("/ipfs/{root}/"))
+        Self::start("Kubo", command, address, format!("/ipfs/{root}/"), Cores::Shared)
     }
 
     /// Starts a node of ours over a folder that is published first.
-    pub(super) fn atoll(binary: &Path, folder: &Path, files: Option<&Path>) -> Result<Self> {
-        let mut command = Command::new(binary);
+    pub(super) fn atoll(binary: &Path, folder: &Path, files: Option<&Path>, cores: Cores) -> Result<Self> {
+        let mut command = cores.server(binary);
         command.args(["node", "--gateway-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--json"]);
-        command.args(["--set", "gateway.threads=2", "--dir"]).arg(folder);
+        command.args(["--set", &format!("gateway.threads={}", cores.threads()), "--dir"]).arg(folder);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().context("atoll node did not start")?;
         let mut lines = BufReader::new(child.stdout.take().context("atoll node has no output")?).lines();
@@ -80,16 +118,16 @@ impl Server {
         // Read on, so that the node never waits for a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let address = ready.gateway.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        let mut server = Self { name: "Atoll", address, prefix: String::new(), child };
+        let mut server = Self { name: "Atoll", address, prefix: String::new(), cores, child };
         if let Some(files) = files {
             server.prefix = format!("/ipfs/{}/", publish(binary, folder, files)?);
         }
         Ok(server)
     }
 
-    fn start(name: &'static str, mut command: Command, address: String, prefix: String) -> Result<Self> {
+    fn start(name: &'static str, mut command: Command, address: String, prefix: String, cores: Cores) -> Result<Self> {
         let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("{name} did not start"))?;
-        let server = Self { name, address, prefix, child };
+        let server = Self { name, address, prefix, cores, child };
         wait_for(name, || TcpStream::connect(&server.address).is_ok())?;
         Ok(server)
     }
@@ -139,6 +177,25 @@ impl Server {
         };
         Ok((read("VmRSS:")?, read("VmHWM:")?))
     }
+
+    /// The processor time that it has used so far, in seconds, its children (nginx's worker) included; to 0.01 s.
+    pub(super) fn processor_seconds(&self) -> Result<f64> {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        let own = std::iter::once(pid.to_string());
+        own.chain(children.split_whitespace().map(str::to_owned)).map(|pid| processor_seconds(&pid)).sum()
+    }
+}
+
+/// The processor time of one process, as `proc_pid_stat(5)` has it: user and system, in ticks of 0.01 s on Linux.
+fn processor_seconds(pid: &str) -> Result<f64> {
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field is the program's name in parentheses, which may hold spaces.
+    let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat")?;
+    let ticks =
+        fields.split_whitespace().skip(11).take(2).map(|ticks| Ok(ticks.parse::<f64>()?)).sum::<Result<f64>>()?;
+    Ok(ticks / TICKS_PER_SECOND)
 }
 
 /// The line that `atoll node --json` prints when it serves.
@@ -216,14 +273,14 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn nginx_conf(folder: &Path, files: &Path, address: &str, tcp_nopush: &str) -> String {
-    let (folder, files) = (folder.display(), files.display());
+fn nginx_conf(folder: &Path, files: &Path, address: &str, tcp_nopush: &str, cores: Cores) -> String {
+    let (folder, files, workers) = (folder.display(), files.display(), cores.threads());
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("  {name}_temp_path {folder}/{name};\n"))
         .concat();
     // Workers keep the user who runs the bench: the files need not be readable by others.
     format!(
-        "daemon off;\nuser root;\nworker_processes 2;\npid {folder}/nginx.pid;\nevents {{ worker_connections 1024; }}\n\
+        "daemon off;\nuser root;\nworker_processes {workers};\npid {folder}/nginx.pid;\nevents {{ worker_connections 1024; }}\n\
          http {{\n{temporary}  access_log off;\n  sendfile on;\n  tcp_nopush {tcp_nopush};\n  open_file_cache max=1000;\n  \
          open_file_cache_valid 60s;\n  keepalive_timeout 1h;\n  keepalive_requests 1000000000;\n  \
          default_type application/octet-stream;\n  server {{ listen {address}; root {files}; }}\n}}\n"

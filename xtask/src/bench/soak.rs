@@ -12,7 +12,7 @@ use anyhow::{Result, anyhow, ensure};
 
 use super::fetch::Connection;
 use super::report::{Better, Figure, Report};
-use super::servers::Server;
+use super::servers::{Cores, Server};
 use super::{Bench, Noise};
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -42,7 +42,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     for entry in 0..ENTRIES {
         fs::write(files.join(format!("entries/{entry:04}.txt")), format!("This is entry {entry}.\n"))?;
     }
-    let server = Server::atoll(atoll, &bench.fresh("node")?, Some(&files))?;
+    let server = Server::atoll(atoll, &bench.fresh("node")?, Some(&files), Cores::Shared)?;
     let (stop, requests) = (AtomicBool::new(false), AtomicU64::new(0));
     let samples = thread::scope(|scope| {
         let client = |seed| {

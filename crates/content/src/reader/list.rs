@@ -1,6 +1,7 @@
 //! The entries of a directory, in the order of its blocks.
 //!
-//! A sharded directory is listed with the memory of one path through its trie. Each name is checked to stand where its
+//! A directory in one block is listed with the memory of the names that were taken, a sharded one with that of one path
+//! through its trie. Each name of the latter is checked to stand where its
 //! hash leads, so that no block can be listed twice: a small DAG cannot pretend to be an endless directory. A crash loses
 //! nothing.
 
@@ -9,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use atoll_core::dagpb::{self, Link};
 use atoll_core::hamt::{Slot, SlotPath};
 use atoll_core::unixfs::Node;
 use atoll_core::{Blocks, Cid};
@@ -30,10 +32,18 @@ pub struct Entry {
     pub tsize: Option<u64>,
 }
 
+impl Entry {
+    fn of(link: &Link<'_>) -> Self {
+        Self { name: link.name().to_owned(), cid: link.cid, tsize: link.tsize }
+    }
+}
+
 /// Entries of a directory. After an error nothing follows.
 pub struct EntryStream {
     ahead: Ahead<SlotPath>,
-    /// Entries of the blocks read so far that were not taken yet, last first.
+    /// The directory, if it is one block.
+    flat: Option<Flat>,
+    /// Entries of the shards read so far that were not taken yet, last first.
     found: Vec<Entry>,
     failed: bool,
 }
@@ -43,29 +53,22 @@ pub fn list(blocks: Arc<dyn Blocks>, resolved: &Resolved) -> EntryStream {
     let root = resolved.roots.first().copied().unwrap_or(resolved.cid);
     let mut ahead = Ahead::new(blocks, root, AHEAD_BLOCKS);
     ahead.push_ready(resolved.cid, SlotPath::default(), resolved.bytes.clone());
-    EntryStream { ahead, found: Vec::new(), failed: false }
+    EntryStream { ahead, flat: None, found: Vec::new(), failed: false }
 }
 
 impl EntryStream {
     /// Reads one block: its entries, and the shards below it. Entries come before the shards beside them.
     fn expand(&mut self, cid: Cid, path: &SlotPath, bytes: &Bytes) -> Result<(), ReadError> {
-        let entry = |link: &atoll_core::dagpb::Link<'_>| Entry {
-            name: link.name().to_owned(),
-            cid: link.cid,
-            tsize: link.tsize,
-        };
         match decode(&cid, bytes)? {
-            Some(Node::Directory(directory)) if path.is_root() => {
-                let mut seen = HashSet::with_capacity(directory.entries.len());
-                let first = directory.entries.iter().filter(|link| seen.insert(link.name()));
-                self.found.extend(first.map(entry));
+            Some(Node::Directory(_)) if path.is_root() => {
+                self.flat = Some(Flat { cid, bytes: bytes.clone(), at: 0, seen: HashSet::new() });
             }
             Some(Node::Shard(_)) => {
                 let mut below = Vec::new();
                 for (at, slot) in list_shard(cid, path, bytes)? {
                     match slot {
                         Slot::Shard(next) => below.push((next, at)),
-                        Slot::Entry(link) => self.found.push(entry(&link)),
+                        Slot::Entry(link) => self.found.push(Entry::of(&link)),
                     }
                 }
                 self.ahead.push_front(below)?;
@@ -83,6 +86,10 @@ impl Stream for EntryStream {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         while !this.failed {
+            if let Some(next) = this.flat.as_mut().and_then(Flat::next) {
+                this.failed = next.is_err();
+                return Poll::Ready(Some(next));
+            }
             if let Some(entry) = this.found.pop() {
                 return Poll::Ready(Some(Ok(entry)));
             }
@@ -93,6 +100,33 @@ impl Stream for EntryStream {
             }
         }
         Poll::Ready(None)
+    }
+}
+
+/// A directory in one block, which was decoded once as a whole.
+struct Flat {
+    cid: Cid,
+    bytes: Bytes,
+    /// Where the next link begins.
+    at: usize,
+    /// The names so far, each a part of `bytes`: the first of a name is the one that a path leads to.
+    seen: HashSet<Bytes>,
+}
+
+impl Flat {
+    fn next(&mut self) -> Option<Result<Entry, ReadError>> {
+        loop {
+            match dagpb::link_at(&self.bytes, self.at) {
+                Ok(None) => return None,
+                Ok(Some((link, next))) => {
+                    self.at = next;
+                    if self.seen.insert(self.bytes.slice_ref(link.name().as_bytes())) {
+                        return Some(Ok(Entry::of(&link)));
+                    }
+                }
+                Err(cause) => return Some(Err(node_error(self.cid, cause.into()))),
+            }
+        }
     }
 }
 

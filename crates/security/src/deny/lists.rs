@@ -1,6 +1,7 @@
 //! The lists of a node: files that are read, followed as they change, and asked. They are on disk; a crash loses nothing.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::os::unix::fs::MetadataExt;
@@ -25,6 +26,13 @@ pub struct Lists {
     version: AtomicU64,
     /// Files that were refused as they were then, so that each is reported once.
     refused: Mutex<HashMap<PathBuf, Option<Stamp>>>,
+    denials: AtomicU64,
+}
+
+impl fmt::Debug for Lists {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lists").field("sources", &self.sources).finish_non_exhaustive()
+    }
 }
 
 /// A list that serves.
@@ -90,6 +98,7 @@ impl Lists {
             loaded: RwLock::new(Arc::new([])),
             version: AtomicU64::new(0),
             refused: Mutex::default(),
+            denials: AtomicU64::new(0),
         };
         match lists.refresh().refused.into_iter().next() {
             Some(error) => Err(error),
@@ -139,6 +148,16 @@ impl Lists {
             memory_bytes: loaded.list.table.memory_bytes(),
         };
         self.loaded().iter().map(summary).collect()
+    }
+
+    /// How many files are refused as they are now.
+    pub fn refused(&self) -> usize {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// How often something that is denied was asked for: a path, a name, or a block on the way to an answer.
+    pub fn denials(&self) -> u64 {
+        self.denials.load(Ordering::Relaxed)
     }
 
     /// Which rule decides about `subject`, exceptions included; `None` if no rule is about it.
@@ -199,7 +218,9 @@ impl Lists {
 impl Deny for Lists {
     fn decide(&self, subject: Subject<'_>) -> Option<Denied> {
         let loaded = self.loaded();
-        loaded.iter().rev().find_map(|loaded| loaded.list.table.decide(subject))?.denied
+        let denied = loaded.iter().rev().find_map(|loaded| loaded.list.table.decide(subject))?.denied?;
+        self.denials.fetch_add(1, Ordering::Relaxed);
+        Some(denied)
     }
 
     fn version(&self) -> u64 {
@@ -250,6 +271,7 @@ mod tests {
         fs::write(at("b.deny"), "/ipns/b.example\n").unwrap();
         let lists = Lists::open(&[at("lists"), at("b.deny")], &at("local.deny")).unwrap();
         assert!(denies(&lists, "a.example") && denies(&lists, "b.example") && !denies(&lists, "x.example"));
+        assert_eq!((lists.denials(), lists.refused()), (2, 0));
         let version = lists.version();
         assert!(!lists.refresh().changed && lists.version() == version);
 
@@ -260,7 +282,7 @@ mod tests {
         assert_eq!((refreshed.changed, refreshed.refused.len()), (true, 1));
         assert!(denies(&lists, "b.example") && !denies(&lists, "c.example") && !denies(&lists, "a.example"));
         assert!(lists.version() > version);
-        assert_eq!(lists.refresh().refused.len(), 0);
+        assert_eq!((lists.refresh().refused.len(), lists.refused()), (0, 1));
         fs::remove_file(at("b.deny")).unwrap();
         let refreshed = lists.refresh();
         assert_eq!((refreshed.changed, refreshed.refused.len()), (false, 1));
