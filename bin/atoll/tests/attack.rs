@@ -58,7 +58,7 @@ const ATTACKS: [Attack; 9] = [
         name: "listings of a folder that fills its block",
         make: hostile::flat,
         allowed: &[200],
-        growth_mib_max: 448,
+        growth_mib_max: 384,
         run: listings,
     },
     Attack {

@@ -1,6 +1,7 @@
 //! The demo as a person sees it: real Chromium opens the site on every node, holder or not, and the status page.
 //!
 //! `cargo xtask test` installs Chromium and playwright-core and names them in `ATOLL_CHROMIUM` and `ATOLL_NODE_MODULES`.
+#![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};

@@ -52,6 +52,13 @@ pub struct Resolved {
     pub inside: usize,
 }
 
+impl Resolved {
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.kind, Kind::Directory { .. })
+    }
+}
+
 /// The kinds of nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -61,8 +68,11 @@ pub enum Kind {
         /// Bytes of the whole file.
         len: u64,
     },
-    /// A directory, in one block or sharded.
-    Directory,
+    /// A directory.
+    Directory {
+        /// Whether it is spread over several blocks: listing it may have to wait for others.
+        sharded: bool,
+    },
     /// A symlink, which is never followed.
     Symlink {
         /// Where it points.
@@ -256,8 +266,8 @@ impl<'p, S: AsRef<str>> Walk<'p, S> {
         let (kind, meta) = match node? {
             None => (Kind::Data, Meta::default()),
             Some(Node::File(file)) => (Kind::File { len: file.len }, file.meta),
-            Some(Node::Directory(directory)) => (Kind::Directory, directory.meta),
-            Some(Node::Shard(shard)) => (Kind::Directory, shard.meta),
+            Some(Node::Directory(directory)) => (Kind::Directory { sharded: false }, directory.meta),
+            Some(Node::Shard(shard)) => (Kind::Directory { sharded: true }, shard.meta),
             Some(Node::Symlink(link)) => (Kind::Symlink { target: link.target }, link.meta),
             Some(_) => (Kind::Data, Meta::default()),
         };

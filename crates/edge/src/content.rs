@@ -185,7 +185,7 @@ impl Reading<'_> {
     async fn shown(&self, resolved: &Resolved) -> Result<Response<Body>, Failure> {
         match resolved.kind {
             Kind::File { .. } => self.file(resolved, resolved, self.path.name()).await,
-            Kind::Directory => self.directory(resolved).await,
+            Kind::Directory { .. } => self.directory(resolved).await,
             Kind::Symlink { ref target } => Ok(self.symlink(resolved, target)),
             _ => self.data_shown(resolved),
         }
@@ -218,7 +218,7 @@ impl Reading<'_> {
     /// A file, which `shown` stands for: itself, or the directory whose index it is.
     async fn file(&self, file: &Resolved, shown: &Resolved, name: Option<&str>) -> Result<Response<Body>, Failure> {
         let mut described = self.describe(file, shown, name).await?;
-        let found = if shown.kind == Kind::Directory { Found::Directory { index: true } } else { Found::File };
+        let found = if shown.is_directory() { Found::Directory { index: true } } else { Found::File };
         self.edit(&mut described, found).await?;
         self.send(file, described).await
     }

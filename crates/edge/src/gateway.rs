@@ -6,6 +6,7 @@ use std::sync::Arc;
 use atoll_core::{Answer, Blocks, Deny, Names as NameSource};
 
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 
 use crate::admission::Admission;
 use crate::config::{Config, Timeouts};
@@ -47,7 +48,13 @@ pub(crate) struct Gateway {
     pub(crate) sites: Sites,
     pub(crate) contact: Option<Contact>,
     pub(crate) admission: Arc<Admission>,
+    /// Whoever writes a page that lists a directory has one of these.
+    pub(crate) listings: Semaphore,
 }
+
+/// The pages that are written at the same time. Each takes some 20 MiB until it is done, and none waits for anything but
+/// its turn on a thread.
+const LISTINGS_MAX: usize = 4;
 
 impl Gateway {
     pub(crate) fn new(config: &Config, services: Services) -> Arc<Self> {
@@ -62,6 +69,7 @@ impl Gateway {
             sites: Sites::new(),
             contact: Contact::of(&config.abuse_contact),
             admission: Admission::new(config.limits.clone()),
+            listings: Semaphore::new(LISTINGS_MAX),
         })
     }
 

@@ -118,16 +118,7 @@ impl Collector for NodeCollector {
         gauge(&mut out, "store_disk", "Bytes on disk", Some(&Unit::Bytes), store.bytes_on_disk)?;
         gauge(&mut out, "store_budget", "Most bytes on disk", Some(&Unit::Bytes), store.bytes_max)?;
         gauge(&mut out, "names_records", "IPNS records kept", None, self.names.count() as u64)?;
-        let lists = self.deny.summaries();
-        let sum = |of: fn(&Summary) -> usize| lists.iter().map(of).sum::<usize>() as u64;
-        gauge(&mut out, "deny_lists", "Deny lists that serve", None, lists.len() as u64)?;
-        gauge(&mut out, "deny_rules", "Rules of deny lists", None, sum(|list| list.rules))?;
-        let skipped = "Rules of deny lists that were not understood";
-        gauge(&mut out, "deny_rules_skipped", skipped, None, sum(|list| list.skipped))?;
-        let refused = "Deny lists that cannot be used as they are now; what they were before serves on";
-        gauge(&mut out, "deny_lists_refused", refused, None, self.deny.refused() as u64)?;
-        let denials = "Times that something denied was asked for: a path, a name, or a block on the way to an answer";
-        counter(&mut out, "deny_denials", denials, None, self.deny.denials())?;
+        self.encode_deny(&mut out)?;
         let network = self.router.snapshot();
         let live = network.members.iter().filter(|member| member.live).count();
         let below = network.placements.iter().filter(|placement| placement.copies < placement.target).count();
@@ -135,6 +126,21 @@ impl Collector for NodeCollector {
         gauge(&mut out, "members", "Members known", None, network.members.len() as u64)?;
         gauge(&mut out, "placements", "Placements known", None, network.placements.len() as u64)?;
         gauge(&mut out, "placements_below_target", "Placements with too few copies", None, below as u64)
+    }
+}
+
+impl NodeCollector {
+    fn encode_deny(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let lists = self.deny.summaries();
+        let sum = |of: fn(&Summary) -> usize| lists.iter().map(of).sum::<usize>() as u64;
+        gauge(out, "deny_lists", "Deny lists that serve", None, lists.len() as u64)?;
+        gauge(out, "deny_rules", "Rules of deny lists", None, sum(|list| list.rules))?;
+        let skipped = "Rules of deny lists that were not understood";
+        gauge(out, "deny_rules_skipped", skipped, None, sum(|list| list.skipped))?;
+        let refused = "Deny lists that cannot be used as they are now; what they were before serves on";
+        gauge(out, "deny_lists_refused", refused, None, self.deny.refused() as u64)?;
+        let denials = "Times that something denied was asked for: a path, a name, or a block on the way to an answer";
+        counter(out, "deny_denials", denials, None, self.deny.denials())
     }
 }
 

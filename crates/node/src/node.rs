@@ -112,7 +112,7 @@ impl Node {
         let (ready, started, kept) = (AtomicBool::new(true), Instant::now(), server.kept());
         let metrics =
             Metrics::new(counters, kept.clone(), store, name_records.clone(), Arc::clone(&router), Arc::clone(&deny));
-        let inner = Inner {
+        let inner = Arc::new(Inner {
             local,
             anywhere,
             router,
@@ -127,8 +127,7 @@ impl Node {
             started,
             summary,
             operator,
-        };
-        let inner = Arc::new(inner);
+        });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = inner.spawn_tasks(config.deny.reload, &stopped);
         tasks.spawn(control::serve_socket(socket, Arc::clone(&inner), stopped.clone()));

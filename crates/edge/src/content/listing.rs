@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use atoll_content::ReadError;
-use atoll_content::reader::{Entry, Resolved, list};
+use atoll_content::reader::{Entry, Kind, Resolved, list};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderValue, Response, header};
+use tokio::sync::SemaphorePermit;
+use tokio::time::timeout;
 
 use super::Reading;
 use crate::body::Body;
@@ -28,17 +30,29 @@ impl Reading<'_> {
         if let Some(ready) = self.kept_page(&etag) {
             return Ok(ready.described.respond_from(&self.request.headers, &ready.parts));
         }
-        let page = self.rendered(directory).await?;
+        // Blocks that somebody else is slow to send must not keep the others from their turn.
+        let early = if sharded(directory) { Some(self.entries(directory).await?) } else { None };
+        let _turn = self.turn().await?;
+        if let Some(ready) = self.kept_page(&etag) {
+            return Ok(ready.described.respond_from(&self.request.headers, &ready.parts));
+        }
+        let (entries, more) = match early {
+            Some(entries) => entries,
+            None => self.entries(directory).await?,
+        };
+        let page = self.rendered(entries, more).await;
         let described = Described::new(headers, etag, page.len() as u64).without_ranges();
         let response = described.respond_from(&self.request.headers, std::slice::from_ref(&page));
         self.keep_page(described, page);
         Ok(response)
     }
 
-    async fn rendered(&self, directory: &Resolved) -> Result<Bytes, Failure> {
-        let (mut entries, more) =
-            self.within(self.gateway.timeouts.first_byte, Step::List, self.entries(directory)).await?;
-        tokio::task::yield_now().await;
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        let turn = timeout(self.gateway.timeouts.first_byte, self.gateway.listings.acquire()).await;
+        turn.ok().and_then(Result::ok).ok_or(Failure::TooManyWaiting)
+    }
+
+    async fn rendered(&self, mut entries: Vec<Entry>, more: bool) -> Bytes {
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut page = listing::Page::new(self.path, entries.len());
         for some in entries.chunks(TURN_ENTRIES) {
@@ -47,11 +61,17 @@ impl Reading<'_> {
             tokio::task::yield_now().await;
         }
         // Without the spare room that it was written into, since it may be kept.
-        Ok(page.finish(entries.len(), more).into_boxed_str().into_boxed_bytes().into())
+        page.finish(entries.len(), more).into_boxed_str().into_boxed_bytes().into()
+    }
+
+    async fn entries(&self, directory: &Resolved) -> Result<(Vec<Entry>, bool), Failure> {
+        let entries = self.within(self.gateway.timeouts.first_byte, Step::List, self.some_entries(directory)).await?;
+        tokio::task::yield_now().await;
+        Ok(entries)
     }
 
     /// As many entries as a page shows, and whether there are more.
-    async fn entries(&self, directory: &Resolved) -> Result<(Vec<Entry>, bool), ReadError> {
+    async fn some_entries(&self, directory: &Resolved) -> Result<(Vec<Entry>, bool), ReadError> {
         let mut stream = list(Arc::clone(self.blocks), directory);
         let (mut entries, mut bytes) = (Vec::new(), 0_usize);
         while let Some(entry) = stream.next().await {
@@ -64,4 +84,8 @@ impl Reading<'_> {
         }
         Ok((entries, false))
     }
+}
+
+fn sharded(directory: &Resolved) -> bool {
+    matches!(directory.kind, Kind::Directory { sharded: true })
 }

@@ -102,7 +102,7 @@ impl Reading<'_> {
     async fn page(&self, names: &[&str]) -> Result<Option<(Resolved, bool)>, Failure> {
         match self.of_site(names).await? {
             Some(file) if matches!(file.kind, Kind::File { .. }) => Ok(Some((file, false))),
-            Some(directory) if directory.kind == Kind::Directory => {
+            Some(directory) if directory.is_directory() => {
                 let index = self.of_site(&[names, &[INDEX]].concat()).await?;
                 Ok(index.filter(|file| matches!(file.kind, Kind::File { .. })).map(|file| (file, true)))
             }

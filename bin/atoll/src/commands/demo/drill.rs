@@ -347,8 +347,7 @@ async fn list(blocks: Arc<dyn Blocks>, root: Cid) -> Result<Vec<Vec<String>>> {
             let entry = entry?;
             let path: Vec<String> = folder.iter().cloned().chain([entry.name]).collect();
             // A raw leaf is a file; anything else must be looked at.
-            let is_folder = entry.cid.codec() != RAW
-                && matches!(reader::resolve(&*blocks, &root, &path).await?.kind, reader::Kind::Directory);
+            let is_folder = entry.cid.codec() != RAW && reader::resolve(&*blocks, &root, &path).await?.is_directory();
             if is_folder { folders.push(path) } else { files.push(path) }
         }
     }
