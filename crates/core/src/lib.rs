@@ -3,6 +3,7 @@
 //! Nothing here does I/O or knows a runtime: every function maps bytes to values or says why it cannot. A crash loses
 //! nothing, since nothing is kept. Formats are written byte by byte in `docs/formats.md`.
 
+pub mod bitswap;
 pub mod block;
 pub mod blocks;
 pub mod car;
@@ -18,6 +19,7 @@ pub mod keys;
 pub mod links;
 pub mod names;
 pub mod policy;
+pub mod providers;
 pub mod rank;
 pub mod record;
 pub mod site;
@@ -33,5 +35,6 @@ pub use id::{PeerId, PublicKey, SiteId};
 pub use multiaddr::Multiaddr;
 pub use names::{NameError, Names, Resolution};
 pub use policy::{Denied, Deny, Subject};
+pub use providers::Providers;
 pub use storage::{Storage, StorageError};
 pub use transport::{Answer, Transport, TransportError};

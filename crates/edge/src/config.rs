@@ -60,6 +60,9 @@ pub struct Limits {
     /// Memory of answers that are being sent, in MiB; one address has a quarter of it. Over it, further large answers are
     /// refused, and the clients that take theirs most slowly are cut off. Each costs three blocks of what it reads.
     pub sending_mib: usize,
+    /// What the kernel holds of an answer on its way to one client, in KiB; it counts its own cost too, and takes twice as
+    /// much. A client 100 ms away is sent up to ten times that in a second. 0: as much as the kernel likes, 4 MiB mostly.
+    pub send_buffer_kib: usize,
     /// Bytes of a request's head: request line and headers.
     pub head_bytes: usize,
 }
@@ -136,6 +139,7 @@ impl Default for Limits {
             requests_per_address: 256,
             waiting: 4_096,
             sending_mib: 1_024,
+            send_buffer_kib: 512,
             head_bytes: 32 * 1024,
         }
     }
@@ -210,6 +214,9 @@ impl Limits {
             if value == 0 {
                 problems.push(format!("limits.{setting}: 0 would refuse everybody"));
             }
+        }
+        if self.send_buffer_kib > 64 * 1024 {
+            problems.push(format!("limits.send_buffer_kib: {} is over the limit of 65536", self.send_buffer_kib));
         }
         if !(8 * 1024..=64 * 1024).contains(&self.head_bytes) {
             problems.push(format!("limits.head_bytes: {} is not between 8192 and 65536", self.head_bytes));

@@ -44,9 +44,9 @@ impl Server {
             return Err(ServeError::Config(problems));
         }
         let fail = |source| ServeError::Bind { address: config.listen, source };
-        let first = listen(config.listen, Sharing::Alone).map_err(fail)?;
+        let first = listen(config.listen, Sharing::Alone, config.limits.send_buffer_kib).map_err(fail)?;
         let address = first.local_addr().map_err(fail)?;
-        let others = (1..config.workers()).map(|_| listen(address, Sharing::Shared));
+        let others = (1..config.workers()).map(|_| listen(address, Sharing::Shared, config.limits.send_buffer_kib));
         let listeners = std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>().map_err(fail)?;
         Ok(Self { address, listeners, gateway: Gateway::new(config, services) })
     }
@@ -163,10 +163,14 @@ enum Sharing {
     Shared,
 }
 
-fn listen(address: SocketAddr, sharing: Sharing) -> io::Result<std::net::TcpListener> {
+fn listen(address: SocketAddr, sharing: Sharing, send_buffer_kib: usize) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(sharing == Sharing::Shared)?;
+    if send_buffer_kib > 0 {
+        // Connections inherit it.
+        socket.set_send_buffer_size(send_buffer_kib.saturating_mul(1024))?;
+    }
     socket.bind(&address.into())?;
     socket.set_reuse_port(true)?;
     socket.listen(BACKLOG)?;

@@ -16,6 +16,9 @@ pub struct Ready {
     pub admin: String,
     /// Path of the CLI's socket.
     pub socket: String,
+    /// Addresses of the swarm, each with the peer id; empty without one.
+    #[serde(default)]
+    pub swarm: Vec<String>,
 }
 
 /// `GET /v1/status`.
@@ -45,6 +48,9 @@ pub struct Status {
     pub pins: Vec<PinStatus>,
     /// Members and placements, as this node sees them.
     pub network: atoll_routing::Snapshot,
+    /// Connections over libp2p; `null` without a swarm.
+    #[serde(default)]
+    pub swarm: Option<atoll_swarm::Snapshot>,
 }
 
 /// The block store.

@@ -26,6 +26,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Members, placement, fetching.
     pub routing: atoll_routing::Config,
+    /// Connections to other peers over libp2p.
+    pub swarm: atoll_swarm::Config,
     /// What names point at: IPNS records and DNSLinks.
     pub names: atoll_identity::Config,
     /// What is not shown.
@@ -164,6 +166,7 @@ impl Config {
         }
         problems.extend(self.gateway.check().into_iter().map(|problem| Problem::in_section("gateway", &problem)));
         problems.extend(self.routing.problems().into_iter().map(|problem| Problem::in_section("routing", &problem)));
+        problems.extend(self.swarm.problems().into_iter().map(|problem| Problem::in_section("swarm", &problem)));
         problems.extend(self.names.problems().into_iter().map(|problem| Problem::in_section("names", &problem)));
         problems.extend(self.deny.check().into_iter().map(|problem| Problem::in_section("deny", &problem)));
         if !crate::log::is_filter(&self.log.filter) {

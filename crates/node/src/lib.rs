@@ -10,7 +10,9 @@ pub mod kubo;
 pub mod log;
 mod metrics;
 mod node;
+mod provide;
 mod release;
+mod transport;
 pub mod work;
 
 pub use node::{Node, NodeError};

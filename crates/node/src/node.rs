@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use atoll_content::local::LocalBlocks;
 use atoll_content::store::StoreError;
 use atoll_core::names::NameRecords;
+use atoll_core::providers::NoopProviders;
 use atoll_core::record::{Accept, Member};
 use atoll_core::{Blocks, Multiaddr, SiteId};
 use atoll_edge::guard::NoopGuard;
@@ -19,6 +20,8 @@ use atoll_routing::{
     FetchPolicy, FileLog, HttpConfig, HttpTransport, Parts, RemoteBlocks, RouteError, Router, TokioClock,
 };
 use atoll_security::{DenyError, Guarded, Lists};
+use atoll_swarm::{Parts as SwarmParts, Swarm, SwarmError};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -28,7 +31,8 @@ use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources
 use crate::control::{self, Door};
 use crate::keys::{self, KeysError, NodeKeys};
 use crate::metrics::Metrics;
-use crate::{deny, release, work};
+use crate::transport::AnyTransport;
+use crate::{deny, provide, release, work};
 
 /// A running node.
 pub struct Node {
@@ -54,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) upload_bytes_max: u64,
     /// What is not shown.
     pub(crate) deny: Arc<Lists>,
+    /// Connections over libp2p, if there are any.
+    swarm: Option<Swarm>,
     ready: AtomicBool,
     started: Instant,
     summary: Ready,
@@ -74,12 +80,14 @@ impl Node {
         let operator = (keys.operator.key.to_string(), keys.operator.label.clone());
         let peer_id = keys.identity.peer_id().to_string();
         let name_records = open_names(folder, &config, &local)?;
-        let router = Arc::new(spawn_router(folder, &config, keys, &local, Arc::new(name_records.clone())).await?);
+        let deny = Arc::new(deny::open(folder, &config.deny)?);
+        let swarm = spawn_swarm(&config, &keys, shown(Arc::clone(&local) as _, &deny)).await?;
+        let records = Arc::new(name_records.clone());
+        let router = Arc::new(spawn_router(folder, &config, keys, &local, (records, swarm.clone())).await?);
         let names = Arc::new(spawn_names(&config, &name_records, &router));
         let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
         let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
-        let deny = Arc::new(deny::open(folder, &config.deny)?);
         let services = Services {
             names: Arc::clone(&names) as _,
             answer: router.answer(),
@@ -90,13 +98,8 @@ impl Node {
             local: shown(Arc::clone(&local) as _, &deny),
         };
         let server = Server::bind(&config.gateway, services)?;
-        let socket_path = folder.socket();
-        let socket = control::bind_socket(&socket_path).await;
-        let socket = socket.map_err(|error| NodeError::Socket(socket_path.clone(), error))?;
-        let listen = config.admin.listen;
-        let admin = control::bind_admin(listen).await;
-        let admin = admin.map_err(|error| NodeError::Admin(listen, error))?;
-        let admin_address = admin.local_addr().unwrap_or(listen);
+        let (socket, admin) = bind_control(folder, config.admin.listen).await?;
+        let admin_address = admin.local_addr().unwrap_or(config.admin.listen);
         let token = open_token(folder)?;
         let bound = server.local_addr();
         router.set_addresses(announced(&config, bound))?;
@@ -105,7 +108,8 @@ impl Node {
             peer_id,
             gateway: format!("http://{bound}"),
             admin: format!("http://{admin_address}"),
-            socket: socket_path.to_string_lossy().into_owned(),
+            socket: folder.socket().to_string_lossy().into_owned(),
+            swarm: swarm.iter().flat_map(Swarm::addresses).map(|address| address.to_string()).collect(),
         };
         let door = Door::admin(config.admin.hosts.clone(), &token);
         let server = server.spawn()?;
@@ -123,13 +127,14 @@ impl Node {
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,
             deny,
+            swarm,
             ready,
             started,
             summary,
             operator,
         });
         let (stop, stopped) = watch::channel(false);
-        let mut tasks = inner.spawn_tasks(config.deny.reload, &stopped);
+        let mut tasks = inner.spawn_tasks((config.deny.reload, config.swarm.provide_interval), &stopped);
         tasks.spawn(control::serve_socket(socket, Arc::clone(&inner), stopped.clone()));
         tasks.spawn(control::serve_admin(admin, Arc::clone(&inner), door, stopped));
         tracing::info!(peer_id = inner.summary.peer_id, gateway = inner.summary.gateway, "the node serves");
@@ -166,10 +171,17 @@ impl Node {
 
 impl Inner {
     /// What goes on without anybody asking.
-    fn spawn_tasks(self: &Arc<Self>, deny_reload: Duration, stopped: &watch::Receiver<bool>) -> JoinSet<()> {
+    fn spawn_tasks(
+        self: &Arc<Self>,
+        (deny_reload, provide_interval): (Duration, Duration),
+        stopped: &watch::Receiver<bool>,
+    ) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         tasks.spawn(deny::run(Arc::clone(self), deny_reload, stopped.clone()));
         tasks.spawn(release::run(Arc::clone(self), stopped.clone()));
+        if let Some(swarm) = self.swarm.clone() {
+            tasks.spawn(provide::run(Arc::clone(self), swarm, provide_interval, stopped.clone()));
+        }
         tasks
     }
 
@@ -203,6 +215,7 @@ impl Inner {
             traffic: self.metrics.traffic(),
             pins: pins.into_iter().map(|pin| PinStatus { root: pin.cid.to_string(), name: pin.name }).collect(),
             network: self.router.snapshot(),
+            swarm: self.swarm.as_ref().map(Swarm::snapshot),
         }
     }
 }
@@ -212,13 +225,30 @@ fn shown(blocks: Arc<dyn Blocks>, deny: &Arc<Lists>) -> Arc<dyn Blocks> {
     Arc::new(Guarded::new(blocks, Arc::clone(deny) as _))
 }
 
+/// The listeners of the CLI and of operators.
+async fn bind_control(folder: &Folder, admin: SocketAddr) -> Result<(UnixListener, TcpListener), NodeError> {
+    let path = folder.socket();
+    let socket = control::bind_socket(&path).await.map_err(|error| NodeError::Socket(path, error))?;
+    let admin = control::bind_admin(admin).await.map_err(|error| NodeError::Admin(admin, error))?;
+    Ok((socket, admin))
+}
+
+/// The swarm, if an address to listen on is set.
+async fn spawn_swarm(config: &Config, keys: &NodeKeys, blocks: Arc<dyn Blocks>) -> Result<Option<Swarm>, NodeError> {
+    if config.swarm.listen.is_empty() {
+        return Ok(None);
+    }
+    let identity = keys.identity.to_libp2p();
+    Ok(Some(Swarm::spawn(SwarmParts { identity, blocks }, &config.swarm).await?))
+}
+
 /// The router over HTTP, with this node's member record.
 async fn spawn_router(
     folder: &Folder,
     config: &Config,
     keys: NodeKeys,
     local: &Arc<LocalBlocks>,
-    names: Arc<dyn NameRecords>,
+    (names, swarm): (Arc<dyn NameRecords>, Option<Swarm>),
 ) -> Result<Router, NodeError> {
     let records = folder.records();
     keys::create_private_dir(&records).map_err(|error| NodeError::Folder(records.clone(), error))?;
@@ -239,7 +269,8 @@ async fn spawn_router(
     let parts = Parts {
         identity,
         member: Box::new(member),
-        transport: Arc::new(HttpTransport::new(HttpConfig::default())),
+        transport: Arc::new(AnyTransport::new(HttpTransport::new(HttpConfig::default()), swarm.clone())),
+        providers: swarm.map_or_else(|| Arc::new(NoopProviders) as _, |swarm| Arc::new(swarm) as _),
         clock: Arc::new(TokioClock),
         storage: Arc::clone(local) as _,
         log: Arc::new(FileLog::new(records.join("known"))),
@@ -329,6 +360,9 @@ pub enum NodeError {
     /// Members and placements.
     #[error(transparent)]
     Routing(#[from] RouteError),
+    /// Connections over libp2p.
+    #[error(transparent)]
+    Swarm(#[from] SwarmError),
     /// Its IPNS records.
     #[error(transparent)]
     Names(#[from] NamesError),

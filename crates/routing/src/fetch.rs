@@ -59,6 +59,12 @@ impl Fetcher {
         flight.await
     }
 
+    /// As [`Self::fetch`], from candidates that were not known when nobody had the block.
+    pub(crate) async fn again(self: &Arc<Self>, cid: Cid, candidates: Vec<Multiaddr>) -> Result<Bytes, FetchError> {
+        lock(&self.negative).remove(&cid);
+        self.fetch(cid, candidates).await
+    }
+
     /// The candidates that may be asked, the most promising first.
     pub(crate) fn best(&self, candidates: Vec<Multiaddr>) -> Vec<Multiaddr> {
         self.peers.order(candidates, self.config.candidates_max, self.clock.now())

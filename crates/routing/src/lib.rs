@@ -12,6 +12,7 @@ mod dag;
 mod error;
 pub mod exchange;
 mod fetch;
+mod found;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;

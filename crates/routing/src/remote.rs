@@ -50,6 +50,23 @@ impl RemoteBlocks {
         live.any(|(site, placed)| accepts(site) && placed.roots.contains(root)).then(|| vec![*root])
     }
 
+    /// The block from members that hold one of `roots`, and from whoever else is found to provide the DAG.
+    async fn fetch(&self, root: &Cid, cid: &Cid, roots: &[Cid]) -> Result<Bytes, FetchError> {
+        let fetcher = &self.shared.fetcher;
+        let holders = self.shared.holders(roots);
+        let answer = match self.shared.found.known(root, self.shared.clock.now()) {
+            Some(found) => return fetcher.fetch(*cid, [holders, found].concat()).await,
+            None if holders.is_empty() => Err(FetchError::NotFound(*cid)),
+            None => fetcher.fetch(*cid, holders).await,
+        };
+        match answer {
+            Err(FetchError::NotFound(_) | FetchError::Unreachable { .. }) => {}
+            other => return other,
+        }
+        let found = self.shared.found.search(root, self.shared.clock.now()).await;
+        if found.is_empty() { answer } else { fetcher.again(*cid, found).await }
+    }
+
     /// Stores a fetched block without anybody waiting for it.
     fn keep(&self, cid: Cid, bytes: Bytes) {
         let Ok(permit) = Arc::clone(&self.keeping).try_acquire_owned() else { return };
@@ -77,7 +94,7 @@ impl Blocks for RemoteBlocks {
                 other => return other,
             }
             let roots = self.allowed(root).ok_or(FetchError::NotAllowed(*cid))?;
-            let bytes = self.shared.fetcher.fetch(*cid, self.shared.holders(&roots)).await?;
+            let bytes = self.fetch(root, cid, &roots).await?;
             if self.shared.config.fetch.keep {
                 self.keep(*cid, bytes.clone());
             }

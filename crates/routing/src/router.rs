@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use atoll_core::keys::IdentityKey;
 use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::Member;
-use atoll_core::{Answer, Blocks, Cid, Clock, Multiaddr, PeerId, SiteId, Storage, Timestamp, Transport};
+use atoll_core::{Answer, Blocks, Cid, Clock, Multiaddr, PeerId, Providers, SiteId, Storage, Timestamp, Transport};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use crate::config::{Config, FetchPolicy};
 use crate::error::RouteError;
 use crate::fetch::{Fetcher, PeerStats};
+use crate::found::Found;
 use crate::log::RecordLog;
 use crate::reach::Reach;
 use crate::remote::RemoteBlocks;
@@ -54,6 +55,8 @@ pub struct Parts {
     pub log: Arc<dyn RecordLog>,
     /// The IPNS records that this node keeps.
     pub names: Arc<dyn NameRecords>,
+    /// Who finds peers beyond the members.
+    pub providers: Arc<dyn Providers>,
     /// Gateways of members that are asked first; who else is there is learned from them.
     pub seeds: Vec<Multiaddr>,
     /// Fresh randomness for nonces and samples; a simulation fixes it.
@@ -179,6 +182,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) fetcher: Arc<Fetcher>,
+    pub(crate) found: Found,
     identity: Arc<IdentityKey>,
     member: MemberMaker,
     transport: Arc<dyn Transport>,
@@ -243,6 +247,7 @@ impl Shared {
                 clock: parts.clock,
                 storage: parts.storage,
                 fetcher: Arc::new(fetcher),
+                found: Found::new(parts.providers),
                 identity: parts.identity,
                 member: parts.member,
                 transport: parts.transport,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use atoll_core::keys::{AnswerKey, IdentityKey, OperatorKey};
 use atoll_core::names::{NameRecords, NoopNameRecords};
+use atoll_core::providers::NoopProviders;
 use atoll_core::record::{Accept, Member, OperatorCertificate, ProbeAnswer};
 use atoll_core::transport::{Request, Response};
 use atoll_core::{Answer, BoxFuture, Clock, Multiaddr, Signed, Timestamp, TransportError};
@@ -149,6 +150,7 @@ impl Network {
             storage: Arc::clone(&node.storage) as _,
             log: Arc::clone(&node.log) as _,
             names: records,
+            providers: Arc::new(NoopProviders),
             seeds: seeds.to_vec(),
             seed,
         };

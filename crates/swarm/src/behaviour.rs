@@ -1,0 +1,86 @@
+//! The libp2p protocols that a node speaks, and how each is set.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use libp2p::identity::Keypair;
+use libp2p::kad::{self, Mode};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{PeerId, StreamProtocol, connection_limits, identify, ping};
+
+use crate::config::Config;
+use crate::records::Records;
+
+/// Kademlia of the public IPFS network.
+pub(crate) const WAN_KAD: StreamProtocol = StreamProtocol::new("/ipfs/kad/1.0.0");
+/// Kademlia among private addresses.
+pub(crate) const LAN_KAD: StreamProtocol = StreamProtocol::new("/ipfs/lan/kad/1.0.0");
+/// What IPFS peers call themselves.
+const PROTOCOL_VERSION: &str = "ipfs/0.1.0";
+/// The largest message of Kademlia, in bytes: as in other implementations, whose answers are larger than the library's
+/// default of 16 KiB.
+const KAD_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// How long others believe that a provider still provides (Kademlia DHT, "Provider record expiration": 48 hours).
+const PROVIDER_LIFETIME: Duration = Duration::from_secs(48 * 3600);
+/// The nodes that are asked or told at last (Kademlia's k).
+pub(crate) const K: NonZeroUsize = NonZeroUsize::new(20).unwrap();
+
+/// All protocols of a node but those that are plain streams.
+#[derive(NetworkBehaviour)]
+pub(crate) struct Behaviour {
+    limits: connection_limits::Behaviour,
+    pub(crate) identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    pub(crate) lan: kad::Behaviour<Records>,
+    pub(crate) wan: Toggle<kad::Behaviour<Records>>,
+    pub(crate) stream: libp2p_stream::Behaviour,
+}
+
+impl Behaviour {
+    pub(crate) fn new(key: &Keypair, config: &Config) -> Self {
+        let me = key.public().to_peer_id();
+        let limits = connection_limits::ConnectionLimits::default()
+            .with_max_established(Some(config.connections))
+            .with_max_established_per_peer(Some(config.connections_per_peer))
+            .with_max_pending_incoming(Some(config.connections / 2 + 1))
+            .with_max_pending_outgoing(Some(config.connections / 2 + 1));
+        let identify = identify::Config::new_with_signed_peer_record(PROTOCOL_VERSION.to_owned(), key)
+            .with_agent_version(concat!("atoll/", env!("CARGO_PKG_VERSION")).to_owned())
+            .with_push_listen_addr_updates(true);
+        Self {
+            limits: connection_limits::Behaviour::new(limits),
+            identify: identify::Behaviour::new(identify),
+            ping: ping::Behaviour::default(),
+            lan: kademlia(me, LAN_KAD, Mode::Server, config),
+            wan: config.public.then(|| kademlia(me, WAN_KAD, Mode::Client, config)).into(),
+            stream: libp2p_stream::Behaviour::new(),
+        }
+    }
+
+    /// The tables of both networks.
+    pub(crate) fn tables(&mut self) -> impl Iterator<Item = &mut kad::Behaviour<Records>> {
+        std::iter::once(&mut self.lan).chain(self.wan.as_mut())
+    }
+}
+
+fn kademlia(me: PeerId, protocol: StreamProtocol, mode: Mode, config: &Config) -> kad::Behaviour<Records> {
+    let mut settings = kad::Config::new(protocol);
+    settings
+        .set_query_timeout(config.find_timeout)
+        .set_replication_factor(K)
+        .set_max_packet_size(KAD_MESSAGE_BYTES_MAX)
+        .set_provider_record_ttl(Some(PROVIDER_LIFETIME))
+        // Announced again by the node, which knows what it still holds.
+        .set_provider_publication_interval(None)
+        .set_publication_interval(None)
+        .set_replication_interval(None)
+        .set_record_filtering(kad::StoreInserts::FilterBoth)
+        // A peer is taken into a table once it has said what it speaks and where it listens.
+        .set_kbucket_inserts(kad::BucketInserts::Manual)
+        .disjoint_query_paths(true)
+        .set_caching(kad::Caching::Disabled);
+    let mut kademlia = kad::Behaviour::with_config(me, Records::new(me), settings);
+    kademlia.set_mode(Some(mode));
+    kademlia
+}

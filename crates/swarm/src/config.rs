@@ -1,0 +1,114 @@
+//! What an operator can set about the swarm. Plain data; a crash loses nothing.
+
+use std::time::Duration;
+
+use libp2p::PeerId;
+use multiaddr::{Multiaddr, Protocol};
+use serde::{Deserialize, Serialize};
+
+/// The most addresses in each list of addresses.
+const ADDRESSES_MAX: usize = 64;
+
+/// The `[swarm]` section: connections to other peers over libp2p.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Addresses to listen on, as multiaddrs such as `/ip4/0.0.0.0/tcp/4001`, or `/ip4/0.0.0.0/udp/4001/quic-v1`; empty: no
+    /// swarm.
+    pub listen: Vec<Multiaddr>,
+    /// Addresses under which others reach this node, beside those that are listened on.
+    pub announce: Vec<Multiaddr>,
+    /// Peers to join through, as multiaddrs that end in `/p2p/PEER`.
+    pub bootstrap: Vec<Multiaddr>,
+    /// Whether to take part in the public IPFS network's DHT too, beside that of private addresses.
+    pub public: bool,
+    /// The most connections.
+    pub connections: u32,
+    /// The most connections with one peer.
+    pub connections_per_peer: u32,
+    /// The most memory for blocks on their way to other peers, in MiB.
+    pub sending_mib: usize,
+    /// How long a provider is looked for.
+    #[serde(with = "humantime_serde")]
+    pub find_timeout: Duration,
+    /// How often what this node holds is announced again. IPFS peers forget it after 48 hours.
+    #[serde(with = "humantime_serde")]
+    pub provide_interval: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            announce: Vec::new(),
+            bootstrap: Vec::new(),
+            public: false,
+            connections: 512,
+            connections_per_peer: 4,
+            sending_mib: 64,
+            find_timeout: Duration::from_secs(10),
+            provide_interval: Duration::from_secs(22 * 3600),
+        }
+    }
+}
+
+impl Config {
+    /// Every problem of this configuration, each naming its setting; empty when there is none.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (name, list) in [("listen", &self.listen), ("announce", &self.announce), ("bootstrap", &self.bootstrap)] {
+            if list.len() > ADDRESSES_MAX {
+                problems.push(format!("{name}: {} addresses are over the limit of {ADDRESSES_MAX}", list.len()));
+            }
+        }
+        for address in self.bootstrap.iter().filter(|address| peer_of(address).is_none()) {
+            problems.push(format!("bootstrap: {address} does not end in /p2p/PEER"));
+        }
+        let mut within = |name: &str, value: u64, most: u64| {
+            if value == 0 || value > most {
+                problems.push(format!("{name}: must be between 1 and {most}"));
+            }
+        };
+        within("connections", self.connections.into(), 65_536);
+        within("connections_per_peer", self.connections_per_peer.into(), 64);
+        within("sending_mib", self.sending_mib as u64, 65_536);
+        within("find_timeout", self.find_timeout.as_secs(), 300);
+        if self.provide_interval < Duration::from_secs(60) || self.provide_interval > Duration::from_secs(47 * 3600) {
+            problems.push("provide_interval: must be between 1 min and 47 h".to_owned());
+        }
+        problems
+    }
+}
+
+/// The peer that an address ends in.
+pub(crate) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => Some(peer),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_sound_and_come_back_from_toml() {
+        let config = Config::default();
+        assert_eq!(config.problems(), Vec::<String>::new());
+        assert_eq!(toml::from_str::<Config>(&toml::to_string(&config).unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn problems_name_their_setting() {
+        let config = Config {
+            bootstrap: vec!["/ip4/192.0.2.1/tcp/4001".parse().unwrap()],
+            connections: 0,
+            provide_interval: Duration::ZERO,
+            ..Config::default()
+        };
+        let problems = config.problems();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems[0].starts_with("bootstrap: "));
+    }
+}

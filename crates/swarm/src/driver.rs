@@ -1,0 +1,282 @@
+//! The task that owns the libp2p swarm: it takes orders, follows queries to their end, and keeps the tables in order.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use libp2p::kad::{self, AddProviderOk, GetProvidersOk, QueryId, QueryResult, RecordKey};
+use libp2p::swarm::SwarmEvent;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{PeerId, Swarm, identify};
+use multiaddr::Multiaddr;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
+
+use crate::behaviour::{Behaviour, BehaviourEvent, LAN_KAD, WAN_KAD};
+use crate::config::peer_of;
+use crate::peers::is_public;
+use crate::swarm::{PeerView, Snapshot};
+
+/// The most queries of ours under way; more are refused.
+const QUERIES_MAX: usize = 1024;
+/// How often expired records are forgotten, and peers to join through are dialled while there are few.
+const HOUSEKEEPING: Duration = Duration::from_secs(30);
+/// With fewer connections than this, peers to join through are dialled again.
+const CONNECTIONS_FEW: usize = 4;
+/// The most addresses that are believed of one peer.
+const ADDRESSES_MAX: usize = 16;
+
+/// What others want of the swarm.
+pub(crate) enum Order {
+    /// Connect to a peer, if there is no connection.
+    Dial {
+        /// Whom.
+        peer: PeerId,
+        /// Where it may be.
+        addresses: Vec<Multiaddr>,
+    },
+    /// Find who provides a key. Each is named once it is connected; the channel closes at the end.
+    Find {
+        /// The multihash.
+        key: Vec<u8>,
+        /// Where they go.
+        found: mpsc::Sender<PeerId>,
+    },
+    /// Announce that this node provides a key; answered with whether somebody was told.
+    Provide {
+        /// The multihash.
+        key: Vec<u8>,
+        /// Where the answer goes.
+        done: oneshot::Sender<bool>,
+    },
+}
+
+/// A query under way.
+enum Query {
+    Find { seen: HashSet<PeerId>, found: mpsc::Sender<PeerId> },
+    Provide { done: oneshot::Sender<bool> },
+}
+
+/// The owner of the swarm.
+pub(crate) struct Driver {
+    swarm: Swarm<Behaviour>,
+    orders: mpsc::Receiver<Order>,
+    queries: HashMap<QueryId, Query>,
+    /// Providers that are being dialled, and who waits for them.
+    dialled: HashMap<PeerId, Vec<mpsc::Sender<PeerId>>>,
+    bootstrap: Vec<Multiaddr>,
+    /// What is known now, for people.
+    told: watch::Sender<Snapshot>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        swarm: Swarm<Behaviour>,
+        orders: mpsc::Receiver<Order>,
+        bootstrap: Vec<Multiaddr>,
+        told: watch::Sender<Snapshot>,
+    ) -> Self {
+        Self { swarm, orders, queries: HashMap::new(), dialled: HashMap::new(), bootstrap, told }
+    }
+
+    /// Drives until every handle is gone.
+    pub(crate) async fn run(mut self) {
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.event(event),
+                order = self.orders.recv() => match order {
+                    Some(order) => self.order(order),
+                    None => return,
+                },
+                _ = housekeeping.tick() => self.keep_house(),
+            }
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Dial { peer, addresses } => self.dial(peer, addresses),
+            Order::Find { key, found } => self.find(&key, &found),
+            Order::Provide { key, done } => self.provide(&key, done),
+        }
+    }
+
+    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let dial = DialOpts::peer_id(peer)
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .addresses(addresses)
+            .extend_addresses_through_behaviour()
+            .build();
+        if let Err(error) = self.swarm.dial(dial) {
+            tracing::debug!(%peer, %error, "not dialled");
+        }
+    }
+
+    fn find(&mut self, key: &[u8], found: &mpsc::Sender<PeerId>) {
+        if self.queries.len() >= QUERIES_MAX {
+            return;
+        }
+        let key = RecordKey::from(key.to_vec());
+        let started: Vec<_> = self.swarm.behaviour_mut().tables().map(|kad| kad.get_providers(key.clone())).collect();
+        for id in started {
+            self.queries.insert(id, Query::Find { seen: HashSet::new(), found: found.clone() });
+        }
+    }
+
+    fn provide(&mut self, key: &[u8], done: oneshot::Sender<bool>) {
+        if self.queries.len() >= QUERIES_MAX {
+            return;
+        }
+        let key = RecordKey::from(key.to_vec());
+        // Whether the public network heard of it is what counts where there is one.
+        let started: Vec<_> =
+            self.swarm.behaviour_mut().tables().filter_map(|kad| kad.start_providing(key.clone()).ok()).collect();
+        if let Some(id) = started.last() {
+            self.queries.insert(*id, Query::Provide { done });
+        }
+    }
+
+    fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::NewListenAddr { address, .. } => {
+                tracing::info!(%address, "the swarm listens");
+                // Without an external address the library announces nothing at all.
+                self.swarm.add_external_address(address);
+                self.tell();
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.swarm.remove_external_address(&address);
+                self.tell();
+            }
+            SwarmEvent::ConnectionEstablished { peer_id, .. } => {
+                self.connected(peer_id);
+                self.tell();
+            }
+            SwarmEvent::ConnectionClosed { .. } => self.tell(),
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
+                tracing::debug!(%peer, %error, "no connection");
+                if !self.swarm.is_connected(&peer) {
+                    self.dialled.remove(&peer);
+                }
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+                self.identified(peer_id, info);
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Lan(event) | BehaviourEvent::Wan(event)) => self.kademlia(event),
+            _ => {}
+        }
+    }
+
+    /// Somebody has said what it speaks and where it listens: it belongs into the tables of those networks.
+    fn identified(&mut self, peer: PeerId, info: identify::Info) {
+        let behaviour = self.swarm.behaviour_mut();
+        for address in info.listen_addrs.into_iter().take(ADDRESSES_MAX) {
+            if is_public(&address) {
+                if let Some(wan) = behaviour.wan.as_mut().filter(|_| info.protocols.contains(&WAN_KAD)) {
+                    wan.add_address(&peer, address);
+                }
+            } else if info.protocols.contains(&LAN_KAD) {
+                behaviour.lan.add_address(&peer, address);
+            }
+        }
+    }
+
+    fn kademlia(&mut self, event: kad::Event) {
+        match event {
+            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
+                self.progress(id, result);
+                if step.last {
+                    self.queries.remove(&id);
+                }
+            }
+            kad::Event::InboundRequest { request: kad::InboundRequest::AddProvider { record: Some(record) } } => {
+                // Which network it came from is not told: whom it is of use to finds it in either.
+                for kad in self.swarm.behaviour_mut().tables() {
+                    if let Err(error) = kad::store::RecordStore::add_provider(kad.store_mut(), record.clone()) {
+                        tracing::debug!(%error, "a provider is not kept");
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn progress(&mut self, id: QueryId, result: QueryResult) {
+        match result {
+            QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) => {
+                let Some(Query::Find { seen, found }) = self.queries.get_mut(&id) else { return };
+                let new: Vec<PeerId> = providers.into_iter().filter(|peer| seen.insert(*peer)).collect();
+                let found = found.clone();
+                for peer in new {
+                    self.meet(peer, &found);
+                }
+            }
+            QueryResult::StartProviding(result) => {
+                if let Some(Query::Provide { done }) = self.queries.remove(&id) {
+                    let told = matches!(result, Ok(AddProviderOk { .. }));
+                    // Whoever asked may have gone.
+                    let _ = done.send(told);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Connects to a provider, whose addresses are known only while it is being looked for.
+    fn meet(&mut self, peer: PeerId, found: &mpsc::Sender<PeerId>) {
+        if peer == *self.swarm.local_peer_id() {
+            return;
+        }
+        if self.swarm.is_connected(&peer) {
+            // Nobody waits for more than it can hold.
+            let _ = found.try_send(peer);
+            return;
+        }
+        self.dialled.entry(peer).or_default().push(found.clone());
+        self.dial(peer, Vec::new());
+    }
+
+    fn connected(&mut self, peer: PeerId) {
+        for found in self.dialled.remove(&peer).into_iter().flatten() {
+            let _ = found.try_send(peer);
+        }
+    }
+
+    fn keep_house(&mut self) {
+        let now = Instant::now();
+        self.swarm.behaviour_mut().tables().for_each(|kad| kad.store_mut().sweep(now));
+        self.dialled.retain(|_, waiting| {
+            waiting.retain(|found| !found.is_closed());
+            !waiting.is_empty()
+        });
+        if self.swarm.connected_peers().count() < CONNECTIONS_FEW {
+            for address in self.bootstrap.clone() {
+                if let Some(peer) = peer_of(&address) {
+                    self.dial(peer, vec![address]);
+                }
+            }
+        }
+        for kad in self.swarm.behaviour_mut().tables() {
+            // With nobody known there is nothing to do.
+            let _ = kad.bootstrap();
+        }
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        let me = *self.swarm.local_peer_id();
+        let own = |address: &Multiaddr| address.clone().with_p2p(me).unwrap_or_else(|address| address);
+        let mut snapshot = Snapshot {
+            listen: self.swarm.external_addresses().map(own).collect(),
+            peers: self.swarm.connected_peers().map(|peer| PeerView { peer: peer.to_string() }).collect(),
+            ..Snapshot::default()
+        };
+        for kad in self.swarm.behaviour_mut().tables() {
+            snapshot.known += kad.kbuckets().map(|bucket| bucket.num_entries()).sum::<usize>();
+            snapshot.provider_keys += kad.store_mut().len();
+        }
+        self.told.send_replace(snapshot);
+    }
+}
