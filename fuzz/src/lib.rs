@@ -4,6 +4,7 @@
 //! `fuzz_targets/` hands them to libFuzzer; `tests/corpus.rs` replays `corpus/` on stable Rust. Keeps nothing.
 
 mod archive;
+mod bitswap;
 mod blocks;
 mod car;
 mod data;
@@ -15,6 +16,7 @@ mod store;
 mod unixfs;
 
 pub use archive::tar;
+pub use bitswap::bitswap;
 pub use blocks::{block, links};
 pub use car::car;
 pub use data::data;
@@ -30,6 +32,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target; `corpus/` and `fuzz_targets/` have one entry for each.
 pub const TARGETS: &[Target] = &[
+    ("bitswap", bitswap),
     ("block", block),
     ("car", car),
     ("config", config),

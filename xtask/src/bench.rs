@@ -123,7 +123,7 @@ impl Bench {
             wrk: install::debian("wrk", "wrk")?,
             node_modules: install::npm(workspace)?,
             runs: if options.quick { 1 } else { 5 },
-            seconds: if options.quick { 1 } else { 6 },
+            seconds: if options.quick { 1 } else { 4 },
             long: options.long,
         })
     }

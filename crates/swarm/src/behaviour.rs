@@ -10,6 +10,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{PeerId, StreamProtocol, connection_limits, identify, ping};
 
 use crate::config::Config;
+use crate::inbound;
 use crate::records::Records;
 
 /// Kademlia of the public IPFS network.
@@ -34,11 +35,13 @@ pub(crate) struct Behaviour {
     ping: ping::Behaviour,
     pub(crate) lan: kad::Behaviour<Records>,
     pub(crate) wan: Toggle<kad::Behaviour<Records>>,
+    /// Opens streams; those of others come by `bitswap`.
     pub(crate) stream: libp2p_stream::Behaviour,
+    bitswap: inbound::Behaviour,
 }
 
 impl Behaviour {
-    pub(crate) fn new(key: &Keypair, config: &Config) -> Self {
+    pub(crate) fn new(key: &Keypair, config: &Config, bitswap: inbound::Behaviour) -> Self {
         let me = key.public().to_peer_id();
         let limits = connection_limits::ConnectionLimits::default()
             .with_max_established(Some(config.connections))
@@ -55,6 +58,7 @@ impl Behaviour {
             lan: kademlia(me, LAN_KAD, Mode::Server, config),
             wan: config.public.then(|| kademlia(me, WAN_KAD, Mode::Client, config)).into(),
             stream: libp2p_stream::Behaviour::new(),
+            bitswap,
         }
     }
 

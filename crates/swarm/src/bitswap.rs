@@ -14,20 +14,20 @@ use std::time::Duration;
 use atoll_core::bitswap::{Message, Payload, Wish};
 use atoll_core::{Blocks, Cid, TransportError};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::io::AsyncWriteExt as _;
 use libp2p::{PeerId, Stream, StreamProtocol};
-use libp2p_stream::{Control, IncomingStreams, OpenStreamError};
+use libp2p_stream::{Control, OpenStreamError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::Config;
-use crate::error::SwarmError;
+use crate::inbound::Streams;
 use peer::{Peer, Work};
 
 /// The versions that are spoken, the best first.
-const PROTOCOLS: [&str; 4] = ["/ipfs/bitswap/1.2.0", "/ipfs/bitswap/1.1.0", "/ipfs/bitswap/1.0.0", "/ipfs/bitswap"];
+pub(crate) const PROTOCOLS: [&str; 4] =
+    ["/ipfs/bitswap/1.2.0", "/ipfs/bitswap/1.1.0", "/ipfs/bitswap/1.0.0", "/ipfs/bitswap"];
 /// Payload of one message: further blocks go into the next.
 const REPLY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// The most peers that are remembered while nothing is under way with them.
@@ -57,19 +57,10 @@ impl Bitswap {
         Arc::new(Self { control, blocks, peers: Mutex::default(), sending })
     }
 
-    /// Takes streams of others from now on.
-    pub(crate) fn spawn(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), SwarmError> {
-        for protocol in PROTOCOLS {
-            let streams = self.control.clone().accept(StreamProtocol::new(protocol));
-            let streams = streams.map_err(|_| SwarmError::Protocol(protocol))?;
-            tasks.spawn(Arc::clone(self).accept(streams));
-        }
-        Ok(())
-    }
-
-    async fn accept(self: Arc<Self>, mut streams: IncomingStreams) {
+    /// Takes streams of others, as long as there are any.
+    pub(crate) async fn accept(self: Arc<Self>, mut streams: Streams) {
         let mut reading = JoinSet::new();
-        while let Some((id, stream)) = streams.next().await {
+        while let Some((id, stream)) = streams.recv().await {
             while reading.try_join_next().is_some() {}
             let Some(peer) = self.peer(id) else { continue };
             // Over the limit of one peer the stream is dropped, which resets it.
@@ -114,7 +105,10 @@ impl Bitswap {
 
     async fn read(self: &Arc<Self>, peer: &Arc<Peer>, stream: Stream) -> Result<(), wire::WireError> {
         let mut reader = wire::Reader::new(stream);
-        while let Some(message) = reader.next().await? {
+        while reader.begins().await? {
+            // Others of the peer's messages wait for their turn.
+            let _turn = peer.turn().await;
+            let message = reader.message().await?;
             peer.receive(message)?;
             self.wake(peer);
         }

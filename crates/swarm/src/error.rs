@@ -17,7 +17,4 @@ pub enum SwarmError {
         /// Why.
         cause: String,
     },
-    /// A protocol is registered twice, which is a mistake in the program.
-    #[error("the protocol {0} is registered twice")]
-    Protocol(&'static str),
 }

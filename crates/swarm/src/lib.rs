@@ -9,6 +9,7 @@ mod bitswap;
 mod config;
 mod driver;
 mod error;
+mod inbound;
 mod peers;
 mod records;
 mod swarm;

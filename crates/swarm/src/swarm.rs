@@ -14,10 +14,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::behaviour::Behaviour;
-use crate::bitswap::Bitswap;
+use crate::bitswap::{Bitswap, PROTOCOLS};
 use crate::config::{Config, peer_of};
 use crate::driver::{Driver, Order};
 use crate::error::SwarmError;
+use crate::inbound;
 
 /// Orders that wait for the driver.
 const ORDERS_MAX: usize = 1024;
@@ -76,6 +77,7 @@ impl Swarm {
     pub async fn spawn(parts: Parts, config: &Config) -> Result<Self, SwarmError> {
         let transport = |error: &dyn std::fmt::Display| SwarmError::Transport(error.to_string());
         let key = Keypair::from_protobuf_encoding(&parts.identity).map_err(|error| transport(&error))?;
+        let (incoming, streams) = inbound::Behaviour::new(&PROTOCOLS);
         let mut swarm = libp2p::SwarmBuilder::with_existing_identity(key)
             .with_tokio()
             .with_tcp(
@@ -87,7 +89,7 @@ impl Swarm {
             .with_quic()
             .with_dns()
             .map_err(|error| transport(&error))?
-            .with_behaviour(|key| Behaviour::new(key, config))
+            .with_behaviour(|key| Behaviour::new(key, config, incoming))
             .map_err(|error| transport(&error))?
             .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE))
             .build();
@@ -105,7 +107,7 @@ impl Swarm {
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let (tell, mut told) = watch::channel(Snapshot::default());
         let mut tasks = JoinSet::new();
-        bitswap.spawn(&mut tasks)?;
+        tasks.spawn(Arc::clone(&bitswap).accept(streams));
         tasks.spawn(Driver::new(swarm, received, config.bootstrap.clone(), tell).run());
         let all = told.wait_for(|now| now.listen.len() >= config.listen.len().min(1));
         if tokio::time::timeout(LISTEN_TIMEOUT, all).await.is_err() && !config.listen.is_empty() {

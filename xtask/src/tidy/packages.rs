@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::Report;
-use crate::shell::Workspace;
+use crate::shell::{Workspace, output};
 
 /// The part of `deny.toml` that is read.
 #[derive(Deserialize)]
@@ -34,8 +34,9 @@ struct Ban {
     reason: String,
 }
 
-/// The crates that do TLS's cryptography, of which there may be one.
-const TLS_PROVIDERS: [&str; 4] = ["aws-lc-rs", "boring", "openssl", "ring"];
+/// The crates that could do TLS's cryptography, of which there may be one. Not `ring`, which libp2p and rcgen bring along for
+/// other things.
+const TLS_PROVIDERS: [&str; 4] = ["aws-lc-rs", "boring", "openssl", "rustls-mbedcrypto-provider"];
 
 /// Checks our manifests and everything they bring along.
 pub(super) fn check(workspace: &Workspace, report: &mut Report) -> Result<()> {
@@ -43,7 +44,9 @@ pub(super) fn check(workspace: &Workspace, report: &mut Report) -> Result<()> {
     check_fuzz_lock(workspace, report)?;
     let path = workspace.root.join("deny.toml");
     let deny: Deny = toml::from_str(&fs::read_to_string(path)?).context("deny.toml")?;
-    let packages = &workspace.metadata.packages;
+    let built = built(workspace)?;
+    let packages: Vec<_> =
+        workspace.metadata.packages.iter().filter(|package| built.contains(package.name.as_str())).collect();
     for ban in &deny.bans.deny {
         if packages.iter().any(|package| *package.name == ban.name) {
             report.problem(format!("{} is banned: {}", ban.name, ban.reason));
@@ -116,6 +119,13 @@ fn check_fuzz_lock(workspace: &Workspace, report: &mut Report) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The names of what is built on some machine. Cargo's metadata lists optional dependencies too that nobody asked for.
+fn built(workspace: &Workspace) -> Result<BTreeSet<String>> {
+    let arguments = ["tree", "--workspace", "--locked", "--target", "all", "--edges", "all", "--prefix", "none"];
+    let tree = output(workspace.cargo(&arguments))?;
+    Ok(tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
 }
 
 /// Whether an SPDX expression of the usual shape can be met by the allowed licences.

@@ -9,7 +9,7 @@ use atoll_core::bitswap::{Entry, Message, Payload, Wish};
 use atoll_core::{Cid, TransportError};
 use bytes::Bytes;
 use libp2p::PeerId;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 use super::lock;
@@ -21,8 +21,10 @@ pub(super) const WANTS_MAX: usize = 1024;
 const ASKED_MAX: usize = 4096;
 /// The most entries in one message of ours.
 const ENTRIES_MAX: usize = 1024;
-/// The most streams of one peer that are read.
-const STREAMS_MAX: usize = 8;
+/// The most streams of one peer; more are reset. Kubo opens one for each message.
+const STREAMS_MAX: usize = 256;
+/// The messages of one peer that are read at a time, each up to 4 MiB.
+const READING_MAX: usize = 4;
 /// So many blocks that were not asked for end a stream: some cross a cancel on their way.
 const UNASKED_MAX: usize = 1024;
 
@@ -32,6 +34,7 @@ pub(super) struct Peer {
     state: Mutex<State>,
     work: Notify,
     streams: Arc<AtomicUsize>,
+    reading: Semaphore,
 }
 
 #[derive(Default)]
@@ -60,7 +63,13 @@ pub(super) struct Work {
 
 impl Peer {
     pub(super) fn new(id: PeerId) -> Self {
-        Self { id, state: Mutex::default(), work: Notify::new(), streams: Arc::default() }
+        Self {
+            id,
+            state: Mutex::default(),
+            work: Notify::new(),
+            streams: Arc::default(),
+            reading: Semaphore::new(READING_MAX),
+        }
     }
 
     /// A place for reading one more stream, if there is one.
@@ -68,6 +77,11 @@ impl Peer {
         let taken = self.streams.fetch_add(1, Ordering::Relaxed);
         let place = Reading(Arc::clone(&self.streams));
         (taken < STREAMS_MAX).then_some(place)
+    }
+
+    /// A turn at reading a message.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.reading.acquire().await.ok()
     }
 
     /// Asks for a block. The writer is to be woken then.

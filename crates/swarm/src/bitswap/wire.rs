@@ -16,33 +16,38 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// The messages of one stream.
 pub(super) struct Reader {
     stream: BufReader<Stream>,
+    /// The first byte of the next message.
+    first: u8,
 }
 
 impl Reader {
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream: BufReader::with_capacity(BUFFER_BYTES, stream) }
+        Self { stream: BufReader::with_capacity(BUFFER_BYTES, stream), first: 0 }
     }
 
-    /// The next message; `None` when the peer has ended the stream between two.
-    pub(super) async fn next(&mut self) -> Result<Option<Message>, WireError> {
+    /// Waits for the next message; `false` when the peer has ended the stream.
+    pub(super) async fn begins(&mut self) -> Result<bool, WireError> {
         let mut first = [0];
-        if self.stream.read(&mut first).await? == 0 {
-            return Ok(None);
-        }
-        let [first] = first;
-        let rest = timeout(MESSAGE_TIMEOUT, self.rest(first)).await.map_err(|_| WireError::Late)??;
-        Ok(Some(Message::decode(rest)?))
+        let read = self.stream.read(&mut first).await?;
+        [self.first] = first;
+        Ok(read > 0)
     }
 
-    async fn rest(&mut self, first: u8) -> Result<Bytes, WireError> {
-        let len = self.length(first).await?;
+    /// The message that has begun.
+    pub(super) async fn message(&mut self) -> Result<Message, WireError> {
+        let rest = timeout(MESSAGE_TIMEOUT, self.rest()).await.map_err(|_| WireError::Late)??;
+        Ok(Message::decode(rest)?)
+    }
+
+    async fn rest(&mut self) -> Result<Bytes, WireError> {
+        let len = self.length().await?;
         let mut bytes = Vec::new();
         (&mut self.stream).take(len as u64).read_to_end(&mut bytes).await?;
         if bytes.len() < len { Err(WireError::Broken) } else { Ok(bytes.into()) }
     }
 
-    async fn length(&mut self, first: u8) -> Result<usize, WireError> {
-        let (mut byte, mut len, mut shift) = (first, 0_usize, 0);
+    async fn length(&mut self) -> Result<usize, WireError> {
+        let (mut byte, mut len, mut shift) = (self.first, 0_usize, 0);
         loop {
             len |= usize::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {

@@ -1,0 +1,213 @@
+//! The node among IPFS peers: a real Kubo finds and reads what we hold, and we what it holds, over libp2p on loopback.
+//!
+//! Needs the Kubo of `ATOLL_KUBO` (`cargo xtask test` builds it); without it the tests say that they did not run, and with
+//! `CI` set that fails.
+#![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use atoll_testkit::http::request;
+use serde_json::Value;
+
+/// How long peers may take to find each other.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn kubo() -> Option<PathBuf> {
+    let found = std::env::var_os("ATOLL_KUBO").map(PathBuf::from);
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "ATOLL_KUBO is not set: run `cargo xtask test`");
+        eprintln!("did not run: ATOLL_KUBO is not set; `cargo xtask test` sets it");
+    }
+    found
+}
+
+/// Bytes of no pattern, the same for the same seed.
+fn noise(mut seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        seed ^= seed >> 12;
+        seed ^= seed << 25;
+        seed ^= seed >> 27;
+        bytes.extend(seed.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// A node of ours that fetches whatever is asked for.
+struct Node {
+    folder: tempfile::TempDir,
+    process: Child,
+    gateway: SocketAddr,
+    swarm: Vec<String>,
+}
+
+impl Node {
+    fn start(bootstrap: &[String]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = format!(
+            "[gateway]\nlisten = \"127.0.0.1:0\"\nfetch = \"any\"\nthreads = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n[swarm]\n\
+             listen = [\"/ip4/127.0.0.1/tcp/0\", \"/ip4/127.0.0.1/udp/0/quic-v1\"]\nbootstrap = {bootstrap:?}\n"
+        );
+        fs::write(folder.path().join("node.toml"), settings).unwrap();
+        let mut command = atoll(folder.path(), &["node", "--json"]);
+        let log = fs::File::create(folder.path().join("node.log")).unwrap();
+        let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the node said {line:?}"));
+        let gateway = ready["gateway"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
+        let swarm = ready["swarm"].as_array().unwrap().iter().map(|address| address.as_str().unwrap().to_owned());
+        let swarm = swarm.collect();
+        Self { folder, process, gateway, swarm }
+    }
+
+    fn import(&self, path: &Path) -> String {
+        let output = atoll(self.folder.path(), &["import", "--json"]).arg(path).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let last: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+        last["root"].as_str().unwrap().to_owned()
+    }
+
+    fn get(&self, path: &str) -> (u16, Vec<u8>) {
+        let reply = request(self.gateway, "GET", "127.0.0.1", path, &[]);
+        (reply.status, reply.body)
+    }
+
+    fn over(&self, transport: &str) -> String {
+        self.swarm.iter().find(|address| address.contains(transport)).unwrap().clone()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn atoll(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_atoll"));
+    command.args(arguments).env("ATOLL_KEYRING", folder.join("keyring")).env("ATOLL_DIR", folder);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A Kubo with a DHT and no peers but those it is told of.
+struct Kubo {
+    binary: PathBuf,
+    folder: tempfile::TempDir,
+    daemon: Option<Child>,
+}
+
+impl Kubo {
+    fn start(binary: PathBuf) -> Self {
+        let mut kubo = Self { binary, folder: tempfile::tempdir().unwrap(), daemon: None };
+        kubo.run(&["init", "--profile=unixfs-v1-2025"]);
+        kubo.run(&["bootstrap", "rm", "--all"]);
+        kubo.run(&["config", "Addresses.API", "/ip4/127.0.0.1/tcp/0"]);
+        kubo.run(&["config", "Addresses.Gateway", "/ip4/127.0.0.1/tcp/0"]);
+        let listen = "[\"/ip4/127.0.0.1/tcp/0\",\"/ip4/127.0.0.1/udp/0/quic-v1\"]";
+        kubo.run(&["config", "--json", "Addresses.Swarm", listen]);
+        kubo.run(&["config", "--json", "Discovery.MDNS.Enabled", "false"]);
+        kubo.run(&["config", "--json", "AutoTLS.Enabled", "false"]);
+        kubo.run(&["config", "Routing.Type", "dht"]);
+        let mut daemon = kubo.command(&["daemon"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(daemon.stdout.take().unwrap()).lines();
+        while !lines.next().expect("Kubo ended early").unwrap().contains("Daemon is ready") {}
+        // Read on, so that it never waits for a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        kubo.daemon = Some(daemon);
+        kubo
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(args).env("IPFS_PATH", self.folder.path().join("repo"));
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> String {
+        String::from_utf8(self.output(args)).unwrap().trim().to_owned()
+    }
+
+    fn output(&self, args: &[&str]) -> Vec<u8> {
+        let output = self.command(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    fn add(&self, name: &str, bytes: &[u8], options: &[&str]) -> String {
+        let path = self.folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        self.run(&[&["add", "-Q"], options, &[path.to_str().unwrap()]].concat())
+    }
+}
+
+impl Drop for Kubo {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}
+
+/// Tries until it is so.
+fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn kubo_reads_from_us_what_it_finds_in_the_dht() {
+    let Some(binary) = kubo() else { return };
+    let (node, kubo) = (Node::start(&[]), Kubo::start(binary));
+    let file = node.folder.path().join("forty.bin");
+    let bytes = noise(1, 40 << 20);
+    fs::write(&file, &bytes).unwrap();
+    let root = node.import(&file);
+    kubo.run(&["swarm", "connect", &node.over("/tcp/")]);
+    let me = node.over("/tcp/").rsplit('/').next().unwrap().to_owned();
+    until("Kubo finds our announcement", || kubo.run(&["routing", "findprovs", &root]).contains(&me));
+    assert!(kubo.output(&["cat", &root]) == bytes, "Kubo read other bytes");
+}
+
+#[test]
+fn we_read_from_kubo_what_we_find_in_the_dht() {
+    let Some(binary) = kubo() else { return };
+    let (node, kubo) = (Node::start(&[]), Kubo::start(binary));
+    kubo.run(&["swarm", "connect", &node.over("/quic-v1")]);
+    for (name, options) in [("large", &["--chunker=size-1048576"][..]), ("small", &["--chunker=size-4096"])] {
+        let bytes = noise(2, 8 << 20);
+        let root = kubo.add(name, &bytes, options);
+        kubo.run(&["routing", "provide", &root]);
+        let mut seen = (0, Vec::new());
+        until("Kubo's file by our gateway", || {
+            seen = node.get(&format!("/ipfs/{root}"));
+            seen.0 == 200
+        });
+        assert!(seen.1 == bytes, "{name}: {} bytes came", seen.1.len());
+    }
+}
+
+#[test]
+fn our_nodes_find_each_other_through_one_that_they_know() {
+    let first = Node::start(&[]);
+    let known = vec![first.over("/tcp/")];
+    let (holder, asker) = (Node::start(&known), Node::start(&known));
+    let file = holder.folder.path().join("page.html");
+    fs::write(&file, "calm water").unwrap();
+    let root = holder.import(&file);
+    until("the third node finds the second", || asker.get(&format!("/ipfs/{root}")).0 == 200);
+    assert_eq!(asker.get(&format!("/ipfs/{root}")).1, b"calm water");
+}
