@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 const ROOTS_MAX: usize = 4096;
 /// How long providers are remembered, and how long it is remembered that there are none.
 const REMEMBERED: Duration = Duration::from_secs(120);
-const NOBODY_REMEMBERED: Duration = Duration::from_secs(10);
+const NOBODY_REMEMBERED: Duration = Duration::from_secs(3);
 /// The most searches under way; further ones wait.
 const SEARCHES_MAX: usize = 64;
 

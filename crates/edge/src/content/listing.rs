@@ -40,7 +40,7 @@ impl Reading<'_> {
             Some(entries) => entries,
             None => self.entries(directory).await?,
         };
-        let page = self.rendered(entries, more).await;
+        let page = self.rendered(directory, entries, more).await;
         let described = Described::new(headers, etag, page.len() as u64).without_ranges();
         let response = described.respond_from(&self.request.headers, std::slice::from_ref(&page));
         self.keep_page(described, page);
@@ -52,9 +52,9 @@ impl Reading<'_> {
         turn.ok().and_then(Result::ok).ok_or(Failure::TooManyWaiting)
     }
 
-    async fn rendered(&self, mut entries: Vec<Entry>, more: bool) -> Bytes {
+    async fn rendered(&self, directory: &Resolved, mut entries: Vec<Entry>, more: bool) -> Bytes {
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let mut page = listing::Page::new(self.path, entries.len());
+        let mut page = listing::Page::new(self.path, directory.meta, entries.len());
         for some in entries.chunks(TURN_ENTRIES) {
             page.show(some);
             // A large page takes long: others have their turn.

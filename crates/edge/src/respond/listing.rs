@@ -3,10 +3,11 @@
 use std::fmt::{self, Write as _};
 
 use atoll_content::reader::{Entry, Resolved};
+use atoll_core::unixfs::Meta;
 use http::{HeaderMap, HeaderValue, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{content_headers, insert, mime, page_cache_control};
+use super::{content_headers, insert, mime, modified, page_cache_control};
 use crate::route::{ContentPath, Mount, encode};
 
 /// The most entries on a page; the rest of a larger directory is told in a line.
@@ -16,7 +17,7 @@ pub(crate) const NAMES_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Where a page ends, in bytes: a long way to the directory makes every row long.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Changes whenever the page does, so that no cache keeps an old form.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 /// A page of the IPFS project that takes a CID apart; it gets the CID behind `#`, which no server sees.
 pub(super) const EXPLORER: &str = "https://cid.ipfs.tech/";
 /// What stays as it is of an encoded name within a query. It is encoded again: the form decodes once.
@@ -41,6 +42,7 @@ pub(crate) fn headers(path: &ContentPath, resolved: &Resolved) -> HeaderMap {
 /// A page that is being written. Its end says how many of the entries it shows, if not all.
 pub(crate) struct Page<'a> {
     path: &'a ContentPath,
+    meta: Meta,
     /// What links to entries begin with.
     base: String,
     text: String,
@@ -48,7 +50,8 @@ pub(crate) struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    pub(crate) fn new(path: &'a ContentPath, entries: usize) -> Self {
+    /// The page of a directory that says this of itself, with so many entries.
+    pub(crate) fn new(path: &'a ContentPath, meta: Meta, entries: usize) -> Self {
         let base = directory_link(path);
         let title = format!("{}/{}", path.site_path(), path.segments.join("/"));
         let mut text = String::with_capacity(2048_usize.saturating_add(entries.saturating_mul(320)));
@@ -64,7 +67,7 @@ impl<'a> Page<'a> {
         if !path.segments.is_empty() {
             let _ = writeln!(text, "<tr><td><a href=\"{}/..\">..</a></td><td></td><td></td></tr>", Escaped(&base));
         }
-        Self { path, base, text, shown: 0 }
+        Self { path, meta, base, text, shown: 0 }
     }
 
     /// Shows entries, as long as there is room.
@@ -89,6 +92,13 @@ impl<'a> Page<'a> {
     /// The text. The directory has `entries`, and with `more` still others.
     pub(crate) fn finish(mut self, entries: usize, more: bool) -> String {
         self.text.push_str("</table>\n");
+        // As far as the publisher says it; what holds for the entries stands in their own blocks.
+        if let Some(mode) = self.meta.mode {
+            let _ = writeln!(self.text, "<p>Mode {:04o}</p>", mode & 0o7777);
+        }
+        if let Some(time) = modified::text(&self.meta) {
+            let _ = writeln!(self.text, "<p>Modified {time}</p>");
+        }
         if more || self.shown < entries {
             let _ = writeln!(self.text, "<p>Only {} of its entries are shown.</p>", self.shown);
         }
@@ -216,9 +226,19 @@ mod tests {
     }
 
     fn page(path: &ContentPath, entries: &[Entry], more: bool) -> String {
-        let mut page = Page::new(path, entries.len());
+        let mut page = Page::new(path, Meta { mode: Some(0o755), mtime: Some((784_111_777, 5)) }, entries.len());
         page.show(entries);
         page.finish(entries.len(), more)
+    }
+
+    #[test]
+    fn a_directory_says_of_itself_what_its_publisher_wrote() {
+        let told = page(&path("/"), &[], false);
+        assert!(told.contains("<p>Mode 0755</p>") && told.contains("<p>Modified Sun, 06 Nov 1994 08:49:37 GMT</p>"));
+        for mtime in [None, Some((-1, 0)), Some((i64::MAX, 0)), Some((253_402_300_800, 0))] {
+            let page = Page::new(&path("/"), Meta { mode: None, mtime }, 0).finish(0, false);
+            assert!(!page.contains("Mode") && !page.contains("Modified"), "{mtime:?}");
+        }
     }
 
     #[test]

@@ -11,11 +11,22 @@ use super::insert;
 /// Sets `Last-Modified`. Without a time there is none, nor for one before 1970 or to come: it would say too much, or break
 /// what caches reckon with.
 pub(crate) fn set(headers: &mut HeaderMap, meta: &Meta) {
-    let time = meta.mtime.and_then(|(seconds, _)| u64::try_from(seconds).ok());
-    let time = time.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
-    if let Some(time) = time.filter(|time| *time <= SystemTime::now()) {
+    if let Some(time) = date(meta).filter(|time| *time <= SystemTime::now()) {
         insert(headers, header::LAST_MODIFIED, httpdate::fmt_http_date(time));
     }
+}
+
+/// The time as people and HTTP write it, whatever it is; `None` for one that cannot be written so.
+pub(super) fn text(meta: &Meta) -> Option<String> {
+    // RFC 9110 has four digits for the year.
+    const YEAR_10000: u64 = 253_402_300_800;
+    let last = UNIX_EPOCH.checked_add(Duration::from_secs(YEAR_10000))?;
+    date(meta).filter(|time| *time < last).map(httpdate::fmt_http_date)
+}
+
+fn date(meta: &Meta) -> Option<SystemTime> {
+    let seconds = meta.mtime.and_then(|(seconds, _)| u64::try_from(seconds).ok())?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 /// Whether a client has what the answer with `headers` has: it was modified at the very time that the client names. An older
