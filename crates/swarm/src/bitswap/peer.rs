@@ -41,16 +41,27 @@ pub(super) struct Peer {
 struct State {
     /// A task writes to the peer.
     writing: bool,
-    /// What to tell of our wants.
-    entries: VecDeque<Entry>,
     /// Blocks that were asked of it, and who waits for them.
-    asked: HashMap<Cid, Vec<oneshot::Sender<Result<Bytes, TransportError>>>>,
+    asked: HashMap<Cid, Asked>,
+    /// Those of which it is still to be told.
+    untold: VecDeque<Cid>,
+    /// How many it was told of: it keeps no more than [`WANTS_MAX`].
+    told: usize,
+    /// Those that nobody waits for any more, of which it was told.
+    cancels: VecDeque<Cid>,
     /// What it wants.
     wants: HashMap<Cid, Entry>,
     /// What of that is to be answered.
     queue: VecDeque<Cid>,
     /// Blocks that came unasked.
     unasked: usize,
+}
+
+/// A block that was asked for.
+#[derive(Default)]
+struct Asked {
+    waiting: Vec<oneshot::Sender<Result<Bytes, TransportError>>>,
+    told: bool,
 }
 
 /// What a writer is to do.
@@ -91,12 +102,10 @@ impl Peer {
         if state.asked.len() >= ASKED_MAX {
             return Err(TransportError::Refused);
         }
-        let waiting = state.asked.entry(cid).or_default();
-        waiting.retain(|other| !other.is_closed());
-        let first = waiting.is_empty();
-        waiting.push(to);
-        if first {
-            state.entries.push_back(Entry { cid, priority: 1, wish: Wish::Block, send_dont_have: true });
+        let asked = state.asked.entry(cid).or_default();
+        asked.waiting.push(to);
+        if asked.waiting.len() == 1 {
+            state.untold.push_back(cid);
         }
         Ok(Asking { peer: Arc::clone(self), cid, answer })
     }
@@ -108,8 +117,8 @@ impl Peer {
         }
         let mut state = lock(&self.state);
         for (cid, have) in message.presences {
-            if !have && let Some(waiting) = state.asked.remove(&cid) {
-                answer(waiting, &Err(TransportError::NotFound));
+            if !have && let Some(asked) = state.forget(&cid) {
+                answer(asked, &Err(TransportError::NotFound));
             }
         }
         if message.full {
@@ -125,9 +134,9 @@ impl Peer {
     fn receive_block(&self, payload: Payload) -> Result<(), WireError> {
         // Hashing is only done for a peer that was asked for something.
         let expected = !lock(&self.state).asked.is_empty();
-        let waiting = expected.then(|| payload.cid()).flatten().and_then(|cid| lock(&self.state).asked.remove(&cid));
-        if let Some(waiting) = waiting {
-            answer(waiting, &Ok(payload.bytes));
+        let asked = expected.then(|| payload.cid()).flatten().and_then(|cid| lock(&self.state).forget(&cid));
+        if let Some(asked) = asked {
+            answer(asked, &Ok(payload.bytes));
             return Ok(());
         }
         let mut state = lock(&self.state);
@@ -179,26 +188,23 @@ impl Peer {
     /// The peer cannot be told anything: nobody waits for it any more, and what it wanted is forgotten.
     pub(super) fn lost(&self, error: &TransportError) {
         let mut state = lock(&self.state);
-        for (_, waiting) in state.asked.drain() {
-            answer(waiting, &Err(error.clone()));
+        // A writer goes on, with nothing to say.
+        let State { asked, writing, unasked, .. } = std::mem::take(&mut *state);
+        *state = State { writing, unasked, ..State::default() };
+        for asked in asked.into_values() {
+            answer(asked, &Err(error.clone()));
         }
-        state.entries.clear();
-        state.wants.clear();
-        state.queue.clear();
     }
 
     /// Somebody does not wait any more.
     fn give_up(&self, cid: &Cid) {
         let mut state = lock(&self.state);
-        let Some(waiting) = state.asked.get_mut(cid) else { return };
-        waiting.retain(|other| !other.is_closed());
-        if waiting.is_empty() {
-            state.asked.remove(cid);
-            // If it was not told yet, it need not be.
-            let before = state.entries.len();
-            state.entries.retain(|entry| entry.cid != *cid);
-            if state.entries.len() == before {
-                state.entries.push_back(Entry { cid: *cid, priority: 0, wish: Wish::Cancel, send_dont_have: false });
+        let Some(asked) = state.asked.get_mut(cid) else { return };
+        asked.waiting.retain(|other| !other.is_closed());
+        if asked.waiting.is_empty() {
+            // If it was not told of it yet, it need not be.
+            if state.forget(cid).is_some_and(|asked| asked.told) {
+                state.cancels.push_back(*cid);
                 self.work.notify_one();
             }
         }
@@ -207,7 +213,36 @@ impl Peer {
 
 impl State {
     fn is_idle(&self) -> bool {
-        self.entries.is_empty() && self.queue.is_empty()
+        let may_tell = !self.untold.is_empty() && self.told < WANTS_MAX;
+        self.cancels.is_empty() && self.queue.is_empty() && !may_tell
+    }
+
+    /// Takes a block off the list of those that were asked for.
+    fn forget(&mut self, cid: &Cid) -> Option<Asked> {
+        let asked = self.asked.remove(cid)?;
+        if asked.told {
+            self.told = self.told.saturating_sub(1);
+        } else {
+            self.untold.retain(|untold| untold != cid);
+        }
+        Some(asked)
+    }
+
+    /// The next entries of our own list.
+    fn tell(&mut self) -> Vec<Entry> {
+        let cancel = |cid| Entry { cid, priority: 0, wish: Wish::Cancel, send_dont_have: false };
+        let mut entries: Vec<Entry> = self.cancels.drain(..).map(cancel).collect();
+        while self.told < WANTS_MAX
+            && entries.len() < ENTRIES_MAX
+            && let Some(cid) = self.untold.pop_front()
+        {
+            if let Some(asked) = self.asked.get_mut(&cid) {
+                asked.told = true;
+                self.told = self.told.saturating_add(1);
+                entries.push(Entry { cid, priority: 1, wish: Wish::Block, send_dont_have: true });
+            }
+        }
+        entries
     }
 
     fn want(&mut self, entry: Entry) {
@@ -229,7 +264,7 @@ impl State {
         if self.is_idle() {
             return None;
         }
-        let entries = self.entries.drain(..self.entries.len().min(ENTRIES_MAX)).collect();
+        let entries = self.tell();
         let mut wants: Vec<Entry> = self.queue.drain(..).filter_map(|cid| self.wants.get(&cid).cloned()).collect();
         wants.sort_by_key(|want| std::cmp::Reverse(want.priority));
         Some(Work { entries, wants })
@@ -267,9 +302,136 @@ impl Drop for Reading {
     }
 }
 
-fn answer(waiting: Vec<oneshot::Sender<Result<Bytes, TransportError>>>, answer: &Result<Bytes, TransportError>) {
-    for to in waiting {
+fn answer(asked: Asked, answer: &Result<Bytes, TransportError>) {
+    for to in asked.waiting {
         // Whoever waited may have gone.
         let _ = to.send(answer.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use atoll_core::Block;
+    use atoll_core::block::RAW;
+
+    use super::*;
+
+    fn block(n: usize) -> Block {
+        Block::sha2_256(RAW, n.to_be_bytes().to_vec().into()).unwrap()
+    }
+
+    fn want(n: usize, wish: Wish) -> Entry {
+        Entry { cid: *block(n).cid(), priority: 1, wish, send_dont_have: true }
+    }
+
+    fn peer() -> Arc<Peer> {
+        Arc::new(Peer::new(PeerId::random()))
+    }
+
+    fn wants(entries: Vec<Entry>, full: bool) -> Message {
+        Message { full, entries, ..Message::default() }
+    }
+
+    fn with(blocks: impl Iterator<Item = Block>) -> Message {
+        let payload = blocks.map(|block| Payload::new(block.cid(), block.bytes().clone())).collect();
+        Message { payload, ..Message::default() }
+    }
+
+    fn work(peer: &Peer) -> Work {
+        lock(&peer.state).take().unwrap()
+    }
+
+    #[test]
+    fn a_peers_wants_are_kept_up_to_a_limit() {
+        let peer = peer();
+        peer.receive(wants((0..=WANTS_MAX).map(|n| want(n, Wish::Block)).collect(), false)).unwrap();
+        assert_eq!(work(&peer).wants.len(), WANTS_MAX);
+        // What it wants stays wanted until it is served, cancelled, or replaced by a full list.
+        peer.receive(wants(vec![want(WANTS_MAX, Wish::Block)], false)).unwrap();
+        assert!(lock(&peer.state).is_idle());
+        peer.served(block(0).cid());
+        peer.receive(wants(vec![want(1, Wish::Cancel), want(WANTS_MAX, Wish::Have)], false)).unwrap();
+        assert_eq!(work(&peer).wants, [want(WANTS_MAX, Wish::Have)]);
+        peer.receive(wants(vec![want(7, Wish::Block)], true)).unwrap();
+        assert_eq!((work(&peer).wants.len(), lock(&peer.state).wants.len()), (1, 1));
+    }
+
+    #[test]
+    fn the_most_wanted_come_first_and_what_does_not_fit_comes_next() {
+        let peer = peer();
+        let urgent = Entry { priority: 9, ..want(2, Wish::Block) };
+        peer.receive(wants(vec![want(1, Wish::Block), urgent.clone(), want(3, Wish::Block)], false)).unwrap();
+        let first = work(&peer).wants;
+        assert_eq!(first[0], urgent);
+        peer.put_back(&first[1..]);
+        assert_eq!(work(&peer).wants, first[1..]);
+    }
+
+    #[tokio::test]
+    async fn a_block_that_was_asked_for_reaches_all_who_wait() {
+        let peer = peer();
+        let cid = *block(1).cid();
+        let (first, second) = (peer.ask(cid).unwrap(), peer.ask(cid).unwrap());
+        let told = work(&peer).entries;
+        assert_eq!(told.len(), 1);
+        peer.receive(with([block(2), block(1)].into_iter())).unwrap();
+        assert_eq!(first.answer().await.unwrap(), *block(1).bytes());
+        assert_eq!(second.answer().await.unwrap(), *block(1).bytes());
+        let lacking = peer.ask(cid).unwrap();
+        peer.receive(Message { presences: vec![(cid, false)], ..Message::default() }).unwrap();
+        assert_eq!(lacking.answer().await, Err(TransportError::NotFound));
+    }
+
+    #[test]
+    fn nobody_waits_any_more_is_told_unless_the_want_was_not() {
+        let peer = peer();
+        drop(peer.ask(*block(1).cid()).unwrap());
+        assert!(lock(&peer.state).is_idle());
+        let asking = peer.ask(*block(1).cid()).unwrap();
+        assert_eq!(work(&peer).entries[0].wish, Wish::Block);
+        drop(asking);
+        assert_eq!(work(&peer).entries[0].wish, Wish::Cancel);
+        assert!(lock(&peer.state).asked.is_empty());
+    }
+
+    #[test]
+    fn blocks_unasked_for_end_the_stream_after_a_while() {
+        let peer = peer();
+        peer.receive(with((0..UNASKED_MAX).map(block))).unwrap();
+        assert!(matches!(peer.receive(with([block(0)].into_iter())), Err(WireError::Unasked)));
+    }
+
+    #[test]
+    fn a_peer_is_told_of_no_more_than_it_keeps() {
+        let peer = peer();
+        let mut asking: Vec<_> = (0..WANTS_MAX + 2).map(|n| peer.ask(*block(n).cid()).unwrap()).collect();
+        assert_eq!(work(&peer).entries.len(), WANTS_MAX);
+        assert!(!peer.wake());
+        peer.receive(with([block(0)].into_iter())).unwrap();
+        assert_eq!(work(&peer).entries[0].cid, *block(WANTS_MAX).cid());
+        // One that was never told of is just forgotten.
+        drop(asking.pop());
+        assert!(!peer.wake() && lock(&peer.state).untold.is_empty());
+    }
+
+    #[test]
+    fn questions_and_streams_have_limits() {
+        let peer = peer();
+        let asked: Vec<_> = (0..ASKED_MAX).map(|n| peer.ask(*block(n).cid()).unwrap()).collect();
+        assert_eq!(peer.ask(*block(ASKED_MAX).cid()).err(), Some(TransportError::Refused));
+        drop(asked);
+        let mut streams: Vec<_> = (0..STREAMS_MAX).map(|_| peer.begin_reading().unwrap()).collect();
+        assert!(peer.begin_reading().is_none());
+        streams.pop();
+        assert!(peer.begin_reading().is_some());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_peer_that_is_lost_is_told() {
+        let peer = peer();
+        let asking = peer.ask(*block(1).cid()).unwrap();
+        peer.lost(&TransportError::Refused);
+        assert_eq!(asking.answer().await, Err(TransportError::Refused));
+        assert!(lock(&peer.state).is_idle());
     }
 }

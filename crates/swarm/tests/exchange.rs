@@ -1,0 +1,122 @@
+//! Swarms of ours on loopback: they find each other, exchange blocks, and put up with what others send.
+#![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use atoll_core::block::RAW;
+use atoll_core::keys::IdentityKey;
+use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError, Transport, TransportError};
+use atoll_swarm::{Config, Parts, Swarm};
+use bytes::Bytes;
+use multiaddr::Multiaddr;
+use tokio::time::timeout;
+
+/// Blocks in memory.
+#[derive(Default)]
+struct Held(HashMap<Cid, Bytes>);
+
+impl Held {
+    fn of(blocks: &[Block]) -> Arc<Self> {
+        Arc::new(Self(blocks.iter().map(|block| (*block.cid(), block.bytes().clone())).collect()))
+    }
+}
+
+impl Blocks for Held {
+    fn cached(&self, cid: &Cid) -> Option<Bytes> {
+        self.0.get(cid).cloned()
+    }
+
+    fn block<'a>(&'a self, _root: &'a Cid, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, FetchError>> {
+        Box::pin(async move { self.cached(cid).ok_or(FetchError::NotFound(*cid)) })
+    }
+}
+
+fn block(n: u32, len: usize) -> Block {
+    let bytes: Vec<u8> = n.to_be_bytes().into_iter().cycle().take(len).collect();
+    Block::sha2_256(RAW, bytes.into()).unwrap()
+}
+
+async fn swarm(seed: u8, blocks: &[Block], listen: &str, bootstrap: &[Multiaddr]) -> Swarm {
+    let config = Config {
+        listen: vec![listen.parse().unwrap()],
+        bootstrap: bootstrap.to_vec(),
+        find_timeout: Duration::from_secs(5),
+        ..Config::default()
+    };
+    assert_eq!(config.problems(), Vec::<String>::new());
+    let identity = IdentityKey::from_seed(&[seed; 32]).to_libp2p();
+    Swarm::spawn(Parts { identity, blocks: Held::of(blocks) }, &config).await.unwrap()
+}
+
+const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_of_every_size_come_over_tcp_and_quic() {
+    let blocks: Vec<_> = [1, 1024, 256 * 1024, 1024 * 1024, 2 * 1024 * 1024].map(|len| block(1, len)).into();
+    for (seed, listen) in [(1, TCP), (2, QUIC)] {
+        let (holder, asker) = (swarm(seed, &blocks, listen, &[]).await, swarm(9, &[], TCP, &[]).await);
+        let address = holder.addresses()[0].clone();
+        for block in &blocks {
+            assert_eq!(asker.block(&address, block.cid()).await.as_ref(), Ok(block.bytes()), "{listen}");
+        }
+        let missing = block(2, 5);
+        let answer = timeout(Duration::from_secs(4), asker.block(&address, missing.cid())).await.unwrap();
+        assert_eq!(answer, Err(TransportError::NotFound));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_blocks_at_once_all_come() {
+    let blocks: Vec<_> = (0..3000).map(|n| block(n, 4096)).collect();
+    let (holder, asker) = (swarm(1, &blocks, TCP, &[]).await, swarm(2, &[], TCP, &[]).await);
+    let address = holder.addresses()[0].clone();
+    let all = blocks.iter().map(|block| asker.block(&address, block.cid()));
+    let answers = timeout(Duration::from_secs(60), futures_util::future::join_all(all)).await.unwrap();
+    for (answer, block) in answers.iter().zip(&blocks) {
+        assert_eq!(answer.as_ref(), Ok(block.bytes()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_is_found_by_whoever_knows_somebody() {
+    let page = block(1, 100);
+    let known = swarm(1, &[], TCP, &[]).await;
+    let bootstrap = known.addresses();
+    let holder = swarm(2, std::slice::from_ref(&page), TCP, &bootstrap).await;
+    let asker = swarm(3, &[], TCP, &bootstrap).await;
+    let found = timeout(Duration::from_secs(30), async {
+        while !holder.provide(page.cid()).await {}
+        loop {
+            let found = asker.find(page.cid()).await;
+            if !found.is_empty() {
+                return found;
+            }
+        }
+    });
+    let found = found.await.unwrap();
+    let address: Multiaddr = format!("/p2p/{}", found[0]).parse().unwrap();
+    assert_eq!(asker.block(&address, page.cid()).await.as_ref(), Ok(page.bytes()));
+    assert!(asker.find(block(9, 9).cid()).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_listens_on_fails_soon() {
+    let asker = swarm(1, &[], TCP, &[]).await;
+    let nobody: Multiaddr =
+        format!("/ip4/127.0.0.1/tcp/1/p2p/{}", IdentityKey::from_seed(&[7; 32]).peer_id()).parse().unwrap();
+    let answer = timeout(Duration::from_secs(15), asker.block(&nobody, block(1, 1).cid())).await.unwrap();
+    assert!(matches!(answer, Err(TransportError::Connect(_) | TransportError::TimedOut(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen: Multiaddr = format!("/ip4/127.0.0.1/tcp/{}", taken.local_addr().unwrap().port()).parse().unwrap();
+    let config = Config { listen: vec![listen.clone()], ..Config::default() };
+    let identity = IdentityKey::from_seed(&[1; 32]).to_libp2p();
+    let error = Swarm::spawn(Parts { identity, blocks: Held::of(&[]) }, &config).await.err().unwrap();
+    assert!(error.to_string().contains(&listen.to_string()) && error.to_string().contains("swarm.listen"), "{error}");
+}
