@@ -43,7 +43,8 @@ impl Bench {
         let mut node = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the node said {line:?}"));
+        let log = || fs::read_to_string(self.path("node.log")).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the node said {line:?}:\n{}", log()));
         self.gateway = ready["gateway"].as_str().unwrap().to_owned();
         self.admin = ready["admin"].as_str().unwrap().to_owned();
         self.node = Some(node);

@@ -60,7 +60,8 @@ impl Node {
         let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the node said {line:?}"));
+        let log = || fs::read_to_string(folder.path().join("node.log")).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the node said {line:?}:\n{}", log()));
         let gateway = ready["gateway"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
         let swarm = ready["swarm"].as_array().unwrap().iter().map(|address| address.as_str().unwrap().to_owned());
         let swarm = swarm.collect();
@@ -120,7 +121,8 @@ impl Kubo {
         kubo.run(&["config", "Routing.Type", "dht"]);
         let mut daemon = kubo.command(&["daemon"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(daemon.stdout.take().unwrap()).lines();
-        while !lines.next().expect("Kubo ended early").unwrap().contains("Daemon is ready") {}
+        let ready = lines.by_ref().any(|line| line.unwrap().contains("Daemon is ready"));
+        assert!(ready, "Kubo ended early");
         // Read on, so that it never waits for a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         kubo.daemon = Some(daemon);

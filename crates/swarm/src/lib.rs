@@ -1,7 +1,7 @@
 //! The peer-to-peer half of a node: libp2p connections, Kademlia, and Bitswap, with every IPFS peer.
 //!
-//! One task owns the libp2p swarm ([`driver`]); everything else speaks to it through bounded channels. Bitswap runs over
-//! streams of its own ([`bitswap`]). What is known of peers is in memory only: a crash loses connections and what others
+//! One task owns the libp2p swarm (`driver`); everything else speaks to it through bounded channels. Bitswap runs over
+//! streams of its own (`bitswap`). What is known of peers is in memory only: a crash loses connections and what others
 //! announced here, both of which come again.
 
 mod behaviour;
