@@ -9,12 +9,16 @@ pub fn redirects(data: &[u8]) {
     let (asked, file) = split_line(data);
     let asked = String::from_utf8_lossy(asked);
     let (path, query) = asked.split_once('?').unwrap_or((&asked, ""));
+    // What no request can carry: the query is passed on as it is.
+    if !query.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return;
+    }
     let names: Vec<String> =
         path.split('/').filter(|name| !matches!(*name, "" | "." | "..")).map(str::to_owned).collect();
     let Ok(rules) = Redirects::parse(file) else { return };
     match rules.apply(&names, Some(query)) {
         Ok(Some(redirects::Action::Redirect { location, .. })) => {
-            let own = location.strip_suffix(query).unwrap_or(&location);
+            let own = location.replacen(query, "", 1);
             assert!(own.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\'), "{location}");
             assert!(own.len() <= redirects::TARGET_BYTES_MAX + query.len() + 1);
         }

@@ -20,6 +20,8 @@ pub const VALUE_BYTES_MAX: usize = 4_096;
 pub const FIELDS_MAX: usize = 1_000;
 /// The most headers that one answer gets; further ones are left out.
 pub const APPLIED_MAX: usize = 64;
+/// What stands between two values of one header.
+const JOIN: &str = ", ";
 /// The most problems that are reported.
 pub const PROBLEMS_MAX: usize = 20;
 
@@ -237,8 +239,10 @@ impl Edits {
                 let Some(value) = value.expand(values, Place::Header, VALUE_BYTES_MAX) else { return };
                 let room = self.set.len() < APPLIED_MAX;
                 match self.set.iter_mut().find(|(other, _)| **other == **name) {
-                    Some((_, before)) if before.len().saturating_add(value.len()) < VALUE_BYTES_MAX => {
-                        before.push_str(", ");
+                    Some((_, before))
+                        if before.len().saturating_add(JOIN.len()).saturating_add(value.len()) <= VALUE_BYTES_MAX =>
+                    {
+                        before.push_str(JOIN);
                         before.push_str(&value);
                     }
                     Some(_) => {}

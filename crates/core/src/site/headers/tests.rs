@@ -104,3 +104,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn values_of_one_header_are_joined_up_to_the_limit() {
+    // Two values, the second of which fills up the limit, or is one byte too many.
+    for (spare, joined) in [(0, true), (1, false)] {
+        let first = "a".repeat(1900);
+        let second = "b".repeat(1900);
+        let third = "c".repeat(VALUE_BYTES_MAX - 2 * 1900 - 2 * JOIN.len() + spare);
+        let file = format!("/*\n x-a: {first}\n x-a: {second}\n x-a: {third}\n");
+        let edits = Headers::parse(file.as_bytes()).apply("/");
+        assert!(edits.set[0].1.len() <= VALUE_BYTES_MAX);
+        assert_eq!(edits.set[0].1.ends_with('c'), joined);
+    }
+}
