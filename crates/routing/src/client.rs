@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use crate::config::{Config, FetchConfig};
 use crate::fetch::{Fetcher, PeerStats};
-use crate::reach::Reach;
 use crate::table::Opened;
 use crate::time::{millis, within};
+use atoll_core::Reach;
 
 /// The most gateways that a client knows.
 const GATEWAYS_MAX: usize = 1024;

@@ -19,7 +19,6 @@ mod health;
 mod http;
 mod log;
 mod plan;
-mod reach;
 mod remote;
 mod router;
 mod snapshot;

@@ -28,11 +28,11 @@ use crate::error::RouteError;
 use crate::fetch::{Fetcher, PeerStats};
 use crate::found::Found;
 use crate::log::RecordLog;
-use crate::reach::Reach;
 use crate::remote::RemoteBlocks;
 use crate::snapshot::Snapshot;
 use crate::table::{Opened, Table};
 use crate::time::backoff;
+use atoll_core::Reach;
 
 pub(crate) use replicate::{PullState, SiteState};
 

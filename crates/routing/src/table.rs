@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::error::RouteError;
 use crate::health::Health;
-use crate::reach::Reach;
+use atoll_core::Reach;
 
 /// How many earlier roots of a site are remembered, so that its holders count as holders right after a deploy.
 const EARLIER_ROOTS_MAX: usize = 4;

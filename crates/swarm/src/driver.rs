@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use atoll_core::Reach;
 use futures_util::StreamExt as _;
 use libp2p::kad::{self, AddProviderOk, GetProvidersOk, QueryId, QueryResult, RecordKey};
 use libp2p::swarm::SwarmEvent;
@@ -10,17 +11,19 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{PeerId, Swarm, identify};
 use multiaddr::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::behaviour::{Behaviour, BehaviourEvent, LAN_KAD, WAN_KAD};
 use crate::config::peer_of;
-use crate::peers::is_public;
+use crate::error::SwarmError;
 use crate::swarm::{PeerView, Snapshot};
 
 /// The most queries of ours under way; more are refused.
 const QUERIES_MAX: usize = 1024;
 /// How often expired records are forgotten, and peers to join through are dialled while there are few.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
+/// How long a listener may take to begin.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// With fewer connections than this, peers to join through are dialled again.
 const CONNECTIONS_FEW: usize = 4;
 /// The most addresses that are believed of one peer.
@@ -77,6 +80,39 @@ impl Driver {
         told: watch::Sender<Snapshot>,
     ) -> Self {
         Self { swarm, orders, queries: HashMap::new(), dialled: HashMap::new(), bootstrap, told }
+    }
+
+    /// Listens on all of `addresses`, and returns once it does.
+    ///
+    /// # Errors
+    /// [`SwarmError::Listen`] names the first that it cannot listen on.
+    pub(crate) async fn listen(&mut self, addresses: &[Multiaddr]) -> Result<(), SwarmError> {
+        let failed = |address: &Multiaddr, cause: &dyn std::fmt::Display| SwarmError::Listen {
+            address: address.clone(),
+            cause: cause.to_string(),
+        };
+        let mut waiting = HashMap::new();
+        for address in addresses {
+            let id = self.swarm.listen_on(address.clone()).map_err(|error| failed(address, &error))?;
+            waiting.insert(id, address);
+        }
+        while let Some(address) = waiting.values().next() {
+            let event = timeout(LISTEN_TIMEOUT, self.swarm.select_next_some()).await;
+            let event = event.map_err(|_| failed(address, &"it does not begin to listen"))?;
+            match &event {
+                SwarmEvent::NewListenAddr { listener_id, .. } => {
+                    waiting.remove(listener_id);
+                }
+                SwarmEvent::ListenerClosed { listener_id, reason: Err(cause), .. } => {
+                    if let Some(address) = waiting.get(listener_id) {
+                        return Err(failed(address, cause));
+                    }
+                }
+                _ => {}
+            }
+            self.event(event);
+        }
+        Ok(())
     }
 
     /// Drives until every handle is gone.
@@ -173,7 +209,7 @@ impl Driver {
     fn identified(&mut self, peer: PeerId, info: identify::Info) {
         let behaviour = self.swarm.behaviour_mut();
         for address in info.listen_addrs.into_iter().take(ADDRESSES_MAX) {
-            if is_public(&address) {
+            if Reach::of(&address) == Reach::Public {
                 if let Some(wan) = behaviour.wan.as_mut().filter(|_| info.protocols.contains(&WAN_KAD)) {
                     wan.add_address(&peer, address);
                 }

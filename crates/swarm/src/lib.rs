@@ -10,7 +10,6 @@ mod config;
 mod driver;
 mod error;
 mod inbound;
-mod peers;
 mod records;
 mod swarm;
 

@@ -28,8 +28,6 @@ const PROVIDERS_MAX: usize = 16;
 const SETTLE: Duration = Duration::from_millis(50);
 /// A connection that nobody uses is closed after this time.
 const IDLE: Duration = Duration::from_secs(120);
-/// How long a listener may take to begin.
-const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a swarm is made of.
 pub struct Parts {
@@ -93,27 +91,17 @@ impl Swarm {
             .map_err(|error| transport(&error))?
             .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE))
             .build();
-        for address in &config.listen {
-            let failed = |cause: &dyn std::fmt::Display| SwarmError::Listen {
-                address: address.clone(),
-                cause: cause.to_string(),
-            };
-            swarm.listen_on(address.clone()).map_err(|error| failed(&error))?;
-        }
         for address in &config.announce {
             swarm.add_external_address(address.clone());
         }
         let bitswap = Bitswap::new(swarm.behaviour().stream.new_control(), parts.blocks, config);
         let (orders, received) = mpsc::channel(ORDERS_MAX);
-        let (tell, mut told) = watch::channel(Snapshot::default());
+        let (tell, told) = watch::channel(Snapshot::default());
+        let mut driver = Driver::new(swarm, received, config.bootstrap.clone(), tell);
+        driver.listen(&config.listen).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&bitswap).accept(streams));
-        tasks.spawn(Driver::new(swarm, received, config.bootstrap.clone(), tell).run());
-        let all = told.wait_for(|now| now.listen.len() >= config.listen.len().min(1));
-        if tokio::time::timeout(LISTEN_TIMEOUT, all).await.is_err() && !config.listen.is_empty() {
-            let address = config.listen.first().cloned().unwrap_or_else(Multiaddr::empty);
-            return Err(SwarmError::Listen { address, cause: "it does not begin to listen".to_owned() });
-        }
+        tasks.spawn(driver.run());
         Ok(Self { orders, bitswap, told, find_timeout: config.find_timeout, _tasks: Arc::new(tasks) })
     }
 

@@ -27,14 +27,15 @@ impl Reading<'_> {
             return Ok(respond::not_modified(&headers));
         }
         // Whatever the query says, the page is the same: nobody makes us render it again and again.
-        if let Some(ready) = self.kept_page(&etag) {
-            return Ok(ready.described.respond_from(&self.request.headers, &ready.parts));
+        if let Some(page) = self.kept_listing(&etag) {
+            return Ok(page);
         }
         // Blocks that somebody else is slow to send must not keep the others from their turn.
         let early = if sharded(directory) { Some(self.entries(directory).await?) } else { None };
         let _turn = self.turn().await?;
-        if let Some(ready) = self.kept_page(&etag) {
-            return Ok(ready.described.respond_from(&self.request.headers, &ready.parts));
+        // Another may have written it meanwhile.
+        if let Some(page) = self.kept_listing(&etag) {
+            return Ok(page);
         }
         let (entries, more) = match early {
             Some(entries) => entries,
@@ -45,6 +46,11 @@ impl Reading<'_> {
         let response = described.respond_from(&self.request.headers, std::slice::from_ref(&page));
         self.keep_page(described, page);
         Ok(response)
+    }
+
+    fn kept_listing(&self, etag: &HeaderValue) -> Option<Response<Body>> {
+        let ready = self.kept_page(etag)?;
+        Some(ready.described.respond_from(&self.request.headers, &ready.parts))
     }
 
     async fn turn(&self) -> Result<SemaphorePermit<'_>, Failure> {

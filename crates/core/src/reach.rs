@@ -2,12 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use atoll_core::Multiaddr;
-use multiaddr::Protocol;
+use multiaddr::{Multiaddr, Protocol};
 
 /// How far an address reaches, nearest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reach {
+pub enum Reach {
     /// This machine.
     Loopback,
     /// This network.
@@ -19,7 +18,7 @@ pub(crate) enum Reach {
 
 impl Reach {
     /// How far one address reaches.
-    pub(crate) fn of(address: &Multiaddr) -> Self {
+    pub fn of(address: &Multiaddr) -> Self {
         match address.iter().next() {
             Some(Protocol::Ip4(ip)) => Self::of_ip(IpAddr::V4(ip)),
             Some(Protocol::Ip6(ip)) => Self::of_ip(ip.to_canonical()),
@@ -33,12 +32,12 @@ impl Reach {
     }
 
     /// The nearest of `addresses`: a node that was given such an address by its operator dials others like it.
-    pub(crate) fn nearest<'a>(addresses: impl IntoIterator<Item = &'a Multiaddr>) -> Self {
+    pub fn nearest<'a>(addresses: impl IntoIterator<Item = &'a Multiaddr>) -> Self {
         addresses.into_iter().map(Self::of).min().unwrap_or_default()
     }
 
     /// Whether a stranger's `address` may be dialled.
-    pub(crate) fn allows(self, address: &Multiaddr) -> bool {
+    pub fn allows(self, address: &Multiaddr) -> bool {
         Self::of(address) >= self
     }
 
