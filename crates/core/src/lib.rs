@@ -39,4 +39,4 @@ pub use policy::{Denied, Deny, Subject};
 pub use providers::Providers;
 pub use reach::Reach;
 pub use storage::{Storage, StorageError};
-pub use transport::{Answer, Transport, TransportError};
+pub use transport::{Answer, Gossip, Transport, TransportError};

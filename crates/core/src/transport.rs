@@ -161,6 +161,29 @@ impl Transport for NoopTransport {
     }
 }
 
+/// How to tell all members at once. What is said is passed on by those who take it for news.
+pub trait Gossip: Send + Sync + 'static {
+    /// Says a [`Request::Announce`] or [`Request::Names`]; whether somebody is there to hear it.
+    fn publish<'a>(&'a self, news: &'a Request) -> BoxFuture<'a, bool>;
+
+    /// Where connected peers that speak as members do can be asked.
+    fn neighbours(&self) -> Vec<Multiaddr>;
+}
+
+/// Is heard by nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoopGossip;
+
+impl Gossip for NoopGossip {
+    fn publish<'a>(&'a self, _news: &'a Request) -> BoxFuture<'a, bool> {
+        Box::pin(async { false })
+    }
+
+    fn neighbours(&self) -> Vec<Multiaddr> {
+        Vec::new()
+    }
+}
+
 /// The other side of a [`Transport`]: answers what members ask.
 pub trait Answer: Send + Sync + 'static {
     /// Answers one request.

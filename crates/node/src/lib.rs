@@ -5,6 +5,7 @@ pub mod api;
 pub mod config;
 mod control;
 mod deny;
+mod exchange;
 pub mod keys;
 pub mod kubo;
 pub mod log;

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use atoll_content::local::LocalBlocks;
 use atoll_content::store::StoreError;
-use atoll_core::names::NameRecords;
+use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::providers::NoopProviders;
-use atoll_core::record::{Accept, Member};
-use atoll_core::{Blocks, Multiaddr, SiteId};
+use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
+use atoll_core::transport::NoopGossip;
+use atoll_core::{Blocks, Multiaddr, Reach, SiteId};
 use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Kept, Running, ServeError, Server, Services};
@@ -29,6 +30,7 @@ use crate::address;
 use crate::api::{PinStatus, Ready, Status, StoreStatus};
 use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources};
 use crate::control::{self, Door};
+use crate::exchange::Everywhere;
 use crate::keys::{self, KeysError, NodeKeys};
 use crate::metrics::Metrics;
 use crate::transport::AnyTransport;
@@ -84,7 +86,10 @@ impl Node {
         let swarm = spawn_swarm(&config, &keys, shown(Arc::clone(&local) as _, &deny)).await?;
         let records = Arc::new(name_records.clone());
         let router = Arc::new(spawn_router(folder, &config, keys, &local, (records, swarm.clone())).await?);
-        let names = Arc::new(spawn_names(&config, &name_records, &router));
+        if let Some(swarm) = &swarm {
+            swarm.serve(router.answer()).await;
+        }
+        let names = Arc::new(spawn_names(&config, &name_records, everywhere(router.names(), swarm.clone())));
         let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
         let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
@@ -102,7 +107,7 @@ impl Node {
         let admin_address = admin.local_addr().unwrap_or(config.admin.listen);
         let token = open_token(folder)?;
         let bound = server.local_addr();
-        router.set_addresses(announced(&config, bound))?;
+        router.set_addresses(announced(&config, bound, swarm.as_ref()))?;
         let summary = Ready {
             ready: true,
             peer_id,
@@ -270,7 +275,8 @@ async fn spawn_router(
         identity,
         member: Box::new(member),
         transport: Arc::new(AnyTransport::new(HttpTransport::new(HttpConfig::default()), swarm.clone())),
-        providers: swarm.map_or_else(|| Arc::new(NoopProviders) as _, |swarm| Arc::new(swarm) as _),
+        providers: swarm.clone().map_or_else(|| Arc::new(NoopProviders) as _, |swarm| Arc::new(swarm) as _),
+        gossip: swarm.map_or_else(|| Arc::new(NoopGossip) as _, |swarm| Arc::new(swarm) as _),
         clock: Arc::new(TokioClock),
         storage: Arc::clone(local) as _,
         log: Arc::new(FileLog::new(records.join("known"))),
@@ -294,27 +300,37 @@ fn open_names(folder: &Folder, config: &Config, local: &Arc<LocalBlocks>) -> Res
 }
 
 /// Names over the records, the DNSLinks of the settings, and the members.
-fn spawn_names(config: &Config, records: &NameStore, router: &Router) -> Resolver {
+fn spawn_names(config: &Config, records: &NameStore, exchange: Arc<dyn NameExchange>) -> Resolver {
     Resolver::spawn(NamesParts {
         store: records.clone(),
         links: Arc::new(MapLinks::new(&config.names)),
-        exchange: router.names(),
+        exchange,
         clock: Arc::new(TokioClock),
         config: config.names.clone(),
     })
 }
 
-/// The addresses that the node tells others.
-fn announced(config: &Config, bound: SocketAddr) -> Vec<Multiaddr> {
-    let told: Vec<Multiaddr> = config.node.announce.iter().filter_map(|text| text.parse().ok()).collect();
-    if !told.is_empty() {
-        return told;
+/// Where names' records are asked for and told.
+fn everywhere(members: Arc<dyn NameExchange>, swarm: Option<Swarm>) -> Arc<dyn NameExchange> {
+    match swarm {
+        Some(swarm) => Arc::new(Everywhere::spawn(members, swarm)),
+        None => members,
     }
-    if bound.ip().is_unspecified() {
+}
+
+/// The addresses that the node tells others: those of its gateway, then those of its swarm that reach farthest.
+fn announced(config: &Config, bound: SocketAddr, swarm: Option<&Swarm>) -> Vec<Multiaddr> {
+    let mut told: Vec<Multiaddr> = config.node.announce.iter().filter_map(|text| text.parse().ok()).collect();
+    let peers = swarm.map_or(Vec::new(), Swarm::addresses);
+    if told.is_empty() && !bound.ip().is_unspecified() {
+        told.push(address::of_socket(bound));
+    } else if told.is_empty() && peers.is_empty() {
         tracing::warn!("gateway.listen is a wildcard: set node.announce, or no member can reach this node");
-        return Vec::new();
     }
-    vec![address::of_socket(bound)]
+    let farthest = peers.iter().map(Reach::of).max();
+    told.extend(peers.into_iter().filter(|address| Some(Reach::of(address)) == farthest));
+    told.truncate(MEMBER_ADDRESSES_MAX);
+    told
 }
 
 fn accept(setting: &AcceptSetting) -> Accept {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use atoll_core::keys::IdentityKey;
 use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::Member;
-use atoll_core::{Answer, Blocks, Cid, Clock, Multiaddr, PeerId, Providers, SiteId, Storage, Timestamp, Transport};
+use atoll_core::{Answer, Blocks, Cid, Clock, Gossip, Multiaddr, PeerId, Providers, SiteId, Storage, Timestamp, Transport};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -57,6 +57,8 @@ pub struct Parts {
     pub names: Arc<dyn NameRecords>,
     /// Who finds peers beyond the members.
     pub providers: Arc<dyn Providers>,
+    /// How all members are told at once.
+    pub gossip: Arc<dyn Gossip>,
     /// Gateways of members that are asked first; who else is there is learned from them.
     pub seeds: Vec<Multiaddr>,
     /// Fresh randomness for nonces and samples; a simulation fixes it.
@@ -186,10 +188,13 @@ pub(crate) struct Shared {
     identity: Arc<IdentityKey>,
     member: MemberMaker,
     transport: Arc<dyn Transport>,
+    gossip: Arc<dyn Gossip>,
     log: Arc<dyn RecordLog>,
     names: names::Passing,
     seeds: Vec<Multiaddr>,
     state: Mutex<State>,
+    /// Held while this node's own record is made, so that two never have the same sequence.
+    renewing: Mutex<()>,
     /// Held while the log is written, so that two writers do not meet.
     saving: tokio::sync::Mutex<()>,
     version: watch::Sender<u64>,
@@ -251,10 +256,12 @@ impl Shared {
                 identity: parts.identity,
                 member: parts.member,
                 transport: parts.transport,
+                gossip: parts.gossip,
                 log: parts.log,
                 names: names::Passing::new(parts.names, &config),
                 seeds: parts.seeds,
                 state: Mutex::new(state),
+                renewing: Mutex::default(),
                 saving: tokio::sync::Mutex::default(),
                 version: watch::Sender::new(0),
                 news: Notify::new(),

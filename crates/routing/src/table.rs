@@ -9,6 +9,7 @@ use atoll_core::record::{Member, Placement};
 use atoll_core::transport::RECORDS_MAX;
 use atoll_core::{Cid, Multiaddr, PeerId, Record, Signed, SiteId, Timestamp};
 use bytes::Bytes;
+use multiaddr::Protocol;
 
 use crate::config::Config;
 use crate::error::RouteError;
@@ -60,14 +61,25 @@ impl Peer {
         self.addresses.get(self.health.address.checked_rem(self.addresses.len())?)
     }
 
+    /// Whether it is reached over libp2p, where gossip goes round.
+    pub(crate) fn hears_gossip(&self) -> bool {
+        self.addresses.iter().any(|address| address.iter().any(|part| matches!(part, Protocol::P2p(_))))
+    }
+
     /// Whether it is reached at `address`.
     pub(crate) fn is_at(&self, address: &Multiaddr) -> bool {
         self.addresses.contains(address)
     }
 
-    /// Leaves out the addresses that are nearer than `reach`.
+    /// Leaves out the addresses that are nearer than `reach`, and those of other peers.
     fn set_reach(&mut self, reach: Reach) {
-        self.addresses = self.signed.record().addresses().filter(|address| reach.allows(address)).collect();
+        let record = self.signed.record();
+        let me = record.peer_id();
+        let is_own = |address: &Multiaddr| match address.iter().last() {
+            Some(Protocol::P2p(peer)) => me.as_ref().is_some_and(|me| me.to_bytes() == peer.to_bytes()),
+            _ => true,
+        };
+        self.addresses = record.addresses().filter(|address| reach.allows(address) && is_own(address)).collect();
     }
 }
 

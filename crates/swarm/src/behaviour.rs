@@ -7,11 +7,12 @@ use libp2p::identity::Keypair;
 use libp2p::kad::{self, Mode};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{PeerId, StreamProtocol, connection_limits, identify, ping};
+use libp2p::{PeerId, StreamProtocol, connection_limits, gossipsub, identify, ping};
 
 use crate::config::Config;
-use crate::inbound;
+use crate::error::SwarmError;
 use crate::records::Records;
+use crate::{gossip, inbound, messages};
 
 /// Kademlia of the public IPFS network.
 pub(crate) const WAN_KAD: StreamProtocol = StreamProtocol::new("/ipfs/kad/1.0.0");
@@ -24,6 +25,8 @@ const PROTOCOL_VERSION: &str = "ipfs/0.1.0";
 const KAD_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// How long others believe that a provider still provides (Kademlia DHT, "Provider record expiration": 48 hours).
 const PROVIDER_LIFETIME: Duration = Duration::from_secs(48 * 3600);
+/// How long an IPNS record is kept unless it is put again (IPNS over the DHT: 48 hours).
+const VALUE_LIFETIME: Duration = Duration::from_secs(48 * 3600);
 /// The nodes that are asked or told at last (Kademlia's k).
 pub(crate) const K: NonZeroUsize = NonZeroUsize::new(20).unwrap();
 
@@ -38,10 +41,14 @@ pub(crate) struct Behaviour {
     /// Opens streams; those of others come by `bitswap`.
     pub(crate) stream: libp2p_stream::Behaviour,
     bitswap: inbound::Behaviour,
+    /// Questions of members.
+    pub(crate) members: messages::Behaviour,
+    /// Records of members.
+    pub(crate) gossip: gossipsub::Behaviour,
 }
 
 impl Behaviour {
-    pub(crate) fn new(key: &Keypair, config: &Config, bitswap: inbound::Behaviour) -> Self {
+    pub(crate) fn new(key: &Keypair, config: &Config, bitswap: inbound::Behaviour) -> Result<Self, SwarmError> {
         let me = key.public().to_peer_id();
         let limits = connection_limits::ConnectionLimits::default()
             .with_max_established(Some(config.connections))
@@ -51,7 +58,7 @@ impl Behaviour {
         let identify = identify::Config::new_with_signed_peer_record(PROTOCOL_VERSION.to_owned(), key)
             .with_agent_version(concat!("atoll/", env!("CARGO_PKG_VERSION")).to_owned())
             .with_push_listen_addr_updates(true);
-        Self {
+        Ok(Self {
             limits: connection_limits::Behaviour::new(limits),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
@@ -59,7 +66,9 @@ impl Behaviour {
             wan: config.public.then(|| kademlia(me, WAN_KAD, Mode::Client, config)).into(),
             stream: libp2p_stream::Behaviour::new(),
             bitswap,
-        }
+            members: messages::behaviour(),
+            gossip: gossip::behaviour()?,
+        })
     }
 
     /// The tables of both networks.
@@ -75,6 +84,7 @@ fn kademlia(me: PeerId, protocol: StreamProtocol, mode: Mode, config: &Config) -
         .set_replication_factor(K)
         .set_max_packet_size(KAD_MESSAGE_BYTES_MAX)
         .set_provider_record_ttl(Some(PROVIDER_LIFETIME))
+        .set_record_ttl(Some(VALUE_LIFETIME))
         // Announced again by the node, which knows what it still holds.
         .set_provider_publication_interval(None)
         .set_publication_interval(None)

@@ -1,11 +1,21 @@
 //! The task that owns the libp2p swarm: it takes orders, follows queries to their end, and keeps the tables in order.
 
-use std::collections::{HashMap, HashSet};
+mod members;
+mod peers;
+mod queries;
+
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use atoll_core::Reach;
+use atoll_core::ipns::Name;
+use atoll_core::transport::Request;
+use atoll_core::{Answer, Reach};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
-use libp2p::kad::{self, AddProviderOk, GetProvidersOk, QueryId, QueryResult, RecordKey};
+use libp2p::gossipsub::TopicHash;
+use libp2p::kad::store::RecordStore as _;
+use libp2p::kad::{self, InboundRequest};
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{PeerId, Swarm, identify};
@@ -16,10 +26,11 @@ use tokio::time::{MissedTickBehavior, timeout};
 use crate::behaviour::{Behaviour, BehaviourEvent, LAN_KAD, WAN_KAD};
 use crate::config::peer_of;
 use crate::error::SwarmError;
-use crate::swarm::{PeerView, Snapshot};
+use crate::swarm::Snapshot;
+use members::{Answered, Members};
+use peers::Peers;
+use queries::Queries;
 
-/// The most queries of ours under way; more are refused.
-const QUERIES_MAX: usize = 1024;
 /// How often expired records are forgotten, and peers to join through are dialled while there are few.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
 /// How long a listener may take to begin.
@@ -52,19 +63,51 @@ pub(crate) enum Order {
         /// Where the answer goes.
         done: oneshot::Sender<bool>,
     },
-}
-
-/// A query under way.
-enum Query {
-    Find { seen: HashSet<PeerId>, found: mpsc::Sender<PeerId> },
-    Provide { done: oneshot::Sender<bool> },
+    /// Find records of a name in the DHT; the channel closes at the end.
+    GetName {
+        /// Whose.
+        name: Name,
+        /// Where they go, unverified.
+        found: mpsc::Sender<Bytes>,
+    },
+    /// Put a valid record into the DHT; answered with whether somebody keeps it.
+    PutName {
+        /// Whose.
+        name: Name,
+        /// The record.
+        value: Bytes,
+        /// Where the answer goes.
+        done: oneshot::Sender<bool>,
+    },
+    /// Ask a member.
+    Ask {
+        /// Whom.
+        peer: PeerId,
+        /// Where it may be, beside what is known.
+        addresses: Vec<Multiaddr>,
+        /// What.
+        request: Box<Request>,
+        /// Where the answer goes.
+        answered: Answered,
+    },
+    /// Tell all members; answered with whether somebody is there to hear it.
+    Publish {
+        /// Messages and their topics.
+        news: Vec<(TopicHash, Vec<u8>)>,
+        /// Where the answer goes.
+        done: oneshot::Sender<bool>,
+    },
+    /// From now on, members' questions and news go here.
+    Serve(Arc<dyn Answer>),
 }
 
 /// The owner of the swarm.
 pub(crate) struct Driver {
     swarm: Swarm<Behaviour>,
     orders: mpsc::Receiver<Order>,
-    queries: HashMap<QueryId, Query>,
+    queries: Queries,
+    members: Members,
+    peers: Peers,
     /// Providers that are being dialled, and who waits for them.
     dialled: HashMap<PeerId, Vec<mpsc::Sender<PeerId>>>,
     bootstrap: Vec<Multiaddr>,
@@ -79,7 +122,16 @@ impl Driver {
         bootstrap: Vec<Multiaddr>,
         told: watch::Sender<Snapshot>,
     ) -> Self {
-        Self { swarm, orders, queries: HashMap::new(), dialled: HashMap::new(), bootstrap, told }
+        Self {
+            swarm,
+            orders,
+            queries: Queries::default(),
+            members: Members::default(),
+            peers: Peers::default(),
+            dialled: HashMap::new(),
+            bootstrap,
+            told,
+        }
     }
 
     /// Listens on all of `addresses`, and returns once it does.
@@ -126,6 +178,7 @@ impl Driver {
                     Some(order) => self.order(order),
                     None => return,
                 },
+                Some(served) = self.members.next() => self.members.served(&mut self.swarm, served),
                 _ = housekeeping.tick() => self.keep_house(),
             }
         }
@@ -134,8 +187,18 @@ impl Driver {
     fn order(&mut self, order: Order) {
         match order {
             Order::Dial { peer, addresses } => self.dial(peer, addresses),
-            Order::Find { key, found } => self.find(&key, &found),
-            Order::Provide { key, done } => self.provide(&key, done),
+            Order::Find { key, found } => self.queries.find(&mut self.swarm, &key, &found),
+            Order::Provide { key, done } => self.queries.provide(&mut self.swarm, &key, done),
+            Order::GetName { name, found } => self.queries.get_name(&mut self.swarm, &name, &found),
+            Order::PutName { name, value, done } => self.queries.put_name(&mut self.swarm, &name, &value, done),
+            Order::Ask { peer, addresses, request, answered } => {
+                self.members.ask(&mut self.swarm, (peer, addresses), *request, answered);
+            }
+            Order::Publish { news, done } => {
+                // Whoever told may have gone.
+                let _ = done.send(Members::publish(&mut self.swarm, news));
+            }
+            Order::Serve(answer) => self.members.serve(answer),
         }
     }
 
@@ -147,30 +210,6 @@ impl Driver {
             .build();
         if let Err(error) = self.swarm.dial(dial) {
             tracing::debug!(%peer, %error, "not dialled");
-        }
-    }
-
-    fn find(&mut self, key: &[u8], found: &mpsc::Sender<PeerId>) {
-        if self.queries.len() >= QUERIES_MAX {
-            return;
-        }
-        let key = RecordKey::from(key.to_vec());
-        let started: Vec<_> = self.swarm.behaviour_mut().tables().map(|kad| kad.get_providers(key.clone())).collect();
-        for id in started {
-            self.queries.insert(id, Query::Find { seen: HashSet::new(), found: found.clone() });
-        }
-    }
-
-    fn provide(&mut self, key: &[u8], done: oneshot::Sender<bool>) {
-        if self.queries.len() >= QUERIES_MAX {
-            return;
-        }
-        let key = RecordKey::from(key.to_vec());
-        // Whether the public network heard of it is what counts where there is one.
-        let started: Vec<_> =
-            self.swarm.behaviour_mut().tables().filter_map(|kad| kad.start_providing(key.clone()).ok()).collect();
-        if let Some(id) = started.last() {
-            self.queries.insert(*id, Query::Provide { done });
         }
     }
 
@@ -186,21 +225,42 @@ impl Driver {
                 self.swarm.remove_external_address(&address);
                 self.tell();
             }
-            SwarmEvent::ConnectionEstablished { peer_id, .. } => {
+            SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
+                self.peers.connected(peer_id, &endpoint);
                 self.connected(peer_id);
                 self.tell();
             }
-            SwarmEvent::ConnectionClosed { .. } => self.tell(),
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+                self.peers.gone(&peer_id);
+                self.tell();
+            }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 tracing::debug!(%peer, %error, "no connection");
                 if !self.swarm.is_connected(&peer) {
                     self.dialled.remove(&peer);
                 }
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+            SwarmEvent::Behaviour(event) => self.said(event),
+            _ => {}
+        }
+    }
+
+    /// One of the protocols has something to say.
+    fn said(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                self.peers.identified(&peer_id, &info);
                 self.identified(peer_id, info);
+                self.tell();
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Lan(event) | BehaviourEvent::Wan(event)) => self.kademlia(event),
+            BehaviourEvent::Ping(event) => {
+                if let Ok(round_trip) = event.result {
+                    self.peers.answered(&event.peer, round_trip);
+                }
+            }
+            BehaviourEvent::Lan(event) | BehaviourEvent::Wan(event) => self.kademlia(event),
+            BehaviourEvent::Members(event) => self.members.message(event),
+            BehaviourEvent::Gossip(event) => self.members.gossip(&mut self.swarm, event),
             _ => {}
         }
     }
@@ -222,38 +282,28 @@ impl Driver {
     fn kademlia(&mut self, event: kad::Event) {
         match event {
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
-                self.progress(id, result);
-                if step.last {
-                    self.queries.remove(&id);
+                if let Some((new, found)) = self.queries.progress(id, result, &step) {
+                    for peer in new {
+                        self.meet(peer, &found);
+                    }
                 }
             }
-            kad::Event::InboundRequest { request: kad::InboundRequest::AddProvider { record: Some(record) } } => {
-                // Which network it came from is not told: whom it is of use to finds it in either.
+            // Which network it came from is not told: whom it is of use to finds it in either.
+            kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
                 for kad in self.swarm.behaviour_mut().tables() {
-                    if let Err(error) = kad::store::RecordStore::add_provider(kad.store_mut(), record.clone()) {
+                    if let Err(error) = kad.store_mut().add_provider(record.clone()) {
                         tracing::debug!(%error, "a provider is not kept");
                     }
                 }
             }
-            _ => {}
-        }
-    }
-
-    fn progress(&mut self, id: QueryId, result: QueryResult) {
-        match result {
-            QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) => {
-                let Some(Query::Find { seen, found }) = self.queries.get_mut(&id) else { return };
-                let new: Vec<PeerId> = providers.into_iter().filter(|peer| seen.insert(*peer)).collect();
-                let found = found.clone();
-                for peer in new {
-                    self.meet(peer, &found);
+            kad::Event::InboundRequest { request: InboundRequest::PutRecord { record: Some(record), source, .. } } => {
+                if !self.peers.affords_value(&source, Instant::now()) {
+                    return;
                 }
-            }
-            QueryResult::StartProviding(result) => {
-                if let Some(Query::Provide { done }) = self.queries.remove(&id) {
-                    let told = matches!(result, Ok(AddProviderOk { .. }));
-                    // Whoever asked may have gone.
-                    let _ = done.send(told);
+                for kad in self.swarm.behaviour_mut().tables() {
+                    if let Err(error) = kad.store_mut().put(record.clone()) {
+                        tracing::debug!(%source, %error, "a name's record is not kept");
+                    }
                 }
             }
             _ => {}
@@ -306,12 +356,13 @@ impl Driver {
         let own = |address: &Multiaddr| address.clone().with_p2p(me).unwrap_or_else(|address| address);
         let mut snapshot = Snapshot {
             listen: self.swarm.external_addresses().map(own).collect(),
-            peers: self.swarm.connected_peers().map(|peer| PeerView { peer: peer.to_string() }).collect(),
+            peers: self.peers.views(),
             ..Snapshot::default()
         };
         for kad in self.swarm.behaviour_mut().tables() {
             snapshot.known += kad.kbuckets().map(|bucket| bucket.num_entries()).sum::<usize>();
             snapshot.provider_keys += kad.store_mut().len();
+            snapshot.name_records += kad.store_mut().values();
         }
         self.told.send_replace(snapshot);
     }

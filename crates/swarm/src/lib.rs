@@ -1,4 +1,5 @@
-//! The peer-to-peer half of a node: libp2p connections, Kademlia, and Bitswap, with every IPFS peer.
+//! The peer-to-peer half of a node: libp2p connections, Kademlia, and Bitswap, with every IPFS peer; questions and gossip with
+//! other members.
 //!
 //! One task owns the libp2p swarm (`driver`); everything else speaks to it through bounded channels. Bitswap runs over
 //! streams of its own (`bitswap`). What is known of peers is in memory only: a crash loses connections and what others
@@ -9,7 +10,10 @@ mod bitswap;
 mod config;
 mod driver;
 mod error;
+mod gossip;
 mod inbound;
+mod messages;
+mod names;
 mod records;
 mod swarm;
 

@@ -1,10 +1,13 @@
 //! The handle to a node's swarm: how the rest of the node fetches from peers, finds providers, and announces itself.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atoll_core::transport::{ByteStream, Request, Response};
-use atoll_core::{Blocks, BoxFuture, Cid, Providers, Transport, TransportError};
+use atoll_core::ipns::{Name, Record};
+use atoll_core::names::Asked;
+use atoll_core::transport::{ByteStream, Gossip, Request, Response};
+use atoll_core::{Answer, Blocks, BoxFuture, Cid, Providers, Transport, TransportError};
 use bytes::Bytes;
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, noise, tcp, tls, yamux};
@@ -18,12 +21,16 @@ use crate::bitswap::{Bitswap, PROTOCOLS};
 use crate::config::{Config, peer_of};
 use crate::driver::{Driver, Order};
 use crate::error::SwarmError;
-use crate::inbound;
+use crate::{gossip, inbound};
 
 /// Orders that wait for the driver.
 const ORDERS_MAX: usize = 1024;
 /// The most providers that are taken of one search.
 const PROVIDERS_MAX: usize = 16;
+/// The most records of one name that are taken of one search.
+const NAMES_MAX: usize = 16;
+/// How long further records of a name are waited for once one is there.
+const NAME_SETTLE: Duration = Duration::from_millis(500);
 /// How long further providers are waited for once one is there.
 const SETTLE: Duration = Duration::from_millis(50);
 /// A connection that nobody uses is closed after this time.
@@ -48,6 +55,8 @@ pub struct Snapshot {
     pub known: usize,
     /// Keys whose providers are kept for others.
     pub provider_keys: usize,
+    /// IPNS records that are kept for others.
+    pub name_records: usize,
 }
 
 /// A connected peer.
@@ -55,6 +64,18 @@ pub struct Snapshot {
 pub struct PeerView {
     /// Its id.
     pub peer: String,
+    /// Where it is, as seen from here.
+    pub address: Multiaddr,
+    /// Whether this node dialled.
+    pub outbound: bool,
+    /// What it calls itself; empty until it has said so.
+    pub agent: String,
+    /// Whether it speaks as members of Atoll do.
+    pub member: bool,
+    /// Its last round trip, in microseconds.
+    pub round_trip_us: Option<u64>,
+    /// How long it has been connected.
+    pub connected_seconds: u64,
 }
 
 /// A running swarm. Dropping the last clone ends it.
@@ -87,7 +108,7 @@ impl Swarm {
             .with_quic()
             .with_dns()
             .map_err(|error| transport(&error))?
-            .with_behaviour(|key| Behaviour::new(key, config, incoming))
+            .with_behaviour(|key| Behaviour::new(key, config, incoming).map_err(Box::<dyn Error + Send + Sync>::from))
             .map_err(|error| transport(&error))?
             .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE))
             .build();
@@ -139,6 +160,39 @@ impl Swarm {
         all
     }
 
+    /// From now on, `answer` answers members' questions, and judges their news.
+    pub async fn serve(&self, answer: Arc<dyn Answer>) {
+        let _ = self.orders.send(Order::Serve(answer)).await;
+    }
+
+    /// What the DHT holds of `name`, unverified. Once there is a record, others are waited for a little: theirs may be newer.
+    pub async fn get_name(&self, name: &Name) -> Asked {
+        let (found, mut records) = mpsc::channel(NAMES_MAX);
+        if self.told.borrow().known == 0 || self.orders.send(Order::GetName { name: *name, found }).await.is_err() {
+            return Asked::default();
+        }
+        let mut asked = Asked { asked: 1, ..Asked::default() };
+        let first = tokio::time::timeout(self.find_timeout, records.recv()).await;
+        asked.answered = usize::from(first.is_ok());
+        asked.records.extend(first.ok().flatten());
+        if !asked.records.is_empty() {
+            let rest = async {
+                while let Some(record) = records.recv().await {
+                    asked.records.push(record);
+                }
+            };
+            let _ = tokio::time::timeout(NAME_SETTLE, rest).await;
+        }
+        asked
+    }
+
+    /// Puts a valid record into the DHT; whether somebody keeps it.
+    pub async fn put_name(&self, record: &Record) -> bool {
+        let (done, answer) = oneshot::channel();
+        let order = Order::PutName { name: *record.name(), value: record.bytes().clone(), done };
+        self.orders.send(order).await.is_ok() && answer.await.unwrap_or(false)
+    }
+
     /// All that is known now.
     pub fn snapshot(&self) -> Snapshot {
         self.told.borrow().clone()
@@ -154,13 +208,35 @@ impl Providers for Swarm {
     }
 }
 
+impl Gossip for Swarm {
+    fn publish<'a>(&'a self, news: &'a Request) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let (done, answer) = oneshot::channel();
+            let order = Order::Publish { news: gossip::messages(news), done };
+            self.orders.send(order).await.is_ok() && answer.await.unwrap_or(false)
+        })
+    }
+
+    fn neighbours(&self) -> Vec<Multiaddr> {
+        let address = |view: &PeerView| Some(Multiaddr::empty().with(Protocol::P2p(view.peer.parse().ok()?)));
+        self.told.borrow().peers.iter().filter(|peer| peer.member).filter_map(address).collect()
+    }
+}
+
 impl Transport for Swarm {
     fn request<'a>(
         &'a self,
         to: &'a Multiaddr,
-        _request: &'a Request,
+        request: &'a Request,
     ) -> BoxFuture<'a, Result<Response, TransportError>> {
-        Box::pin(async { Err(TransportError::Address(to.clone())) })
+        Box::pin(async move {
+            let peer = peer_of(to).ok_or_else(|| TransportError::Address(to.clone()))?;
+            let addresses = if to.iter().count() > 1 { vec![to.clone()] } else { Vec::new() };
+            let (answered, answer) = oneshot::channel();
+            let order = Order::Ask { peer, addresses, request: Box::new(request.clone()), answered };
+            self.orders.send(order).await.map_err(|_| TransportError::Refused)?;
+            answer.await.unwrap_or(Err(TransportError::Refused))
+        })
     }
 
     fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>> {

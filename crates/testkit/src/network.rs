@@ -7,7 +7,7 @@ use atoll_core::keys::{AnswerKey, IdentityKey, OperatorKey};
 use atoll_core::names::{NameRecords, NoopNameRecords};
 use atoll_core::providers::NoopProviders;
 use atoll_core::record::{Accept, Member, OperatorCertificate, ProbeAnswer};
-use atoll_core::transport::{Request, Response};
+use atoll_core::transport::{NoopGossip, Request, Response};
 use atoll_core::{Answer, BoxFuture, Clock, Multiaddr, Signed, Timestamp, TransportError};
 use atoll_identity::{Config as NamesConfig, MapLinks, Parts as NamesParts, Resolver, Store};
 use atoll_routing::{Client, ClientConfig, Config, Parts, PlacementView, Router, Snapshot};
@@ -151,6 +151,7 @@ impl Network {
             log: Arc::clone(&node.log) as _,
             names: records,
             providers: Arc::new(NoopProviders),
+            gossip: Arc::new(NoopGossip),
             seeds: seeds.to_vec(),
             seed,
         };

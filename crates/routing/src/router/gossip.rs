@@ -1,9 +1,9 @@
 //! Records between members: asked for at an interval, announced when they are news, kept on disk, and the node's own renewed.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use atoll_core::transport::{Request, Response};
-use atoll_core::{Multiaddr, Record, Signed, Timestamp, TransportError};
+use atoll_core::{Multiaddr, PeerId, Record, Signed, Timestamp, TransportError};
 use futures_util::stream::{self, StreamExt};
 use rand::seq::IteratorRandom;
 use serde_bytes::ByteBuf;
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::Shared;
 use crate::error::RouteError;
-use crate::table::Opened;
+use crate::table::{Opened, Peer};
 use crate::time::{jittered, millis, within};
 
 /// The most pages asked of one member in one round.
@@ -63,7 +63,7 @@ pub(super) async fn announce(shared: Arc<Shared>) {
         }
         let records = records.into_iter().map(|bytes| ByteBuf::from(bytes.to_vec())).collect();
         let request = Arc::new(Request::Announce { records });
-        for address in shared.gossip_targets() {
+        for address in shared.publish(&request).await {
             while sending.len() >= ANNOUNCEMENTS_MAX {
                 sending.join_next().await;
             }
@@ -102,11 +102,29 @@ impl Shared {
         answer.unwrap_or(Err(TransportError::TimedOut(millis(limit))))
     }
 
-    /// Some live members, and the seeds as long as few members are known.
+    /// Tells all who hear gossip; whom else to tell.
+    pub(super) async fn publish(&self, news: &Request) -> Vec<Multiaddr> {
+        if self.gossip.publish(news).await { self.targets(|peer| !peer.hears_gossip()) } else { self.gossip_targets() }
+    }
+
+    /// Some live members; the seeds, and peers that are connected anyhow, as long as few members are known.
     pub(super) fn gossip_targets(&self) -> Vec<Multiaddr> {
+        let mut targets = self.targets(|_| true);
+        let neighbours = self.gossip.neighbours();
+        let fan_out = self.config.gossip_fan_out;
+        if targets.len() < fan_out && !neighbours.is_empty() {
+            let room = fan_out.saturating_sub(targets.len());
+            targets.extend(neighbours.into_iter().sample(&mut self.lock().rng, room));
+        }
+        targets
+    }
+
+    /// Some live members that are `wanted`, and the seeds as long as those are few.
+    fn targets(&self, wanted: impl Fn(&Peer) -> bool) -> Vec<Multiaddr> {
         let state = &mut *self.lock();
         let fan_out = self.config.gossip_fan_out;
-        let live = state.table.members.iter().filter(|(peer, entry)| **peer != self.me && entry.health.live);
+        let is_wanted = |peer: &PeerId, entry: &Peer| *peer != self.me && entry.health.live && wanted(entry);
+        let live = state.table.members.iter().filter(|(peer, entry)| is_wanted(peer, entry));
         let mut targets = live.filter_map(|(_, entry)| entry.address().cloned()).sample(&mut state.rng, fan_out);
         for seed in &self.seeds {
             if targets.len() < fan_out && !targets.contains(seed) && !state.addresses.contains(seed) {
@@ -138,6 +156,7 @@ impl Shared {
 
     /// Signs this node's member record anew when it is half over, when what it says has changed, or when `always`.
     pub(super) fn refresh_member(&self, always: bool) -> Result<(), RouteError> {
+        let _turn = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
         let addresses = self.lock().addresses.clone();
         if addresses.is_empty() {

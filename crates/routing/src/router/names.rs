@@ -126,7 +126,7 @@ pub(super) async fn pass_on(shared: Arc<Shared>) {
                 break;
             }
             let request = Arc::new(Request::Names { records });
-            for address in shared.gossip_targets() {
+            for address in shared.publish(&request).await {
                 while sending.len() >= SENDING_MAX {
                     sending.join_next().await;
                 }

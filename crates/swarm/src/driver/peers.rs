@@ -1,0 +1,95 @@
+//! What is known of connected peers.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use libp2p::core::ConnectedPoint;
+use libp2p::{PeerId, identify};
+use multiaddr::Multiaddr;
+
+use crate::messages;
+use crate::swarm::PeerView;
+
+/// The longest name of a program that is shown, in characters.
+const AGENT_CHARS_MAX: usize = 64;
+/// The most names' records that one peer may put in a minute, since each costs a signature's check.
+const VALUES_PER_MINUTE: u32 = 600;
+
+/// The connected peers.
+#[derive(Default)]
+pub(super) struct Peers(HashMap<PeerId, About>);
+
+struct About {
+    address: Multiaddr,
+    outbound: bool,
+    since: Instant,
+    agent: String,
+    member: bool,
+    round_trip: Option<Duration>,
+    /// Names' records that it put in the minute that began then.
+    values: (Instant, u32),
+}
+
+impl Peers {
+    pub(super) fn connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
+        let now = Instant::now();
+        self.0.entry(peer).or_insert_with(|| About {
+            address: endpoint.get_remote_address().clone(),
+            outbound: endpoint.is_dialer(),
+            since: now,
+            agent: String::new(),
+            member: false,
+            round_trip: None,
+            values: (now, 0),
+        });
+    }
+
+    pub(super) fn gone(&mut self, peer: &PeerId) {
+        self.0.remove(peer);
+    }
+
+    pub(super) fn identified(&mut self, peer: &PeerId, info: &identify::Info) {
+        if let Some(about) = self.0.get_mut(peer) {
+            about.agent = info.agent_version.chars().filter(|char| !char.is_control()).take(AGENT_CHARS_MAX).collect();
+            about.member = info.protocols.contains(&messages::PROTOCOL);
+        }
+    }
+
+    pub(super) fn answered(&mut self, peer: &PeerId, round_trip: Duration) {
+        if let Some(about) = self.0.get_mut(peer) {
+            about.round_trip = Some(round_trip);
+        }
+    }
+
+    /// Whether another name's record of `peer` is to be looked at.
+    pub(super) fn affords_value(&mut self, peer: &PeerId, now: Instant) -> bool {
+        let Some(about) = self.0.get_mut(peer) else { return false };
+        let (began, count) = &mut about.values;
+        if now.duration_since(*began) >= Duration::from_secs(60) {
+            (*began, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count <= VALUES_PER_MINUTE
+    }
+
+    /// All of them, in the order of their ids.
+    pub(super) fn views(&self) -> Vec<PeerView> {
+        let mut views: Vec<PeerView> = self.0.iter().map(|(peer, about)| about.view(peer)).collect();
+        views.sort_by(|one, other| one.peer.cmp(&other.peer));
+        views
+    }
+}
+
+impl About {
+    fn view(&self, peer: &PeerId) -> PeerView {
+        PeerView {
+            peer: peer.to_string(),
+            address: self.address.clone(),
+            outbound: self.outbound,
+            agent: self.agent.clone(),
+            member: self.member,
+            round_trip_us: self.round_trip.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+            connected_seconds: self.since.elapsed().as_secs(),
+        }
+    }
+}
