@@ -326,10 +326,14 @@ pub(crate) enum StoreCommand {
     Verify,
 }
 
-/// The members that the running node knows.
+/// The members that the running node knows, or the peers that it is connected with.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Examples:\n  atoll peers\n  atoll peers --json")]
-pub(crate) struct PeersArgs {}
+#[command(after_help = "Examples:\n  atoll peers\n  atoll peers --swarm\n  atoll peers --json")]
+pub(crate) struct PeersArgs {
+    /// Peers that are connected over libp2p, members or not.
+    #[arg(long)]
+    pub swarm: bool,
+}
 
 /// Print completions for a shell.
 #[derive(Debug, ClapArgs)]

@@ -55,7 +55,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Car(car) => block_on(content::car(car, &control, output)).map(done),
         Command::Store(store) => block_on(content::store(store, &folder, &control, output)),
         Command::Deny(command) => block_on(deny::run(command, &folder, &control, output)),
-        Command::Peers(_) => block_on(status::peers(&control, output)).map(done),
+        Command::Peers(peers) => block_on(status::peers(&peers, &control, output)).map(done),
     }
 }
 

@@ -49,9 +49,14 @@ struct Node {
 
 impl Node {
     fn start(bootstrap: &[String]) -> Self {
+        Self::start_with("127.0.0.1:0", bootstrap)
+    }
+
+    /// `gateway` is where its gateway listens; a wildcard is told to nobody, so that only libp2p leads to the node.
+    fn start_with(gateway: &str, bootstrap: &[String]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = format!(
-            "[gateway]\nlisten = \"127.0.0.1:0\"\nfetch = \"any\"\nthreads = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n[swarm]\n\
+            "[gateway]\nlisten = {gateway:?}\nfetch = \"any\"\nthreads = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n[swarm]\n\
              listen = [\"/ip4/127.0.0.1/tcp/0\", \"/ip4/127.0.0.1/udp/0/quic-v1\"]\nbootstrap = {bootstrap:?}\n"
         );
         fs::write(folder.path().join("node.toml"), settings).unwrap();
@@ -62,18 +67,35 @@ impl Node {
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let log = || fs::read_to_string(folder.path().join("node.log")).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the node said {line:?}:\n{}", log()));
-        let gateway = ready["gateway"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
+        let bound: SocketAddr = ready["gateway"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
+        let gateway = SocketAddr::from(([127, 0, 0, 1], bound.port()));
         let swarm = ready["swarm"].as_array().unwrap().iter().map(|address| address.as_str().unwrap().to_owned());
         let swarm = swarm.collect();
         Self { folder, process, gateway, swarm }
     }
 
-    fn import(&self, path: &Path) -> String {
-        let output = atoll(self.folder.path(), &["import", "--json"]).arg(path).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    /// Runs a command of the CLI against this node; the last line that it prints as JSON.
+    fn run(&self, arguments: &[&str]) -> Value {
+        let output = atoll(self.folder.path(), arguments).arg("--json").output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}{}", String::from_utf8_lossy(&output.stderr), self.log());
         let printed = String::from_utf8(output.stdout).unwrap();
-        let last: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
-        last["root"].as_str().unwrap().to_owned()
+        serde_json::from_str(printed.lines().last().unwrap()).unwrap()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("node.log")).unwrap()
+    }
+
+    fn import(&self, path: &Path) -> String {
+        self.run(&["import", path.to_str().unwrap()])["root"].as_str().unwrap().to_owned()
+    }
+
+    /// A folder with one page.
+    fn site(&self, page: &str) -> String {
+        let site = self.folder.path().join("site");
+        fs::create_dir_all(&site).unwrap();
+        fs::write(site.join("index.html"), page).unwrap();
+        site.to_str().unwrap().to_owned()
     }
 
     fn get(&self, path: &str) -> (u16, Vec<u8>) {
@@ -212,4 +234,40 @@ fn our_nodes_find_each_other_through_one_that_they_know() {
     let root = holder.import(&file);
     until("the third node finds the second", || asker.get(&format!("/ipfs/{root}")).0 == 200);
     assert_eq!(asker.get(&format!("/ipfs/{root}")).1, b"calm water");
+}
+
+#[test]
+fn names_go_both_ways_through_the_dht() {
+    let Some(binary) = kubo() else { return };
+    let (node, kubo) = (Node::start(&[]), Kubo::start(binary));
+    kubo.run(&["swarm", "connect", &node.over("/tcp/")]);
+    // Ours, found by Kubo.
+    let root = node.import(Path::new(&node.site("calm water")));
+    node.run(&["key", "new", "blog"]);
+    let published = node.run(&["name", "publish", "blog", &root]);
+    let name = published["name"].as_str().unwrap();
+    let resolved = || kubo.command(&["name", "resolve", "--nocache", name]).output().unwrap().stdout;
+    until("Kubo resolves our name", || String::from_utf8(resolved()).unwrap().trim() == format!("/ipfs/{root}"));
+    assert_eq!(kubo.output(&["cat", &format!("/ipns/{name}/index.html")]), b"calm water");
+    // Kubo's, found by us.
+    let root = kubo.add("page", b"deep water", &[]);
+    kubo.run(&["routing", "provide", &root]);
+    kubo.run(&["name", "publish", &root]);
+    let name = kubo.run(&["key", "list", "-l", "--ipns-base=base36"]).split(' ').next().unwrap().to_owned();
+    until("we resolve Kubo's name", || node.get(&format!("/ipns/{name}")) == (200, b"deep water".to_vec()));
+}
+
+#[test]
+fn members_who_reach_each_other_over_libp2p_only_place_a_site() {
+    let first = Node::start_with("0.0.0.0:0", &[]);
+    let known = vec![first.over("/tcp/")];
+    let others: Vec<Node> = (0..3).map(|_| Node::start_with("0.0.0.0:0", &known)).collect();
+    let live = || first.run(&["peers"]).as_array().unwrap().iter().filter(|peer| peer["live"] == true).count();
+    until("four members live", || live() == 4);
+    let published = first.run(&["publish", &first.site("still water"), "--replicas", "3"]);
+    let (name, root) = (published["name"].as_str().unwrap(), published["root"].as_str().unwrap());
+    for node in &others {
+        assert_eq!(node.get(&format!("/ipfs/{root}/index.html")), (200, b"still water".to_vec()), "{}", node.log());
+        assert_eq!(node.get(&format!("/ipns/{name}/index.html")).0, 200, "{}", node.log());
+    }
 }

@@ -168,6 +168,9 @@ pub trait Gossip: Send + Sync + 'static {
 
     /// Where connected peers that speak as members do can be asked.
     fn neighbours(&self) -> Vec<Multiaddr>;
+
+    /// Waits until more neighbours were met than `so_far`; how many, since the start.
+    fn met(&self, so_far: u64) -> BoxFuture<'_, u64>;
 }
 
 /// Is heard by nobody.
@@ -181,6 +184,10 @@ impl Gossip for NoopGossip {
 
     fn neighbours(&self) -> Vec<Multiaddr> {
         Vec::new()
+    }
+
+    fn met(&self, _so_far: u64) -> BoxFuture<'_, u64> {
+        Box::pin(std::future::pending())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a node tells its CLI and its operator: the JSON of the socket and of the admin listener.
 
 use atoll_content::import::{self, Profile, UnknownProfile};
+pub use atoll_swarm::PeerView;
 use serde::{Deserialize, Serialize};
 
 /// Printed once the node serves.
@@ -212,6 +213,24 @@ pub struct CarImported {
     /// Blocks read.
     pub blocks: u64,
     /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The body of the call that reads a copy back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReadBackRequest {
+    /// Peer id of the member.
+    pub peer: String,
+    /// Root.
+    pub cid: String,
+}
+
+/// A copy that was read back whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadBack {
+    /// Blocks of it.
+    pub blocks: u64,
+    /// Bytes of those.
     pub bytes: u64,
 }
 

@@ -11,7 +11,9 @@ use crate::config::LogConfig;
 /// # Errors
 /// [`LogError`] when the filter is not one, or logging runs already.
 pub fn start(config: &LogConfig) -> Result<(), LogError> {
-    let filter = EnvFilter::try_new(&config.filter).map_err(|error| LogError::Filter(error.to_string()))?;
+    // It warns of every record that has come round already.
+    let filter = EnvFilter::try_new(format!("libp2p_gossipsub=error,{}", config.filter))
+        .map_err(|error| LogError::Filter(error.to_string()))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = if config.json {
         builder.json().flatten_event(true).try_init()

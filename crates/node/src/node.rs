@@ -86,9 +86,6 @@ impl Node {
         let swarm = spawn_swarm(&config, &keys, shown(Arc::clone(&local) as _, &deny)).await?;
         let records = Arc::new(name_records.clone());
         let router = Arc::new(spawn_router(folder, &config, keys, &local, (records, swarm.clone())).await?);
-        if let Some(swarm) = &swarm {
-            swarm.serve(router.answer()).await;
-        }
         let names = Arc::new(spawn_names(&config, &name_records, everywhere(router.names(), swarm.clone())));
         let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
         let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
@@ -244,7 +241,7 @@ async fn spawn_swarm(config: &Config, keys: &NodeKeys, blocks: Arc<dyn Blocks>) 
         return Ok(None);
     }
     let identity = keys.identity.to_libp2p();
-    Ok(Some(Swarm::spawn(SwarmParts { identity, blocks }, &config.swarm).await?))
+    Ok(Some(Box::pin(Swarm::spawn(SwarmParts { identity, blocks }, &config.swarm)).await?))
 }
 
 /// The router over HTTP, with this node's member record.
@@ -276,7 +273,7 @@ async fn spawn_router(
         member: Box::new(member),
         transport: Arc::new(AnyTransport::new(HttpTransport::new(HttpConfig::default()), swarm.clone())),
         providers: swarm.clone().map_or_else(|| Arc::new(NoopProviders) as _, |swarm| Arc::new(swarm) as _),
-        gossip: swarm.map_or_else(|| Arc::new(NoopGossip) as _, |swarm| Arc::new(swarm) as _),
+        gossip: swarm.clone().map_or_else(|| Arc::new(NoopGossip) as _, |swarm| Arc::new(swarm) as _),
         clock: Arc::new(TokioClock),
         storage: Arc::clone(local) as _,
         log: Arc::new(FileLog::new(records.join("known"))),
@@ -284,7 +281,11 @@ async fn spawn_router(
         seeds,
         seed,
     };
-    Ok(Router::spawn(parts, config.routing.clone()).await?)
+    let router = Router::spawn(parts, config.routing.clone()).await?;
+    if let Some(swarm) = swarm {
+        swarm.serve(router.answer()).await;
+    }
+    Ok(router)
 }
 
 /// The IPNS records of `folder`. Those of sites that are pinned because they are placed here are never evicted.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use atoll_core::transport::{Request, Response};
 use atoll_core::{Block, Blocks, BoxFuture, Cid, Clock, FetchError, Multiaddr, Transport, TransportError};
 use bytes::Bytes;
+use multiaddr::Protocol;
 use serde::Serialize;
 
 use crate::config::{Config, FetchConfig};
@@ -139,7 +140,8 @@ impl Client {
                 if let Ok(Opened::Member(signed, _)) = Opened::open(Bytes::from(record.into_vec()))
                     && signed.is_live(self.clock.now())
                 {
-                    addresses.extend(signed.record().addresses());
+                    let is_gateway = |address: &Multiaddr| !address.iter().any(|part| matches!(part, Protocol::P2p(_)));
+                    addresses.extend(signed.record().addresses().filter(is_gateway));
                 }
             }
             (epoch, since) = (named, next);

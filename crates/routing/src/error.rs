@@ -51,6 +51,9 @@ pub enum PullError {
     /// A verified block that does not decode as its codec says.
     #[error("block {0} cannot be followed: {1}")]
     Links(Cid, LinksError),
+    /// A member did not send a block.
+    #[error("the member: {0}")]
+    Member(TransportError),
     /// A block could not be had.
     #[error(transparent)]
     Fetch(Box<FetchError>),

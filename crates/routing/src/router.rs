@@ -4,6 +4,7 @@
 //! themselves are kept by a [`RecordLog`].
 
 mod answer;
+mod copies;
 mod gossip;
 mod names;
 mod probe;
@@ -16,7 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use atoll_core::keys::IdentityKey;
 use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::Member;
-use atoll_core::{Answer, Blocks, Cid, Clock, Gossip, Multiaddr, PeerId, Providers, SiteId, Storage, Timestamp, Transport};
+use atoll_core::{
+    Answer, Blocks, Cid, Clock, Gossip, Multiaddr, PeerId, Providers, SiteId, Storage, Timestamp, Transport,
+};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -24,7 +27,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::config::{Config, FetchPolicy};
-use crate::error::RouteError;
+use crate::error::{PullError, RouteError};
 use crate::fetch::{Fetcher, PeerStats};
 use crate::found::Found;
 use crate::log::RecordLog;
@@ -153,6 +156,14 @@ impl Router {
     /// Blocks from `local`, and from members as far as `policy` lets this node fetch for visitors.
     pub fn remote(&self, local: Arc<dyn Blocks>, policy: FetchPolicy) -> RemoteBlocks {
         RemoteBlocks::new(Arc::clone(&self.shared), local, policy)
+    }
+
+    /// Fetches every block under `root` from `member` alone, and verifies each; how many blocks and bytes they are.
+    ///
+    /// # Errors
+    /// [`PullError`] names the first block that did not come, or came wrong.
+    pub async fn read_back(&self, member: &PeerId, root: Cid) -> Result<(u64, u64), PullError> {
+        self.shared.read_back(member, root).await
     }
 
     /// How fast each member served blocks.

@@ -357,6 +357,7 @@ impl Driver {
         let mut snapshot = Snapshot {
             listen: self.swarm.external_addresses().map(own).collect(),
             peers: self.peers.views(),
+            met: self.peers.met(),
             ..Snapshot::default()
         };
         for kad in self.swarm.behaviour_mut().tables() {

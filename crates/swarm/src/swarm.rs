@@ -57,6 +57,8 @@ pub struct Snapshot {
     pub provider_keys: usize,
     /// IPNS records that are kept for others.
     pub name_records: usize,
+    /// Peers that were met since the start and speak as members do.
+    pub met: u64,
 }
 
 /// A connected peer.
@@ -220,6 +222,18 @@ impl Gossip for Swarm {
     fn neighbours(&self) -> Vec<Multiaddr> {
         let address = |view: &PeerView| Some(Multiaddr::empty().with(Protocol::P2p(view.peer.parse().ok()?)));
         self.told.borrow().peers.iter().filter(|peer| peer.member).filter_map(address).collect()
+    }
+
+    fn met(&self, so_far: u64) -> BoxFuture<'_, u64> {
+        let mut told = self.told.clone();
+        Box::pin(async move {
+            let met = told.wait_for(|snapshot| snapshot.met > so_far).await.map(|snapshot| snapshot.met);
+            match met {
+                Ok(met) => met,
+                // The swarm is gone: nobody will be met.
+                Err(_) => std::future::pending().await,
+            }
+        })
     }
 }
 

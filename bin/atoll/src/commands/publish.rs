@@ -10,15 +10,16 @@ use atoll_core::ipns::TTL_DEFAULT;
 use atoll_core::links::links;
 use atoll_core::record::Placement;
 use atoll_core::{Block, Cid, Multiaddr, Signed, SystemClock, Transport, car};
-use atoll_node::api::Status;
+use atoll_node::api::{ReadBack, ReadBackRequest, Status};
 use atoll_routing::{HttpConfig, HttpTransport};
 use futures_util::StreamExt as _;
 use http::Method;
+use multiaddr::Protocol;
 use serde::Serialize;
 
 use crate::args::PublishArgs;
 use crate::commands::{import, name, rules};
-use crate::control::Control;
+use crate::control::{Control, full};
 use crate::keyring::Keyring;
 use crate::output::{Output, bytes, plural};
 
@@ -122,7 +123,12 @@ async fn wait_and_verify(
             if verified.iter().any(|known| known.peer_id == member.peer) {
                 continue;
             }
-            match fetch_back(&*transport, &member.addresses, root).await {
+            let addresses = member.addresses.iter().filter_map(|address| address.parse::<Multiaddr>().ok());
+            let back = match addresses.into_iter().find(|address| !is_peer(address)) {
+                Some(address) => fetch_back(&*transport, &address, root).await,
+                None => read_back(control, &member.peer, root).await,
+            };
+            match back {
                 Ok(()) => {
                     verified.push(Holder { peer_id: member.peer.clone(), operator: member.operator.clone() });
                     bar.set_position(verified.len() as u64);
@@ -146,10 +152,21 @@ struct Holder {
     operator: String,
 }
 
+/// Whether an address is one of libp2p.
+fn is_peer(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::P2p(_)))
+}
+
+/// Has the node fetch the whole DAG from one member, which only peers reach.
+async fn read_back(control: &Control, peer: &str, root: &Cid) -> Result<()> {
+    let request = ReadBackRequest { peer: peer.to_owned(), cid: root.to_string() };
+    let body = full(serde_json::to_vec(&request)?.into());
+    control.events::<ReadBack>("/v1/read-back", body, |_| {}).await.map(drop)
+}
+
 /// Fetches the whole DAG from one member, verifies each block, and that none is missing.
-async fn fetch_back(transport: &dyn Transport, addresses: &[String], root: &Cid) -> Result<()> {
-    let address: Multiaddr = addresses.first().context("it has no address")?.parse()?;
-    let mut stream = transport.car(&address, root).await?;
+async fn fetch_back(transport: &dyn Transport, address: &Multiaddr, root: &Cid) -> Result<()> {
+    let mut stream = transport.car(address, root).await?;
     let mut decoder = car::Decoder::default();
     let (mut seen, mut wanted) = (HashSet::new(), HashSet::from([*root]));
     while let Some(chunk) = stream.next().await {

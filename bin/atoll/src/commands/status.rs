@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use atoll_core::{Cid, SiteId};
-use atoll_node::api::Status;
+use atoll_node::api::{PeerView, Status};
 
-use crate::args::StatusArgs;
+use crate::args::{PeersArgs, StatusArgs};
 use crate::control::Control;
 use crate::keyring::{AnyKey, Keyring};
 use crate::output::{Output, bytes, table};
@@ -42,8 +42,12 @@ pub(crate) async fn run(
     Ok(if below { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-pub(crate) async fn peers(control: &Control, output: &Output) -> Result<()> {
+pub(crate) async fn peers(args: &PeersArgs, control: &Control, output: &Output) -> Result<()> {
     let status: Status = control.get("/v1/status").await?;
+    if args.swarm {
+        let swarm = status.swarm.context("the node has no swarm; set swarm.listen")?;
+        return Ok(output.result(&swarm.peers, || swarm_text(&swarm.peers))?);
+    }
     let members = &status.network.members;
     let rows: Vec<_> = members
         .iter()
@@ -61,6 +65,20 @@ pub(crate) async fn peers(control: &Control, output: &Output) -> Result<()> {
         })
         .collect();
     Ok(output.result(members, || table(&["PEER", "OPERATOR", "ADDRESS", "RTT", "STATE"], &rows))?)
+}
+
+fn swarm_text(peers: &[PeerView]) -> String {
+    let rows: Vec<_> = peers
+        .iter()
+        .map(|peer| {
+            let rtt =
+                peer.round_trip_us.map_or_else(|| "-".to_owned(), |us| format!("{}.{:03} ms", us / 1000, us % 1000));
+            let way = if peer.outbound { "out" } else { "in" };
+            let agent = if peer.agent.is_empty() { "-" } else { &peer.agent };
+            vec![peer.peer.clone(), peer.address.to_string(), way.to_owned(), agent.to_owned(), rtt]
+        })
+        .collect();
+    table(&["PEER", "ADDRESS", "WAY", "AGENT", "RTT"], &rows)
 }
 
 /// Tells of a site id and a root whether they are the ones that were asked for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use atoll_content::export::{self, Scope};
 use atoll_content::reader;
-use atoll_core::Cid;
+use atoll_core::{Cid, PeerId};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::{Method, Request, Response, StatusCode};
@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
 use super::{Body, events, intake, jobs, names, upload};
-use crate::api::{Entry, ImportRequest, KuboRequest, PinRequest, PinStatus, StreamRequest};
+use crate::api::{Entry, ImportRequest, KuboRequest, PinRequest, PinStatus, ReadBack, ReadBackRequest, StreamRequest};
 use crate::node::Inner;
 
 /// The largest body that is not a CAR, in bytes.
@@ -51,6 +51,7 @@ pub(super) async fn route(node: Arc<Inner>, request: Request<Incoming>) -> Respo
         ("POST", "/v1/import/kubo") => import_kubo(node, body).await,
         ("POST", "/v1/import/stream") => import_stream(node, head.uri.query(), body),
         ("POST", "/v1/placements") => place(&node, body).await,
+        ("POST", "/v1/read-back") => read_back(node, body).await,
         ("POST", "/v1/deny/reload") => Ok(events::json(&crate::deny::reload(&node).await)),
         ("POST", "/v1/gc") => Ok(events::run(|_| async move { jobs::gc(node).await })),
         ("POST", "/v1/verify") => Ok(events::run(|reporter| jobs::verify(node, reporter))),
@@ -116,6 +117,16 @@ async fn pin(node: Arc<Inner>, body: Incoming) -> Routed {
     let request: PinRequest = read_json(body).await?;
     let root = parse_cid(&request.cid)?;
     Ok(events::run(|reporter| jobs::pin(node, root, request.name, reporter)))
+}
+
+async fn read_back(node: Arc<Inner>, body: Incoming) -> Routed {
+    let request: ReadBackRequest = read_json(body).await?;
+    let root = parse_cid(&request.cid)?;
+    let peer: PeerId = request.peer.parse().map_err(|error| events::error(StatusCode::BAD_REQUEST, error))?;
+    Ok(events::run(|_| async move {
+        let (blocks, bytes) = node.router.read_back(&peer, root).await.map_err(|error| error.to_string())?;
+        Ok(ReadBack { blocks, bytes })
+    }))
 }
 
 async fn unpin(node: Arc<Inner>, body: Incoming) -> Routed {

@@ -23,6 +23,7 @@ const CURSORS_MAX: usize = 4096;
 
 /// Asks members and seeds for news, for ever.
 pub(super) async fn run(shared: Arc<Shared>) {
+    let mut met = 0;
     loop {
         if let Err(error) = shared.refresh_member(false) {
             tracing::error!(%error, "this node's own member record cannot be renewed");
@@ -42,7 +43,15 @@ pub(super) async fn run(shared: Arc<Shared>) {
             .collect::<()>()
             .await;
         let pause = jittered(shared.config.gossip_interval, &mut shared.lock().rng);
-        shared.clock.sleep(pause).await;
+        tokio::select! {
+            biased;
+            more = shared.gossip.met(met) => {
+                met = more;
+                // Others may come with it.
+                shared.clock.sleep(shared.config.announce_delay).await;
+            }
+            () = shared.clock.sleep(pause) => {}
+        }
     }
 }
 

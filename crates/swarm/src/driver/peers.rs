@@ -17,7 +17,10 @@ const VALUES_PER_MINUTE: u32 = 600;
 
 /// The connected peers.
 #[derive(Default)]
-pub(super) struct Peers(HashMap<PeerId, About>);
+pub(super) struct Peers {
+    connected: HashMap<PeerId, About>,
+    met: u64,
+}
 
 struct About {
     address: Multiaddr,
@@ -33,7 +36,7 @@ struct About {
 impl Peers {
     pub(super) fn connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
         let now = Instant::now();
-        self.0.entry(peer).or_insert_with(|| About {
+        self.connected.entry(peer).or_insert_with(|| About {
             address: endpoint.get_remote_address().clone(),
             outbound: endpoint.is_dialer(),
             since: now,
@@ -45,25 +48,27 @@ impl Peers {
     }
 
     pub(super) fn gone(&mut self, peer: &PeerId) {
-        self.0.remove(peer);
+        self.connected.remove(peer);
     }
 
     pub(super) fn identified(&mut self, peer: &PeerId, info: &identify::Info) {
-        if let Some(about) = self.0.get_mut(peer) {
+        if let Some(about) = self.connected.get_mut(peer) {
             about.agent = info.agent_version.chars().filter(|char| !char.is_control()).take(AGENT_CHARS_MAX).collect();
-            about.member = info.protocols.contains(&messages::PROTOCOL);
+            let member = info.protocols.contains(&messages::PROTOCOL);
+            self.met = self.met.saturating_add(u64::from(member && !about.member));
+            about.member = member;
         }
     }
 
     pub(super) fn answered(&mut self, peer: &PeerId, round_trip: Duration) {
-        if let Some(about) = self.0.get_mut(peer) {
+        if let Some(about) = self.connected.get_mut(peer) {
             about.round_trip = Some(round_trip);
         }
     }
 
     /// Whether another name's record of `peer` is to be looked at.
     pub(super) fn affords_value(&mut self, peer: &PeerId, now: Instant) -> bool {
-        let Some(about) = self.0.get_mut(peer) else { return false };
+        let Some(about) = self.connected.get_mut(peer) else { return false };
         let (began, count) = &mut about.values;
         if now.duration_since(*began) >= Duration::from_secs(60) {
             (*began, *count) = (now, 0);
@@ -72,9 +77,14 @@ impl Peers {
         *count <= VALUES_PER_MINUTE
     }
 
+    /// How many peers were met since the start that speak as members do.
+    pub(super) fn met(&self) -> u64 {
+        self.met
+    }
+
     /// All of them, in the order of their ids.
     pub(super) fn views(&self) -> Vec<PeerView> {
-        let mut views: Vec<PeerView> = self.0.iter().map(|(peer, about)| about.view(peer)).collect();
+        let mut views: Vec<PeerView> = self.connected.iter().map(|(peer, about)| about.view(peer)).collect();
         views.sort_by(|one, other| one.peer.cmp(&other.peer));
         views
     }
