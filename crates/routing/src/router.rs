@@ -5,6 +5,7 @@
 
 mod answer;
 mod gossip;
+mod located;
 mod names;
 mod probe;
 mod pull;
@@ -16,7 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use atoll_core::keys::IdentityKey;
 use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::Member;
-use atoll_core::{Answer, Blocks, Cid, Clock, Gossip, Multiaddr, PeerId, Providers, SiteId, Storage, Timestamp, Transport};
+use atoll_core::{
+    Answer, Blocks, Cid, Clock, Gossip, Multiaddr, PeerId, Providers, SiteId, Storage, Timestamp, Transport,
+};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -249,10 +252,10 @@ impl Shared {
             let fetcher = Fetcher::new(means, config.fetch.clone(), lie_backoff, on_lie, fetch_seed);
             Self {
                 me: parts.identity.peer_id(),
+                found: Found::new(parts.providers, Arc::clone(&parts.clock)),
                 clock: parts.clock,
                 storage: parts.storage,
                 fetcher: Arc::new(fetcher),
-                found: Found::new(parts.providers),
                 identity: parts.identity,
                 member: parts.member,
                 transport: parts.transport,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use atoll_core::transport::{Request, decode, encode};
 use libp2p::gossipsub::{
-    self, ConfigBuilder, IdentTopic, Message, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds, TopicHash,
-    TopicScoreParams, ValidationMode,
+    self, ConfigBuilder, IdentTopic, Message, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds,
+    TopicHash, TopicScoreParams, ValidationMode,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -38,7 +38,8 @@ pub(crate) fn behaviour() -> Result<gossipsub::Behaviour, SwarmError> {
         .connection_handler_queue_len(QUEUE_MAX)
         .build()
         .map_err(|error| failed(&error))?;
-    let mut gossip = gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config).map_err(|error| failed(&error))?;
+    let mut gossip =
+        gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config).map_err(|error| failed(&error))?;
     gossip.with_peer_score(scores(), PeerScoreThresholds::default()).map_err(|error| failed(&error))?;
     for topic in [RECORDS, NAMES] {
         gossip.subscribe(&IdentTopic::new(topic)).map_err(|error| failed(&error))?;
@@ -83,7 +84,8 @@ pub(crate) fn messages(news: &Request) -> Vec<(TopicHash, Vec<u8>)> {
         }
         _ => Vec::new(),
     };
-    let encoded = single.into_iter().filter_map(|(topic, request)| Some((IdentTopic::new(topic).hash(), encode(&request).ok()?)));
+    let encoded =
+        single.into_iter().filter_map(|(topic, request)| Some((IdentTopic::new(topic).hash(), encode(&request).ok()?)));
     encoded.collect()
 }
 

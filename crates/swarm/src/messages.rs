@@ -25,7 +25,8 @@ pub(crate) type Event = request_response::Event<Request, Response>;
 pub(crate) type Channel = request_response::ResponseChannel<Response>;
 
 pub(crate) fn behaviour() -> Behaviour {
-    let config = request_response::Config::default().with_request_timeout(TIMEOUT).with_max_concurrent_streams(STREAMS_MAX);
+    let config =
+        request_response::Config::default().with_request_timeout(TIMEOUT).with_max_concurrent_streams(STREAMS_MAX);
     Behaviour::with_codec(Codec, [(PROTOCOL, ProtocolSupport::Full)], config)
 }
 

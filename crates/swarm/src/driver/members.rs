@@ -160,7 +160,9 @@ impl Members {
         };
         self.serving.spawn(async move {
             let acceptance = match serves.answer(news).await {
-                Ok(Response::Announced { accepted: 1.. } | Response::Named { accepted: 1.. }) => MessageAcceptance::Accept,
+                Ok(Response::Announced { accepted: 1.. } | Response::Named { accepted: 1.. }) => {
+                    MessageAcceptance::Accept
+                }
                 Err(TransportError::Malformed) => MessageAcceptance::Reject,
                 _ => MessageAcceptance::Ignore,
             };
@@ -171,7 +173,9 @@ impl Members {
 
 fn failure(error: &OutboundFailure) -> TransportError {
     match error {
-        OutboundFailure::Timeout => TransportError::TimedOut(u64::try_from(messages::TIMEOUT.as_millis()).unwrap_or(u64::MAX)),
+        OutboundFailure::Timeout => {
+            TransportError::TimedOut(u64::try_from(messages::TIMEOUT.as_millis()).unwrap_or(u64::MAX))
+        }
         OutboundFailure::UnsupportedProtocols | OutboundFailure::ConnectionClosed => TransportError::Refused,
         OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => TransportError::Refused,
         OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => TransportError::Malformed,

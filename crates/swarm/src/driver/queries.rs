@@ -4,9 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use atoll_core::ipns::Name;
 use bytes::Bytes;
-use libp2p::kad::{
-    self, AddProviderOk, GetProvidersOk, GetRecordOk, QueryId, QueryResult, Quorum, Record, RecordKey,
-};
+use libp2p::kad::{self, AddProviderOk, GetProvidersOk, GetRecordOk, QueryId, QueryResult, Quorum, Record, RecordKey};
 use libp2p::{PeerId, Swarm};
 use tokio::sync::{mpsc, oneshot};
 
