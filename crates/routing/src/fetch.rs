@@ -2,7 +2,7 @@
 
 mod peers;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -109,8 +109,9 @@ impl Fetcher {
 
     /// Asks the most promising candidate, then the next when it fails or takes long, until one answers rightly.
     async fn race(&self, cid: Cid, candidates: Vec<Multiaddr>, mut more: More) -> Result<Bytes, FetchError> {
-        let order = |candidates, room| self.peers.order(candidates, room, self.clock.now());
-        let mut waiting = VecDeque::from(order(candidates, self.config.candidates_max));
+        // The limit is for members. Those who are found are few, and each was there a moment ago.
+        let mut waiting = VecDeque::from(self.peers.order(candidates, self.config.candidates_max, self.clock.now()));
+        let mut known: HashSet<Multiaddr> = waiting.iter().cloned().collect();
         let mut running = FuturesUnordered::new();
         let mut tally = Tally::default();
         let mut latest: Option<Multiaddr> = None;
@@ -121,9 +122,7 @@ impl Fetcher {
                 latest = Some(address.clone());
                 running.push(self.ask(address, cid));
             }
-            let room = self.config.candidates_max.saturating_sub(tally.asked).saturating_sub(waiting.len());
-            let may_grow = room > 0 && !more.is_over();
-            if running.is_empty() && waiting.is_empty() && !may_grow {
+            if running.is_empty() && waiting.is_empty() && more.is_over() {
                 return Err(self.give_up(cid, tally));
             }
             let may_hedge = running.len() < self.config.racers_max && !waiting.is_empty();
@@ -138,8 +137,9 @@ impl Fetcher {
                         true
                     }
                 },
-                found = more.next(), if may_grow => {
-                    waiting.extend(order(found.unwrap_or_default(), room));
+                found = more.next(), if !more.is_over() => {
+                    let new = found.unwrap_or_default().into_iter().filter(|address| known.insert(address.clone()));
+                    waiting.extend(self.peers.order(new.collect(), usize::MAX, self.clock.now()));
                     running.is_empty()
                 }
                 () = self.patience(latest.as_ref().filter(|_| may_hedge)) => true,
