@@ -8,6 +8,7 @@ mod bitswap;
 mod blocks;
 mod car;
 mod data;
+mod delegated;
 mod names;
 mod node;
 mod records;
@@ -20,6 +21,7 @@ pub use bitswap::bitswap;
 pub use blocks::{block, links};
 pub use car::car;
 pub use data::data;
+pub use delegated::delegated;
 pub use names::{ipns, path};
 pub use node::{config, log, message, request};
 pub use records::{id, record};
@@ -38,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     ("config", config),
     ("dagpb", dagpb),
     ("data", data),
+    ("delegated", delegated),
     ("deny", deny),
     ("hamt", hamt),
     ("headers", headers),

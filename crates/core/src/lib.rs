@@ -11,6 +11,7 @@ pub mod clock;
 pub mod content_path;
 pub mod dagpb;
 pub mod data;
+pub mod delegated;
 pub mod envelope;
 pub mod hamt;
 pub mod id;

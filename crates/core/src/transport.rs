@@ -135,6 +135,9 @@ pub trait Transport: Send + Sync + 'static {
     /// One block, unverified, at most [`crate::block::BLOCK_BYTES_MAX`] bytes.
     fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>>;
 
+    /// Tries a stranger, who is said to be at all of `addresses`; the address by which it is then asked for blocks.
+    fn probe<'a>(&'a self, addresses: &'a [Multiaddr]) -> BoxFuture<'a, Result<Multiaddr, TransportError>>;
+
     /// The whole DAG under `root` as a CARv1, depth first, without duplicates, unverified.
     fn car<'a>(&'a self, to: &'a Multiaddr, root: &'a Cid) -> BoxFuture<'a, Result<ByteStream, TransportError>>;
 }
@@ -154,6 +157,10 @@ impl Transport for NoopTransport {
 
     fn block<'a>(&'a self, _to: &'a Multiaddr, _cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>> {
         Box::pin(async { Err(TransportError::NotFound) })
+    }
+
+    fn probe<'a>(&'a self, _addresses: &'a [Multiaddr]) -> BoxFuture<'a, Result<Multiaddr, TransportError>> {
+        Box::pin(async { Err(TransportError::Refused) })
     }
 
     fn car<'a>(&'a self, _to: &'a Multiaddr, _root: &'a Cid) -> BoxFuture<'a, Result<ByteStream, TransportError>> {

@@ -20,6 +20,9 @@ pub struct Ready {
     /// Addresses of the swarm, each with the peer id; empty without one.
     #[serde(default)]
     pub swarm: Vec<String>,
+    /// URLs on which Delegated Routing is answered, without a trailing slash; empty if it is not.
+    #[serde(default)]
+    pub delegated: Vec<String>,
 }
 
 /// `GET /v1/status`.
@@ -52,6 +55,12 @@ pub struct Status {
     /// Connections over libp2p; `null` without a swarm.
     #[serde(default)]
     pub swarm: Option<atoll_swarm::Snapshot>,
+    /// URLs on which Delegated Routing is answered.
+    #[serde(default)]
+    pub delegated: Vec<String>,
+    /// Routers that are asked, and how they did.
+    #[serde(default)]
+    pub routers: Vec<atoll_routing::RouterView>,
 }
 
 /// The block store.

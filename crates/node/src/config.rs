@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::delegated::DelegatedConfig;
 pub use layers::{Layers, Problem, Problems, Source, Sources};
 
 /// All settings of a node.
@@ -28,6 +29,8 @@ pub struct Config {
     pub routing: atoll_routing::Config,
     /// Connections to other peers over libp2p.
     pub swarm: atoll_swarm::Config,
+    /// Delegated Routing over HTTP: answering others, and asking others.
+    pub delegated: DelegatedConfig,
     /// What names point at: IPNS records and DNSLinks.
     pub names: atoll_identity::Config,
     /// What is not shown.
@@ -167,6 +170,8 @@ impl Config {
         problems.extend(self.gateway.check().into_iter().map(|problem| Problem::in_section("gateway", &problem)));
         problems.extend(self.routing.problems().into_iter().map(|problem| Problem::in_section("routing", &problem)));
         problems.extend(self.swarm.problems().into_iter().map(|problem| Problem::in_section("swarm", &problem)));
+        let delegated = self.delegated.problems().into_iter();
+        problems.extend(delegated.map(|problem| Problem::in_section("delegated", &problem)));
         problems.extend(self.names.problems().into_iter().map(|problem| Problem::in_section("names", &problem)));
         problems.extend(self.deny.check().into_iter().map(|problem| Problem::in_section("deny", &problem)));
         if !crate::log::is_filter(&self.log.filter) {

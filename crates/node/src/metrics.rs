@@ -1,6 +1,7 @@
 //! Figures of the node, for Prometheus and for the status page. Lost with the process, as scraped figures are.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use atoll_content::store::Store;
 use atoll_edge::Kept;
 use atoll_edge::observe::{Counters, Totals};
 use atoll_identity::Store as NameStore;
-use atoll_routing::Router;
+use atoll_routing::{Router, RouterView, Routers};
 use atoll_security::Lists;
 use atoll_security::deny::lists::Summary;
 use prometheus_client::collector::Collector;
@@ -18,6 +19,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::Traffic;
+use crate::delegated::Counts;
 
 /// How often the totals are remembered, and for how many times: percentiles look back five minutes.
 const STEP: Duration = Duration::from_secs(10);
@@ -36,13 +38,14 @@ impl Metrics {
     pub(crate) fn new(
         counters: Arc<Counters>,
         gateway: Kept,
-        store: Store,
-        names: NameStore,
+        (store, names): (Store, NameStore),
         router: Arc<Router>,
         deny: Arc<Lists>,
+        (asks, routers): (Arc<Counts>, Option<Routers>),
     ) -> Self {
         let mut registry = Registry::with_prefix("atoll");
-        let collector = NodeCollector { counters: Arc::clone(&counters), gateway, store, names, router, deny };
+        let counted = Arc::clone(&counters);
+        let collector = NodeCollector { counters: counted, gateway, store, names, router, deny, asks, routers };
         registry.register_collector(Box::new(collector));
         Self { counters, window: Mutex::default(), registry }
     }
@@ -88,6 +91,8 @@ struct NodeCollector {
     names: NameStore,
     router: Arc<Router>,
     deny: Arc<Lists>,
+    asks: Arc<Counts>,
+    routers: Option<Routers>,
 }
 
 impl Collector for NodeCollector {
@@ -119,6 +124,7 @@ impl Collector for NodeCollector {
         gauge(&mut out, "store_budget", "Most bytes on disk", Some(&Unit::Bytes), store.bytes_max)?;
         gauge(&mut out, "names_records", "IPNS records kept", None, self.names.count() as u64)?;
         self.encode_deny(&mut out)?;
+        self.encode_delegated(&mut out)?;
         let network = self.router.snapshot();
         let live = network.members.iter().filter(|member| member.live).count();
         let below = network.placements.iter().filter(|placement| placement.copies < placement.target).count();
@@ -141,6 +147,38 @@ impl NodeCollector {
         gauge(out, "deny_lists_refused", refused, None, self.deny.refused() as u64)?;
         let denials = "Times that something denied was asked for: a path, a name, or a block on the way to an answer";
         counter(out, "deny_denials", denials, None, self.deny.denials())
+    }
+}
+
+impl NodeCollector {
+    fn encode_delegated(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Counts { providers, peers, closest, names, published, refused, records } = &*self.asks;
+        let asked = [providers, peers, closest, names, published].map(|count| count.load(Ordering::Relaxed));
+        let kinds = ["providers", "peers", "closest", "ipns", "ipns_put"];
+        let help = "Questions of Delegated Routing answered, by kind";
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let mut family = out.encode_descriptor("delegated_requests", help, None, kind)?;
+        for (kind, count) in kinds.iter().zip(asked) {
+            ConstCounter::new(count).encode(family.encode_family(&[("kind", *kind)])?)?;
+        }
+        let refused = refused.load(Ordering::Relaxed);
+        counter(out, "delegated_refused", "Questions of Delegated Routing refused", None, refused)?;
+        let records = records.load(Ordering::Relaxed);
+        counter(out, "delegated_records", "Records sent in answers of Delegated Routing", None, records)?;
+        let views = self.routers.as_ref().map(Routers::views).unwrap_or_default();
+        let sum = |of: fn(&RouterView) -> u64| views.iter().map(of).fold(0, u64::saturating_add);
+        counter(out, "routers_asked", "Questions to routers of others", None, sum(|view| view.asked))?;
+        counter(out, "routers_failed", "Questions that routers did not answer", None, sum(|view| view.failed))?;
+        counter(out, "routers_records", "Peers that routers named", None, sum(|view| view.records))?;
+        let usable = "Peers that routers named and that were there when they were tried";
+        counter(out, "routers_usable", usable, None, sum(|view| view.usable))?;
+        gauge(
+            out,
+            "routers_resting",
+            "Routers that are left alone after failures",
+            None,
+            sum(|view| view.resting.into()),
+        )
     }
 }
 

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use atoll_content::local::LocalBlocks;
 use atoll_content::store::StoreError;
 use atoll_core::names::{NameExchange, NameRecords};
-use atoll_core::providers::NoopProviders;
 use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
 use atoll_core::transport::NoopGossip;
 use atoll_core::{Blocks, Multiaddr, Reach, SiteId};
@@ -17,23 +16,21 @@ use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Kept, Running, ServeError, Server, Services};
 use atoll_identity::{MapLinks, Parts as NamesParts, Resolver, Store as NameStore, StoreError as NamesError};
-use atoll_routing::{
-    FetchPolicy, FileLog, HttpConfig, HttpTransport, Parts, RemoteBlocks, RouteError, Router, TokioClock,
-};
+use atoll_routing::{FetchPolicy, FileLog, Parts, RemoteBlocks, RouteError, Router, Routers, TokioClock};
 use atoll_security::{DenyError, Guarded, Lists};
 use atoll_swarm::{Parts as SwarmParts, Swarm, SwarmError};
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::address;
 use crate::api::{PinStatus, Ready, Status, StoreStatus};
 use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources};
-use crate::control::{self, Door};
+use crate::delegated::Delegated;
 use crate::exchange::Everywhere;
 use crate::keys::{self, KeysError, NodeKeys};
+use crate::listeners::Listeners;
 use crate::metrics::Metrics;
-use crate::transport::AnyTransport;
+use crate::network::Network;
 use crate::{deny, provide, release, work};
 
 /// A running node.
@@ -61,7 +58,11 @@ pub(crate) struct Inner {
     /// What is not shown.
     pub(crate) deny: Arc<Lists>,
     /// Connections over libp2p, if there are any.
-    swarm: Option<Swarm>,
+    pub(crate) swarm: Option<Swarm>,
+    /// Routers that are asked, if there are any.
+    routers: Option<Routers>,
+    /// Answering others' questions about where content and peers are.
+    pub(crate) delegated: Delegated,
     ready: AtomicBool,
     started: Instant,
     summary: Ready,
@@ -80,13 +81,15 @@ impl Node {
         let store = work::open_store(folder, &config.store)?;
         let local = Arc::new(LocalBlocks::new(store.clone(), config.store.cache_bytes));
         let operator = (keys.operator.key.to_string(), keys.operator.label.clone());
-        let peer_id = keys.identity.peer_id().to_string();
+        let me = keys.identity.peer_id();
         let name_records = open_names(folder, &config, &local)?;
         let deny = Arc::new(deny::open(folder, &config.deny)?);
         let swarm = spawn_swarm(&config, &keys, shown(Arc::clone(&local) as _, &deny)).await?;
         let records = Arc::new(name_records.clone());
-        let router = Arc::new(spawn_router(folder, &config, keys, &local, (records, swarm.clone())).await?);
-        let names = Arc::new(spawn_names(&config, &name_records, everywhere(router.names(), swarm.clone())));
+        let network = Network::new(me, swarm, &config.delegated.routers);
+        let router = Arc::new(spawn_router(folder, &config, keys, &local, (records, &network)).await?);
+        let exchange = network.names(everywhere(router.names(), network.swarm.clone()));
+        let names = Arc::new(spawn_names(&config, &name_records, exchange));
         let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
         let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
@@ -100,24 +103,16 @@ impl Node {
             local: shown(Arc::clone(&local) as _, &deny),
         };
         let server = Server::bind(&config.gateway, services)?;
-        let (socket, admin) = bind_control(folder, config.admin.listen).await?;
-        let admin_address = admin.local_addr().unwrap_or(config.admin.listen);
-        let token = open_token(folder)?;
+        let listeners = Listeners::bind(folder, &config).await?;
         let bound = server.local_addr();
-        router.set_addresses(announced(&config, bound, swarm.as_ref()))?;
-        let summary = Ready {
-            ready: true,
-            peer_id,
-            gateway: format!("http://{bound}"),
-            admin: format!("http://{admin_address}"),
-            socket: folder.socket().to_string_lossy().into_owned(),
-            swarm: swarm.iter().flat_map(Swarm::addresses).map(|address| address.to_string()).collect(),
-        };
-        let door = Door::admin(config.admin.hosts.clone(), &token);
+        router.set_addresses(announced(&config, bound, network.swarm.as_ref()))?;
+        let summary = listeners.ready(folder, bound, me.to_string(), &network);
         let server = server.spawn()?;
         let (ready, started, kept) = (AtomicBool::new(true), Instant::now(), server.kept());
-        let metrics =
-            Metrics::new(counters, kept.clone(), store, name_records.clone(), Arc::clone(&router), Arc::clone(&deny));
+        let delegated = Delegated::new(config.delegated.clone());
+        let asks = (Arc::clone(&delegated.counts), network.routers.clone());
+        let held = (store, name_records.clone());
+        let metrics = Metrics::new(counters, kept.clone(), held, Arc::clone(&router), Arc::clone(&deny), asks);
         let inner = Arc::new(Inner {
             local,
             anywhere,
@@ -129,7 +124,9 @@ impl Node {
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,
             deny,
-            swarm,
+            swarm: network.swarm,
+            routers: network.routers,
+            delegated,
             ready,
             started,
             summary,
@@ -137,8 +134,7 @@ impl Node {
         });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = inner.spawn_tasks((config.deny.reload, config.swarm.provide_interval), &stopped);
-        tasks.spawn(control::serve_socket(socket, Arc::clone(&inner), stopped.clone()));
-        tasks.spawn(control::serve_admin(admin, Arc::clone(&inner), door, stopped));
+        listeners.spawn(&inner, &mut tasks, &stopped);
         tracing::info!(peer_id = inner.summary.peer_id, gateway = inner.summary.gateway, "the node serves");
         Ok(Self { inner, server, stop, tasks })
     }
@@ -218,6 +214,8 @@ impl Inner {
             pins: pins.into_iter().map(|pin| PinStatus { root: pin.cid.to_string(), name: pin.name }).collect(),
             network: self.router.snapshot(),
             swarm: self.swarm.as_ref().map(Swarm::snapshot),
+            delegated: self.summary.delegated.clone(),
+            routers: self.routers.as_ref().map(Routers::views).unwrap_or_default(),
         }
     }
 }
@@ -225,14 +223,6 @@ impl Inner {
 /// The blocks that may be shown.
 fn shown(blocks: Arc<dyn Blocks>, deny: &Arc<Lists>) -> Arc<dyn Blocks> {
     Arc::new(Guarded::new(blocks, Arc::clone(deny) as _))
-}
-
-/// The listeners of the CLI and of operators.
-async fn bind_control(folder: &Folder, admin: SocketAddr) -> Result<(UnixListener, TcpListener), NodeError> {
-    let path = folder.socket();
-    let socket = control::bind_socket(&path).await.map_err(|error| NodeError::Socket(path, error))?;
-    let admin = control::bind_admin(admin).await.map_err(|error| NodeError::Admin(admin, error))?;
-    Ok((socket, admin))
 }
 
 /// The swarm, if an address to listen on is set.
@@ -250,7 +240,7 @@ async fn spawn_router(
     config: &Config,
     keys: NodeKeys,
     local: &Arc<LocalBlocks>,
-    (names, swarm): (Arc<dyn NameRecords>, Option<Swarm>),
+    (names, network): (Arc<dyn NameRecords>, &Network),
 ) -> Result<Router, NodeError> {
     let records = folder.records();
     keys::create_private_dir(&records).map_err(|error| NodeError::Folder(records.clone(), error))?;
@@ -271,9 +261,9 @@ async fn spawn_router(
     let parts = Parts {
         identity,
         member: Box::new(member),
-        transport: Arc::new(AnyTransport::new(HttpTransport::new(HttpConfig::default()), swarm.clone())),
-        providers: swarm.clone().map_or_else(|| Arc::new(NoopProviders) as _, |swarm| Arc::new(swarm) as _),
-        gossip: swarm.clone().map_or_else(|| Arc::new(NoopGossip) as _, |swarm| Arc::new(swarm) as _),
+        transport: Arc::clone(&network.transport),
+        providers: network.providers(),
+        gossip: network.swarm.clone().map_or_else(|| Arc::new(NoopGossip) as _, |swarm| Arc::new(swarm) as _),
         clock: Arc::new(TokioClock),
         storage: Arc::clone(local) as _,
         log: Arc::new(FileLog::new(records.join("known"))),
@@ -282,7 +272,7 @@ async fn spawn_router(
         seed,
     };
     let router = Router::spawn(parts, config.routing.clone()).await?;
-    if let Some(swarm) = swarm {
+    if let Some(swarm) = &network.swarm {
         swarm.serve(router.answer()).await;
     }
     Ok(router)
@@ -300,7 +290,7 @@ fn open_names(folder: &Folder, config: &Config, local: &Arc<LocalBlocks>) -> Res
     Ok(NameStore::open(&names, &config.names, Arc::new(TokioClock), Box::new(held))?)
 }
 
-/// Names over the records, the DNSLinks of the settings, and the members.
+/// Names over the records, the DNSLinks of the settings, and whoever else knows records.
 fn spawn_names(config: &Config, records: &NameStore, exchange: Arc<dyn NameExchange>) -> Resolver {
     Resolver::spawn(NamesParts {
         store: records.clone(),
@@ -345,7 +335,7 @@ fn accept(setting: &AcceptSetting) -> Accept {
 }
 
 /// The token of the admin API, made on first start.
-fn open_token(folder: &Folder) -> Result<String, NodeError> {
+pub(crate) fn open_token(folder: &Folder) -> Result<String, NodeError> {
     let path = folder.token();
     let in_file = |error| NodeError::Folder(path.clone(), error);
     match keys::read_small(&path) {
@@ -392,6 +382,9 @@ pub enum NodeError {
     /// The admin listener.
     #[error("cannot listen on {0} (admin.listen): {1}")]
     Admin(SocketAddr, #[source] std::io::Error),
+    /// The listener of delegated routing.
+    #[error("cannot listen on {0} (delegated.listen): {1}")]
+    Delegated(SocketAddr, #[source] std::io::Error),
     /// The CLI's socket.
     #[error("cannot listen on {path}: {1}; paths of sockets have at most 107 bytes, and one node uses one --dir", path = .0.display())]
     Socket(PathBuf, #[source] std::io::Error),

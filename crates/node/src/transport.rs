@@ -1,5 +1,6 @@
 //! How peers are reached: over HTTP, or over libp2p when their address names a peer id. Keeps nothing.
 
+use atoll_core::delegated::is_http;
 use atoll_core::transport::{ByteStream, Request, Response};
 use atoll_core::{BoxFuture, Cid, Multiaddr, Transport, TransportError};
 use atoll_routing::HttpTransport;
@@ -20,7 +21,7 @@ impl AnyTransport {
 
     fn of(&self, to: &Multiaddr) -> &dyn Transport {
         match &self.swarm {
-            Some(swarm) if to.iter().any(|part| matches!(part, Protocol::P2p(_))) => swarm,
+            Some(swarm) if !is_http(to) && to.iter().any(|part| matches!(part, Protocol::P2p(_))) => swarm,
             _ => &self.http,
         }
     }
@@ -37,6 +38,13 @@ impl Transport for AnyTransport {
 
     fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>> {
         self.of(to).block(to, cid)
+    }
+
+    fn probe<'a>(&'a self, addresses: &'a [Multiaddr]) -> BoxFuture<'a, Result<Multiaddr, TransportError>> {
+        match addresses.first() {
+            Some(first) => self.of(first).probe(addresses),
+            None => self.http.probe(addresses),
+        }
     }
 
     fn car<'a>(&'a self, to: &'a Multiaddr, root: &'a Cid) -> BoxFuture<'a, Result<ByteStream, TransportError>> {

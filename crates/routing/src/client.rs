@@ -156,7 +156,7 @@ impl Client {
     async fn persist(&self, cid: Cid, last: &Mutex<Option<FetchError>>) -> Bytes {
         let mut pause = PAUSE_MIN;
         loop {
-            match self.fetcher.fetch(cid, self.gateways()).await {
+            match self.fetcher.fetch(cid, self.gateways(), None).await {
                 Ok(bytes) => return bytes,
                 Err(error) => *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(error),
             }

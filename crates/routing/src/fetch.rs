@@ -2,7 +2,7 @@
 
 mod peers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use futures_util::future::{FutureExt, Shared, WeakShared, pending};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::config::FetchConfig;
+use crate::found::Search;
 use crate::time::{millis, within};
 pub use peers::PeerStats;
 use peers::Peers;
@@ -50,19 +51,19 @@ impl Fetcher {
         Self { transport, clock, config, lie_backoff, on_lie, peers: Peers::new(seed), flights, negative }
     }
 
-    /// The verified block from one of `candidates`. Callers who want the same block at the same time share one fetch.
-    pub(crate) async fn fetch(self: &Arc<Self>, cid: Cid, candidates: Vec<Multiaddr>) -> Result<Bytes, FetchError> {
-        if self.is_negative(&cid) {
+    /// The verified block from one of `candidates`, or of those that `more` finds. Callers who want the same block at the same
+    /// time share one fetch.
+    pub(crate) async fn fetch(
+        self: &Arc<Self>,
+        cid: Cid,
+        candidates: Vec<Multiaddr>,
+        more: Option<Search>,
+    ) -> Result<Bytes, FetchError> {
+        if more.is_none() && self.is_negative(&cid) {
             return Err(FetchError::NotFound(cid));
         }
-        let flight = self.flight(cid, candidates);
+        let flight = self.flight(cid, candidates, more);
         flight.await
-    }
-
-    /// As [`Self::fetch`], from candidates that were not known when nobody had the block.
-    pub(crate) async fn again(self: &Arc<Self>, cid: Cid, candidates: Vec<Multiaddr>) -> Result<Bytes, FetchError> {
-        lock(&self.negative).remove(&cid);
-        self.fetch(cid, candidates).await
     }
 
     /// The candidates that may be asked, the most promising first.
@@ -81,7 +82,7 @@ impl Fetcher {
     }
 
     /// Joins the fetch that is under way, or begins one. It ends when nobody waits for it any more.
-    fn flight(self: &Arc<Self>, cid: Cid, candidates: Vec<Multiaddr>) -> Shared<Flight> {
+    fn flight(self: &Arc<Self>, cid: Cid, mut candidates: Vec<Multiaddr>, more: Option<Search>) -> Shared<Flight> {
         let mut flights = lock(&self.flights);
         if let Some(flight) = flights.get(&cid).and_then(WeakShared::upgrade) {
             return flight;
@@ -90,8 +91,13 @@ impl Fetcher {
         let fetcher = Arc::clone(self);
         let flight: Flight = Box::pin(async move {
             let _landing = landing;
+            let mut more = More(more);
+            if candidates.is_empty() {
+                // The search has its own limit; the time for the block begins with the first who may have it.
+                candidates = more.next().await.unwrap_or_default();
+            }
             let limit = fetcher.config.total_timeout;
-            let race = within(&*fetcher.clock, limit, fetcher.race(cid, candidates)).await;
+            let race = within(&*fetcher.clock, limit, fetcher.race(cid, candidates, more)).await;
             race.unwrap_or(Err(FetchError::TimedOut { cid, limit_ms: millis(limit) }))
         });
         let flight = flight.shared();
@@ -102,25 +108,27 @@ impl Fetcher {
     }
 
     /// Asks the most promising candidate, then the next when it fails or takes long, until one answers rightly.
-    async fn race(&self, cid: Cid, candidates: Vec<Multiaddr>) -> Result<Bytes, FetchError> {
-        let mut waiting = self.peers.order(candidates, self.config.candidates_max, self.clock.now()).into_iter();
+    async fn race(&self, cid: Cid, candidates: Vec<Multiaddr>, mut more: More) -> Result<Bytes, FetchError> {
+        // The limit is for members. Those who are found are few, and each was there a moment ago.
+        let mut waiting = VecDeque::from(self.peers.order(candidates, self.config.candidates_max, self.clock.now()));
+        let mut known: HashSet<Multiaddr> = waiting.iter().cloned().collect();
         let mut running = FuturesUnordered::new();
         let mut tally = Tally::default();
         let mut latest: Option<Multiaddr> = None;
         let mut start = true;
         loop {
-            if start && let Some(address) = waiting.next() {
+            if start && let Some(address) = waiting.pop_front() {
                 tally.asked = tally.asked.saturating_add(1);
                 latest = Some(address.clone());
                 running.push(self.ask(address, cid));
             }
-            if running.is_empty() {
+            if running.is_empty() && waiting.is_empty() && more.is_over() {
                 return Err(self.give_up(cid, tally));
             }
-            let may_hedge = running.len() < self.config.racers_max && waiting.len() > 0;
+            let may_hedge = running.len() < self.config.racers_max && !waiting.is_empty();
             start = tokio::select! {
                 biased;
-                Some(answer) = running.next() => match answer {
+                Some(answer) = running.next(), if !running.is_empty() => match answer {
                     Ok(bytes) => {
                         return Ok(bytes);
                     }
@@ -129,6 +137,11 @@ impl Fetcher {
                         true
                     }
                 },
+                found = more.next(), if !more.is_over() => {
+                    let new = found.unwrap_or_default().into_iter().filter(|address| known.insert(address.clone()));
+                    waiting.extend(self.peers.order(new.collect(), usize::MAX, self.clock.now()));
+                    running.is_empty()
+                }
                 () = self.patience(latest.as_ref().filter(|_| may_hedge)) => true,
             };
         }
@@ -205,6 +218,27 @@ impl Fetcher {
     }
 }
 
+/// Candidates that are yet to be found.
+struct More(Option<Search>);
+
+impl More {
+    fn is_over(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Those that were found since; `None` when there will be no more. Can be dropped while it waits.
+    async fn next(&mut self) -> Option<Vec<Multiaddr>> {
+        let found = match &mut self.0 {
+            Some(search) => search.more().await,
+            None => None,
+        };
+        if found.is_none() {
+            self.0 = None;
+        }
+        found
+    }
+}
+
 /// How a lie is told to people.
 pub(crate) fn lie(cid: &Cid) -> String {
     format!("dropped: wrong bytes for {cid}")
@@ -269,3 +303,6 @@ impl Drop for Landing {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

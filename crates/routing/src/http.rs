@@ -1,6 +1,8 @@
-//! [`Transport`] over HTTP/1.1: messages by the exchange's paths, blocks and CARs by the trustless gateway protocol.
+//! [`Transport`] over HTTP/1.1, plain or with TLS: messages by the exchange's paths, blocks and CARs by the trustless gateway protocol.
 //!
 //! Keeps idle connections and nothing else. What comes back is bounded in size and time, and never verified here.
+
+mod tls;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,10 +11,11 @@ use atoll_core::block::BLOCK_BYTES_MAX;
 use atoll_core::transport::{ByteStream, MESSAGE_BYTES_MAX, Request, Response, decode, encode};
 use atoll_core::{BoxFuture, Cid, Multiaddr, Transport, TransportError};
 use bytes::{Bytes, BytesMut};
-use futures_util::stream;
+use futures_util::stream::{self, FuturesUnordered, StreamExt as _};
 use http::{Method, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use multiaddr::Protocol;
@@ -28,6 +31,9 @@ const IDLE_PER_HOST_MAX: usize = 8;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The most headers in a response.
 const HEADERS_MAX: usize = 64;
+
+/// The most addresses of one stranger that are tried.
+const PROBED_MAX: usize = 4;
 
 /// The `[http]` settings of the transport.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,16 +72,20 @@ impl Default for HttpConfig {
     }
 }
 
-/// Asks members over plain HTTP; cheap to clone, one pool of connections.
+/// Asks gateways over HTTP/1.1, plain or with TLS; cheap to clone, one pool of connections.
 #[derive(Clone, Debug)]
 pub struct HttpTransport {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     config: HttpConfig,
 }
 
 impl HttpTransport {
     /// A transport without connections yet. Wants a tokio runtime once it is used.
     pub fn new(config: HttpConfig) -> Self {
+        Self::over(config, tls::over)
+    }
+
+    fn over(config: HttpConfig, tls: impl FnOnce(HttpConnector) -> HttpsConnector<HttpConnector>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(config.connect_timeout));
         connector.set_nodelay(true);
@@ -85,18 +95,22 @@ impl HttpTransport {
             .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
             .http1_max_buf_size(HEAD_BYTES_MAX)
             .http1_max_headers(HEADERS_MAX)
-            .build(connector);
+            .build(tls(connector));
         Self { client, config }
     }
 
-    /// Sends, and returns the body once its head says 200.
-    async fn send(&self, request: http::Request<Full<Bytes>>, until: Instant) -> Result<Incoming, TransportError> {
+    /// Sends, and returns the answer once its head says 200.
+    pub(crate) async fn send(
+        &self,
+        request: http::Request<Full<Bytes>>,
+        until: Instant,
+    ) -> Result<http::Response<Incoming>, TransportError> {
         let limit = until.min(Instant::now() + self.config.header_timeout);
         let timed_out = TransportError::TimedOut(millis(self.config.header_timeout));
         let response = timeout_at(limit, self.client.request(request)).await.map_err(|_| timed_out)?;
         let response = response.map_err(|error| failure(&error))?;
         match response.status() {
-            StatusCode::OK => Ok(response.into_body()),
+            StatusCode::OK => Ok(response),
             // 412: the member does not hold it, and was asked not to fetch it.
             StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::PRECONDITION_FAILED => Err(TransportError::NotFound),
             StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -106,15 +120,26 @@ impl HttpTransport {
         }
     }
 
+    /// Asks for the empty block, which every gateway has (Trustless Gateway, "Dedicated Probe Paths").
+    async fn is_gateway<'a>(&self, to: &'a Multiaddr) -> Result<&'a Multiaddr, TransportError> {
+        let request = content(to, "/ipfs/bafkqaaa?format=raw", "application/vnd.ipld.raw")?;
+        self.exchange(request, 0).await.map(|_| to)
+    }
+
+    /// Reads a body within its times.
+    pub(crate) fn reader(&self, body: Incoming, until: Instant) -> Reader {
+        Reader { body, until, config: self.config.clone() }
+    }
+
     /// Sends, and collects a body of at most `bytes_max`.
     async fn exchange(&self, request: http::Request<Full<Bytes>>, bytes_max: usize) -> Result<Bytes, TransportError> {
         let until = Instant::now() + self.config.total_timeout;
-        let body = self.send(request, until).await?;
+        let body = self.send(request, until).await?.into_body();
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         if announced > bytes_max {
             return Err(TransportError::Malformed);
         }
-        let mut reader = Reader { body, until, config: self.config.clone() };
+        let mut reader = self.reader(body, until);
         let mut collected = BytesMut::with_capacity(announced);
         while let Some(data) = reader.next().await? {
             if collected.len().saturating_add(data.len()) > bytes_max {
@@ -150,12 +175,27 @@ impl Transport for HttpTransport {
         })
     }
 
+    fn probe<'a>(&'a self, addresses: &'a [Multiaddr]) -> BoxFuture<'a, Result<Multiaddr, TransportError>> {
+        Box::pin(async move {
+            let mut tries: FuturesUnordered<_> =
+                addresses.iter().take(PROBED_MAX).map(|to| self.is_gateway(to)).collect();
+            let mut failure = TransportError::Refused;
+            while let Some(tried) = tries.next().await {
+                match tried {
+                    Ok(to) => return Ok(to.clone()),
+                    Err(error) => failure = error,
+                }
+            }
+            Err(failure)
+        })
+    }
+
     fn car<'a>(&'a self, to: &'a Multiaddr, root: &'a Cid) -> BoxFuture<'a, Result<ByteStream, TransportError>> {
         Box::pin(async move {
             let accept = "application/vnd.ipld.car; version=1; order=dfs; dups=n";
             let request = content(to, &exchange::car_path(root), accept)?;
             let until = Instant::now() + self.config.car_timeout;
-            let reader = Reader { body: self.send(request, until).await?, until, config: self.config.clone() };
+            let reader = self.reader(self.send(request, until).await?.into_body(), until);
             let stream: ByteStream = Box::pin(stream::try_unfold(reader, |mut reader| async move {
                 Ok(reader.next().await?.map(|data| (data, reader)))
             }));
@@ -165,7 +205,7 @@ impl Transport for HttpTransport {
 }
 
 /// A body that is read within its times.
-struct Reader {
+pub(crate) struct Reader {
     body: Incoming,
     until: Instant,
     config: HttpConfig,
@@ -173,7 +213,7 @@ struct Reader {
 
 impl Reader {
     /// The next bytes; `None` at a proper end.
-    async fn next(&mut self) -> Result<Option<Bytes>, TransportError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, TransportError> {
         loop {
             let limit = self.until.min(Instant::now() + self.config.idle_timeout);
             let timed_out = |_| TransportError::TimedOut(millis(self.config.idle_timeout));
@@ -202,13 +242,14 @@ fn content(to: &Multiaddr, path: &str, accept: &str) -> Result<http::Request<Ful
 
 /// Method and URI.
 fn head(method: Method, to: &Multiaddr, path: &str) -> Result<http::request::Builder, TransportError> {
-    let authority = authority(to).ok_or_else(|| TransportError::Address(to.clone()))?;
-    Ok(http::Request::builder().method(method).uri(format!("http://{authority}{path}")))
+    let origin = origin(to).ok_or_else(|| TransportError::Address(to.clone()))?;
+    Ok(http::Request::builder().method(method).uri(format!("{origin}{path}")))
 }
 
-/// `host:port` of `/ip4|ip6|dns|dns4|dns6/…/tcp/…/http`, whatever `/p2p/…` follows.
-fn authority(address: &Multiaddr) -> Option<String> {
-    let mut parts = address.iter();
+/// `http://host:port` of `/ip4|ip6|dns|dns4|dns6/…/tcp/…/http`, and `https://host:port` of `…/tls/http` and `…/https`, whatever
+/// `/p2p/…` follows. `None` for every other address.
+pub(crate) fn origin(address: &Multiaddr) -> Option<String> {
+    let mut parts = address.iter().peekable();
     let host = match parts.next()? {
         Protocol::Ip4(ip) => ip.to_string(),
         Protocol::Ip6(ip) => format!("[{ip}]"),
@@ -221,9 +262,14 @@ fn authority(address: &Multiaddr) -> Option<String> {
         _ => return None,
     };
     let Protocol::Tcp(port) = parts.next()? else { return None };
-    let Protocol::Http = parts.next()? else { return None };
+    let has_tls = parts.next_if(|part| matches!(part, Protocol::Tls)).is_some();
+    let scheme = match parts.next()? {
+        Protocol::Http if !has_tls => "http",
+        Protocol::Http | Protocol::Https => "https",
+        _ => return None,
+    };
     let plain = parts.all(|part| matches!(part, Protocol::P2p(_)));
-    plain.then(|| format!("{host}:{port}"))
+    plain.then(|| format!("{scheme}://{host}:{port}"))
 }
 
 /// The address of an HTTP gateway at `ip` and `port`.

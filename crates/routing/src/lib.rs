@@ -9,6 +9,7 @@ mod car;
 mod client;
 mod config;
 mod dag;
+mod delegated;
 mod error;
 pub mod exchange;
 mod fetch;
@@ -27,6 +28,7 @@ mod time;
 
 pub use client::{Client, ClientConfig, ClientStats};
 pub use config::{Config, FetchConfig, FetchPolicy, Root};
+pub use delegated::{RouterView, Routers, RoutersConfig, RoutersParts, Several, WithRouters};
 pub use error::{CarError, PullError, RouteError};
 pub use fetch::PeerStats;
 pub use http::{HttpConfig, HttpTransport, gateway_address};

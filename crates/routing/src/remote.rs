@@ -52,19 +52,18 @@ impl RemoteBlocks {
 
     /// The block from members that hold one of `roots`, and from whoever else is found to provide the DAG.
     async fn fetch(&self, root: &Cid, cid: &Cid, roots: &[Cid]) -> Result<Bytes, FetchError> {
-        let fetcher = &self.shared.fetcher;
+        let Shared { fetcher, found, .. } = &*self.shared;
         let holders = self.shared.holders(roots);
-        let answer = match self.shared.found.known(root, self.shared.clock.now()) {
-            Some(found) => return fetcher.fetch(*cid, [holders, found].concat()).await,
-            None if holders.is_empty() => Err(FetchError::NotFound(*cid)),
-            None => fetcher.fetch(*cid, holders).await,
-        };
-        match answer {
-            Err(FetchError::NotFound(_) | FetchError::Unreachable { .. }) => {}
-            other => return other,
+        if let Some(search) = found.known(root) {
+            return fetcher.fetch(*cid, holders, Some(search)).await;
         }
-        let found = self.shared.found.search(root, self.shared.clock.now()).await;
-        if found.is_empty() { answer } else { fetcher.again(*cid, found).await }
+        if !holders.is_empty() {
+            match fetcher.fetch(*cid, holders, None).await {
+                Err(FetchError::NotFound(_) | FetchError::Unreachable { .. }) => {}
+                other => return other,
+            }
+        }
+        fetcher.fetch(*cid, Vec::new(), Some(found.search(root))).await
     }
 
     /// Stores a fetched block without anybody waiting for it.

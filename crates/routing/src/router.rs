@@ -6,6 +6,7 @@
 mod answer;
 mod copies;
 mod gossip;
+mod located;
 mod names;
 mod probe;
 mod pull;
@@ -260,10 +261,10 @@ impl Shared {
             let fetcher = Fetcher::new(means, config.fetch.clone(), lie_backoff, on_lie, fetch_seed);
             Self {
                 me: parts.identity.peer_id(),
+                found: Found::new(parts.providers, Arc::clone(&parts.clock)),
                 clock: parts.clock,
                 storage: parts.storage,
                 fetcher: Arc::new(fetcher),
-                found: Found::new(parts.providers),
                 identity: parts.identity,
                 member: parts.member,
                 transport: parts.transport,

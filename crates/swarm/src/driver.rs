@@ -1,5 +1,6 @@
 //! The task that owns the libp2p swarm: it takes orders, follows queries to their end, and keeps the tables in order.
 
+mod lookups;
 mod members;
 mod peers;
 mod queries;
@@ -27,6 +28,8 @@ use crate::behaviour::{Behaviour, BehaviourEvent, LAN_KAD, WAN_KAD};
 use crate::config::peer_of;
 use crate::error::SwarmError;
 use crate::swarm::Snapshot;
+pub(crate) use lookups::Lookup;
+use lookups::Lookups;
 use members::{Answered, Members};
 use peers::Peers;
 use queries::Queries;
@@ -99,6 +102,8 @@ pub(crate) enum Order {
     },
     /// From now on, members' questions and news go here.
     Serve(Arc<dyn Answer>),
+    /// Tell what the DHT knows.
+    Lookup(Lookup),
 }
 
 /// The owner of the swarm.
@@ -106,6 +111,7 @@ pub(crate) struct Driver {
     swarm: Swarm<Behaviour>,
     orders: mpsc::Receiver<Order>,
     queries: Queries,
+    lookups: Lookups,
     members: Members,
     peers: Peers,
     /// Providers that are being dialled, and who waits for them.
@@ -126,6 +132,7 @@ impl Driver {
             swarm,
             orders,
             queries: Queries::default(),
+            lookups: Lookups::default(),
             members: Members::default(),
             peers: Peers::default(),
             dialled: HashMap::new(),
@@ -199,6 +206,7 @@ impl Driver {
                 let _ = done.send(Members::publish(&mut self.swarm, news));
             }
             Order::Serve(answer) => self.members.serve(answer),
+            Order::Lookup(lookup) => self.look(lookup),
         }
     }
 
@@ -232,6 +240,7 @@ impl Driver {
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
                 self.peers.gone(&peer_id);
+                self.lookups.gone(&peer_id);
                 self.tell();
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
@@ -250,6 +259,9 @@ impl Driver {
         match event {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.peers.identified(&peer_id, &info);
+                if self.swarm.is_connected(&peer_id) {
+                    self.lookups.identified(peer_id, &info.listen_addrs);
+                }
                 self.identified(peer_id, info);
                 self.tell();
             }
@@ -282,6 +294,7 @@ impl Driver {
     fn kademlia(&mut self, event: kad::Event) {
         match event {
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
+                self.lookups.progress(&mut self.swarm, id, &result, step.last);
                 if let Some((new, found)) = self.queries.progress(id, result, &step) {
                     for peer in new {
                         self.meet(peer, &found);

@@ -12,6 +12,7 @@ mod driver;
 mod error;
 mod gossip;
 mod inbound;
+mod lookup;
 mod messages;
 mod names;
 mod records;
@@ -19,4 +20,5 @@ mod swarm;
 
 pub use config::Config;
 pub use error::SwarmError;
+pub use lookup::Located;
 pub use swarm::{Parts, PeerView, Snapshot, Swarm};

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use atoll_core::ipns::{Name, Record};
 use atoll_core::names::Asked;
+use atoll_core::providers::ProviderStream;
 use atoll_core::transport::{ByteStream, Gossip, Request, Response};
 use atoll_core::{Answer, Blocks, BoxFuture, Cid, Providers, Transport, TransportError};
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, noise, tcp, tls, yamux};
 use multiaddr::{Multiaddr, Protocol};
@@ -83,10 +85,10 @@ pub struct PeerView {
 /// A running swarm. Dropping the last clone ends it.
 #[derive(Clone)]
 pub struct Swarm {
-    orders: mpsc::Sender<Order>,
+    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) find_timeout: Duration,
     bitswap: Arc<Bitswap>,
     told: watch::Receiver<Snapshot>,
-    find_timeout: Duration,
     _tasks: Arc<JoinSet<()>>,
 }
 
@@ -202,11 +204,17 @@ impl Swarm {
 }
 
 impl Providers for Swarm {
-    fn find<'a>(&'a self, cid: &'a Cid) -> BoxFuture<'a, Vec<Multiaddr>> {
-        Box::pin(async move {
-            let address = |peer| Multiaddr::empty().with(Protocol::P2p(peer));
-            Swarm::find(self, cid).await.into_iter().map(address).collect()
-        })
+    fn find(&self, cid: &Cid) -> ProviderStream {
+        let (found, peers) = mpsc::channel(PROVIDERS_MAX);
+        let order = Order::Find { key: cid.hash().to_bytes(), found };
+        let (orders, until) = (self.orders.clone(), tokio::time::Instant::now() + self.find_timeout);
+        let start = async move { orders.send(order).await.ok().map(|()| peers) };
+        Box::pin(stream::once(start).filter_map(|peers| async { peers }).flat_map(move |peers| {
+            stream::unfold(peers, move |mut peers| async move {
+                let peer = tokio::time::timeout_at(until, peers.recv()).await.ok()??;
+                Some((Multiaddr::empty().with(Protocol::P2p(peer)), peers))
+            })
+        }))
     }
 }
 
@@ -260,6 +268,15 @@ impl Transport for Swarm {
                 self.dial(peer, vec![to.clone()]).await;
             }
             self.bitswap.fetch(peer, cid).await
+        })
+    }
+
+    fn probe<'a>(&'a self, addresses: &'a [Multiaddr]) -> BoxFuture<'a, Result<Multiaddr, TransportError>> {
+        Box::pin(async move {
+            let peer = addresses.first().and_then(peer_of).ok_or(TransportError::Refused)?;
+            let connected = self.connect(peer, addresses.to_vec()).await;
+            let unreachable = || TransportError::Connect("the peer cannot be reached".to_owned());
+            connected.then(|| Multiaddr::empty().with(Protocol::P2p(peer))).ok_or_else(unreachable)
         })
     }
 

@@ -120,3 +120,52 @@ async fn an_address_in_use_is_named() {
     let error = Swarm::spawn(Parts { identity, blocks: Held::of(&[]) }, &config).await.err().unwrap();
     assert!(error.to_string().contains(&listen.to_string()) && error.to_string().contains("swarm.listen"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_dht_tells_who_provides_and_where_without_dialling() {
+    let page = block(1, 100);
+    let known = swarm(1, &[], TCP, &[]).await;
+    let bootstrap = known.addresses();
+    let holder = swarm(2, std::slice::from_ref(&page), TCP, &bootstrap).await;
+    let asker = swarm(3, &[], TCP, &bootstrap).await;
+    let id = |seed| IdentityKey::from_seed(&[seed; 32]).peer_id();
+    let mut where_it_listens = holder.addresses()[0].clone();
+    where_it_listens.pop();
+    let found = timeout(Duration::from_secs(30), async {
+        while !holder.provide(page.cid()).await {}
+        loop {
+            let mut located = asker.locate(page.cid()).await;
+            while let Some(located) = located.recv().await {
+                if located.addresses.contains(&where_it_listens) {
+                    return located.peer;
+                }
+            }
+        }
+    });
+    assert_eq!(found.await.unwrap(), id(2));
+    assert!(asker.locate(block(9, 9).cid()).await.recv().await.is_none());
+    // The peers that are nearest to a peer include it, and say where it is.
+    assert!(asker.find_peer(id(2)).await.contains(&where_it_listens));
+    assert!(asker.find_peer(id(8)).await.is_empty());
+    let closest = asker.closest(page.cid().hash().to_bytes()).await;
+    let mut peers: Vec<_> = closest.iter().map(|located| located.peer).collect();
+    peers.sort();
+    let mut expected = vec![id(1), id(2)];
+    expected.sort();
+    assert_eq!(peers, expected);
+    assert!(closest.iter().all(|located| !located.addresses.is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_tells_who_is_there() {
+    let (holder, asker) = (swarm(1, &[], TCP, &[]).await, swarm(2, &[], TCP, &[]).await);
+    let nobody: Multiaddr =
+        format!("/ip4/127.0.0.1/tcp/1/p2p/{}", IdentityKey::from_seed(&[7; 32]).peer_id()).parse().unwrap();
+    let peer = IdentityKey::from_seed(&[1; 32]).peer_id();
+    let dead: Multiaddr = format!("/ip4/127.0.0.1/tcp/1/p2p/{peer}").parse().unwrap();
+    let found = asker.probe(&[dead.clone(), holder.addresses()[0].clone()]).await;
+    assert_eq!(found, Ok(format!("/p2p/{peer}").parse().unwrap()));
+    for alone in [vec![nobody], asker.addresses(), Vec::new()] {
+        assert!(asker.probe(&alone).await.is_err(), "{alone:?}");
+    }
+}

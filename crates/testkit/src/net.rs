@@ -193,6 +193,13 @@ impl Transport for LocalTransport {
         })
     }
 
+    fn probe<'a>(&'a self, addresses: &'a [Multiaddr]) -> BoxFuture<'a, Result<Multiaddr, TransportError>> {
+        Box::pin(async move {
+            let to = addresses.first().ok_or(TransportError::Refused)?;
+            self.net.carry(&self.from, to).await.map(|_| to.clone())
+        })
+    }
+
     fn car<'a>(&'a self, to: &'a Multiaddr, root: &'a Cid) -> BoxFuture<'a, Result<ByteStream, TransportError>> {
         Box::pin(async move {
             let host = self.net.carry(&self.from, to).await?;

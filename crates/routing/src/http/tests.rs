@@ -204,22 +204,66 @@ async fn nobody_there_is_no_connection() {
 }
 
 #[test]
-fn only_plain_http_addresses_are_dialled() {
+fn only_addresses_of_gateways_are_dialled() {
     let peer = "/p2p/12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5";
     for (text, expected) in [
-        ("/ip4/127.0.0.1/tcp/80/http".to_owned(), Some("127.0.0.1:80")),
-        ("/ip6/::1/tcp/8080/http".to_owned(), Some("[::1]:8080")),
-        ("/dns4/reef.example/tcp/80/http".to_owned(), Some("reef.example:80")),
-        (format!("/dns/reef.example/tcp/80/http{peer}"), Some("reef.example:80")),
-        ("/ip4/127.0.0.1/tcp/443/https".to_owned(), None),
+        ("/ip4/127.0.0.1/tcp/80/http".to_owned(), Some("http://127.0.0.1:80")),
+        ("/ip6/::1/tcp/8080/http".to_owned(), Some("http://[::1]:8080")),
+        ("/dns4/reef.example/tcp/80/http".to_owned(), Some("http://reef.example:80")),
+        (format!("/dns/reef.example/tcp/80/http{peer}"), Some("http://reef.example:80")),
+        ("/ip4/127.0.0.1/tcp/443/https".to_owned(), Some("https://127.0.0.1:443")),
+        ("/dns4/reef.example/tcp/443/tls/http".to_owned(), Some("https://reef.example:443")),
+        ("/dns4/reef.example/tcp/443/tls/sni/other.example/http".to_owned(), None),
+        ("/dns4/reef.example/tcp/443/tls/ws".to_owned(), None),
         ("/ip4/127.0.0.1/udp/80/quic-v1".to_owned(), None),
         ("/unix/socket".to_owned(), None),
         (peer.to_owned(), None),
     ] {
-        assert_eq!(authority(&text.parse().unwrap()).as_deref(), expected, "{text}");
+        assert_eq!(origin(&text.parse().unwrap()).as_deref(), expected, "{text}");
     }
     // A name that is no host would otherwise reach into the path.
     let tricky: Multiaddr =
         Multiaddr::empty().with(Protocol::Dns("a@b/c?".into())).with(Protocol::Tcp(80)).with(Protocol::Http);
-    assert_eq!(authority(&tricky), None);
+    assert_eq!(origin(&tricky), None);
+}
+
+#[tokio::test]
+async fn a_probe_finds_the_address_that_answers_as_a_gateway_does() {
+    let (good, mut heads) = server(Habit::Sends(answer("200 OK", b""))).await;
+    let (other, _) = server(Habit::Sends(answer("200 OK", b"<p>hello"))).await;
+    let (gone, _) = server(Habit::Sends(answer("404 Not Found", b""))).await;
+    let (silent, _) = server(Habit::Stalls(Vec::new())).await;
+    let all = [silent.clone(), other.clone(), gone.clone(), good.clone()];
+    assert_eq!(impatient().probe(&all).await, Ok(good));
+    assert!(heads.recv().await.unwrap().starts_with("GET /ipfs/bafkqaaa?format=raw HTTP/1.1\r\n"));
+    assert!(impatient().probe(&all[..3]).await.is_err());
+    assert_eq!(impatient().probe(&[]).await, Err(TransportError::Refused));
+}
+
+#[tokio::test]
+async fn blocks_come_over_tls_from_whom_the_roots_vouch_for() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.der().clone(), made.key_pair.serialize_der());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let trusting = HttpTransport::over(HttpConfig::default(), |connector| tls::with(connector, tls::trusting(roots)));
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    let config = config.with_single_cert(vec![certificate], key.try_into().unwrap()).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let sent = answer("200 OK", block().bytes());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(&sent).await;
+        }
+    });
+    for kind in ["tls/http", "https"] {
+        let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{port}/{kind}").parse().unwrap();
+        assert_eq!(trusting.block(&address, block().cid()).await.as_ref(), Ok(block().bytes()), "{kind}");
+        let refused = patient().block(&address, block().cid()).await;
+        assert!(matches!(refused, Err(TransportError::Connect(_))), "{kind}: {refused:?}");
+    }
 }

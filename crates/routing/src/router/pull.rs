@@ -129,7 +129,7 @@ impl Pull<'_> {
         if let Some(bytes) = self.shared.storage.get(&cid).await? {
             return Ok(Block::verified(cid, bytes)?);
         }
-        let fetched = self.shared.fetcher.fetch(cid, self.shared.holders(&[self.root])).await;
+        let fetched = self.shared.fetcher.fetch(cid, self.shared.holders(&[self.root]), None).await;
         let block = Block::verified(cid, fetched.map_err(|error| PullError::Fetch(Box::new(error)))?)?;
         self.shared.storage.put(block.clone()).await?;
         Ok(block)

@@ -1,0 +1,64 @@
+//! The node's own listeners, beside the public gateway: the CLI's socket, the operators', and Delegated Routing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::api::Ready;
+use crate::config::{Config, Folder};
+use crate::control::{self, Door};
+use crate::delegated;
+use crate::network::Network;
+use crate::node::{Inner, NodeError, open_token};
+
+/// Bound, not yet serving.
+pub(crate) struct Listeners {
+    socket: UnixListener,
+    admin: TcpListener,
+    door: Door,
+    delegated: Vec<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds all that are set.
+    ///
+    /// # Errors
+    /// [`NodeError`] names the setting.
+    pub(crate) async fn bind(folder: &Folder, config: &Config) -> Result<Self, NodeError> {
+        let path = folder.socket();
+        let socket = control::bind_socket(&path).await.map_err(|error| NodeError::Socket(path, error))?;
+        let admin = config.admin.listen;
+        let admin = control::bind_admin(admin).await.map_err(|error| NodeError::Admin(admin, error))?;
+        let delegated = delegated::bind(&config.delegated.listen).await;
+        let delegated = delegated.map_err(|(address, error)| NodeError::Delegated(address, error))?;
+        let door = Door::admin(config.admin.hosts.clone(), &open_token(folder)?);
+        Ok(Self { socket, admin, door, delegated })
+    }
+
+    /// What people are told of where the node serves.
+    pub(crate) fn ready(&self, folder: &Folder, gateway: SocketAddr, me: String, network: &Network) -> Ready {
+        let url = |listener: &TcpListener| listener.local_addr().map(|address| format!("http://{address}"));
+        let swarm = network.swarm.iter().flat_map(atoll_swarm::Swarm::addresses);
+        Ready {
+            ready: true,
+            peer_id: me,
+            gateway: format!("http://{gateway}"),
+            admin: url(&self.admin).unwrap_or_default(),
+            socket: folder.socket().to_string_lossy().into_owned(),
+            swarm: swarm.map(|address| address.to_string()).collect(),
+            delegated: self.delegated.iter().filter_map(|listener| url(listener).ok()).collect(),
+        }
+    }
+
+    /// Serves on all of them until `stop` changes.
+    pub(crate) fn spawn(self, node: &Arc<Inner>, tasks: &mut JoinSet<()>, stop: &watch::Receiver<bool>) {
+        tasks.spawn(control::serve_socket(self.socket, Arc::clone(node), stop.clone()));
+        tasks.spawn(control::serve_admin(self.admin, Arc::clone(node), self.door, stop.clone()));
+        for listener in self.delegated {
+            tasks.spawn(delegated::serve(listener, Arc::clone(node), stop.clone()));
+        }
+    }
+}

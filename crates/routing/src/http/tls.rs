@@ -1,0 +1,42 @@
+//! TLS for requests to others: certificates are checked against the roots that this machine trusts. Read once; keeps nothing else.
+
+use std::sync::LazyLock;
+
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
+
+/// Made when it is first needed: reading the roots takes milliseconds.
+static MACHINE: LazyLock<ClientConfig> = LazyLock::new(|| trusting(machine()));
+
+/// Plain HTTP and HTTPS over `connector`, checking certificates against this machine's roots.
+pub(super) fn over(connector: HttpConnector) -> HttpsConnector<HttpConnector> {
+    with(connector, MACHINE.clone())
+}
+
+/// Plain HTTP and HTTPS over `connector`.
+pub(super) fn with(mut connector: HttpConnector, config: ClientConfig) -> HttpsConnector<HttpConnector> {
+    connector.enforce_http(false);
+    let builder = HttpsConnectorBuilder::new().with_tls_config(config);
+    builder.https_or_http().enable_http1().wrap_connector(connector)
+}
+
+/// Trusts `roots` and nobody else.
+pub(super) fn trusting(roots: RootCertStore) -> ClientConfig {
+    // Whoever was first has chosen the same one; without any, the builder would not know which to take.
+    let _ = aws_lc_rs::default_provider().install_default();
+    ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
+}
+
+/// The roots of this machine (`SSL_CERT_FILE` names others). Without any, every certificate is refused.
+fn machine() -> RootCertStore {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "a root certificate of this machine cannot be read");
+    }
+    let mut roots = RootCertStore::empty();
+    let (taken, refused) = roots.add_parsable_certificates(found.certs);
+    tracing::debug!(taken, refused, "root certificates");
+    roots
+}
