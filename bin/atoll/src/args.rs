@@ -116,7 +116,7 @@ pub(crate) struct DemoArgs {
     /// The site to publish; default: examples/site.
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
-    /// First of the ten ports for gateways and admin listeners; 0 takes free ones.
+    /// First of the fifteen ports for gateways, admin listeners and swarms; 0 takes free ones.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,
     /// A member that lies, for the drill: not for use by hand.

@@ -3,11 +3,12 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use libp2p::allow_block_list::AllowedPeers;
 use libp2p::identity::Keypair;
 use libp2p::kad::{self, Mode};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{PeerId, StreamProtocol, connection_limits, gossipsub, identify, ping};
+use libp2p::{PeerId, StreamProtocol, allow_block_list, connection_limits, gossipsub, identify, ping};
 
 use crate::config::Config;
 use crate::error::SwarmError;
@@ -17,7 +18,9 @@ use crate::{gossip, inbound, messages};
 /// Kademlia of the public IPFS network.
 pub(crate) const WAN_KAD: StreamProtocol = StreamProtocol::new("/ipfs/kad/1.0.0");
 /// Kademlia among private addresses.
-pub(crate) const LAN_KAD: StreamProtocol = StreamProtocol::new("/ipfs/lan/kad/1.0.0");
+const LAN_KAD: &str = "/ipfs/lan/kad/1.0.0";
+/// The same in a private network, behind its name.
+const PRIVATE_KAD: &str = "/lan/kad/1.0.0";
 /// What IPFS peers call themselves.
 const PROTOCOL_VERSION: &str = "ipfs/0.1.0";
 /// The largest message of Kademlia, in bytes: as in other implementations, whose answers are larger than the library's
@@ -34,6 +37,7 @@ pub(crate) const K: NonZeroUsize = NonZeroUsize::new(20).unwrap();
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
+    allowed: Toggle<allow_block_list::Behaviour<AllowedPeers>>,
     pub(crate) identify: identify::Behaviour,
     ping: ping::Behaviour,
     pub(crate) lan: kad::Behaviour<Records>,
@@ -58,16 +62,18 @@ impl Behaviour {
         let identify = identify::Config::new_with_signed_peer_record(PROTOCOL_VERSION.to_owned(), key)
             .with_agent_version(concat!("atoll/", env!("CARGO_PKG_VERSION")).to_owned())
             .with_push_listen_addr_updates(true);
+        let lan = if config.network.is_empty() { LAN_KAD } else { PRIVATE_KAD };
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),
+            allowed: allowed(config).into(),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
-            lan: kademlia(me, LAN_KAD, Mode::Server, config),
+            lan: kademlia(me, protocol(config, lan)?, Mode::Server, config),
             wan: config.public.then(|| kademlia(me, WAN_KAD, Mode::Client, config)).into(),
             stream: libp2p_stream::Behaviour::new(),
             bitswap,
-            members: messages::behaviour(),
-            gossip: gossip::behaviour()?,
+            members: messages::behaviour(protocol(config, messages::PROTOCOL)?),
+            gossip: gossip::behaviour(config)?,
         })
     }
 
@@ -75,6 +81,23 @@ impl Behaviour {
     pub(crate) fn tables(&mut self) -> impl Iterator<Item = &mut kad::Behaviour<Records>> {
         std::iter::once(&mut self.lan).chain(self.wan.as_mut())
     }
+}
+
+/// A protocol of this network.
+pub(crate) fn protocol(config: &Config, name: &str) -> Result<StreamProtocol, SwarmError> {
+    StreamProtocol::try_from_owned(config.protocol(name)).map_err(|error| SwarmError::Transport(error.to_string()))
+}
+
+/// Lets only those peers connect that are on the list, if there is one.
+fn allowed(config: &Config) -> Option<allow_block_list::Behaviour<AllowedPeers>> {
+    if config.allow.is_empty() {
+        return None;
+    }
+    let mut allowed = allow_block_list::Behaviour::<AllowedPeers>::default();
+    for peer in config.allow.iter().filter_map(|peer| peer.parse().ok()) {
+        allowed.allow_peer(peer);
+    }
+    Some(allowed)
 }
 
 fn kademlia(me: PeerId, protocol: StreamProtocol, mode: Mode, config: &Config) -> kad::Behaviour<Records> {

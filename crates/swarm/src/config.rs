@@ -6,6 +6,10 @@ use libp2p::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use serde::{Deserialize, Serialize};
 
+/// The longest name of a network.
+const NETWORK_CHARS_MAX: usize = 32;
+/// The most peers in a list of those that may connect.
+const ALLOWED_MAX: usize = 4096;
 /// The most addresses in each list of addresses.
 const ADDRESSES_MAX: usize = 64;
 
@@ -20,6 +24,11 @@ pub struct Config {
     pub announce: Vec<Multiaddr>,
     /// Peers to join through, as multiaddrs that end in `/p2p/PEER`.
     pub bootstrap: Vec<Multiaddr>,
+    /// Name of a private network: its nodes speak under protocols of their own (`/NAME/lan/kad/1.0.0`, `/NAME/meshsub/…`), so
+    /// that they and IPFS peers leave each other alone. Empty: IPFS.
+    pub network: String,
+    /// The only peers that may connect, as peer ids; empty: all.
+    pub allow: Vec<String>,
     /// Whether to take part in the public IPFS network's DHT too, beside that of private addresses.
     pub public: bool,
     /// The most connections.
@@ -42,6 +51,8 @@ impl Default for Config {
             listen: Vec::new(),
             announce: Vec::new(),
             bootstrap: Vec::new(),
+            network: String::new(),
+            allow: Vec::new(),
             public: false,
             connections: 512,
             connections_per_peer: 4,
@@ -61,6 +72,19 @@ impl Config {
                 problems.push(format!("{name}: {} addresses are over the limit of {ADDRESSES_MAX}", list.len()));
             }
         }
+        let is_plain = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '-';
+        if self.network.len() > NETWORK_CHARS_MAX || !self.network.chars().all(is_plain) {
+            problems.push(format!("network: takes up to {NETWORK_CHARS_MAX} lower-case letters, digits and `-`"));
+        }
+        if self.public && !self.network.is_empty() {
+            problems.push("public: a private network has no part in the public one; leave `network` empty".to_owned());
+        }
+        if self.allow.len() > ALLOWED_MAX {
+            problems.push(format!("allow: {} peers are over the limit of {ALLOWED_MAX}", self.allow.len()));
+        }
+        for peer in self.allow.iter().filter(|peer| peer.parse::<PeerId>().is_err()) {
+            problems.push(format!("allow: `{peer}` is not a peer id"));
+        }
         for address in self.bootstrap.iter().filter(|address| peer_of(address).is_none()) {
             problems.push(format!("bootstrap: {address} does not end in /p2p/PEER"));
         }
@@ -77,6 +101,13 @@ impl Config {
             problems.push("provide_interval: must be between 1 min and 47 h".to_owned());
         }
         problems
+    }
+}
+
+impl Config {
+    /// A protocol's name in this network.
+    pub(crate) fn protocol(&self, name: &str) -> String {
+        if self.network.is_empty() { name.to_owned() } else { format!("/{}{name}", self.network) }
     }
 }
 

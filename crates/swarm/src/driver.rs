@@ -19,12 +19,12 @@ use libp2p::kad::store::RecordStore as _;
 use libp2p::kad::{self, InboundRequest};
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::{PeerId, Swarm, identify};
+use libp2p::{PeerId, StreamProtocol, Swarm, identify};
 use multiaddr::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, timeout};
 
-use crate::behaviour::{Behaviour, BehaviourEvent, LAN_KAD, WAN_KAD};
+use crate::behaviour::{Behaviour, BehaviourEvent, WAN_KAD};
 use crate::config::peer_of;
 use crate::error::SwarmError;
 use crate::swarm::Snapshot;
@@ -125,7 +125,7 @@ impl Driver {
     pub(crate) fn new(
         swarm: Swarm<Behaviour>,
         orders: mpsc::Receiver<Order>,
-        bootstrap: Vec<Multiaddr>,
+        (bootstrap, members_speak): (Vec<Multiaddr>, StreamProtocol),
         told: watch::Sender<Snapshot>,
     ) -> Self {
         Self {
@@ -134,7 +134,7 @@ impl Driver {
             queries: Queries::default(),
             lookups: Lookups::default(),
             members: Members::default(),
-            peers: Peers::default(),
+            peers: Peers::new(members_speak),
             dialled: HashMap::new(),
             bootstrap,
             told,
@@ -280,12 +280,13 @@ impl Driver {
     /// Somebody has said what it speaks and where it listens: it belongs into the tables of those networks.
     fn identified(&mut self, peer: PeerId, info: identify::Info) {
         let behaviour = self.swarm.behaviour_mut();
+        let speaks_lan = behaviour.lan.protocol_names().iter().all(|name| info.protocols.contains(name));
         for address in info.listen_addrs.into_iter().take(ADDRESSES_MAX) {
             if Reach::of(&address) == Reach::Public {
                 if let Some(wan) = behaviour.wan.as_mut().filter(|_| info.protocols.contains(&WAN_KAD)) {
                     wan.add_address(&peer, address);
                 }
-            } else if info.protocols.contains(&LAN_KAD) {
+            } else if speaks_lan {
                 behaviour.lan.add_address(&peer, address);
             }
         }

@@ -10,6 +10,7 @@ use libp2p::gossipsub::{
 };
 use sha2::{Digest as _, Sha256};
 
+use crate::config::Config;
 use crate::error::SwarmError;
 
 /// Signed records of members and placements.
@@ -26,9 +27,13 @@ const REMEMBERED: Duration = Duration::from_secs(300);
 const QUEUE_MAX: usize = 1024;
 
 /// The protocol, subscribed to both topics.
-pub(crate) fn behaviour() -> Result<gossipsub::Behaviour, SwarmError> {
+pub(crate) fn behaviour(network: &Config) -> Result<gossipsub::Behaviour, SwarmError> {
     let failed = |error: &dyn std::fmt::Display| SwarmError::Transport(error.to_string());
-    let config = ConfigBuilder::default()
+    let mut settings = ConfigBuilder::default();
+    if !network.network.is_empty() {
+        settings.protocol_id_prefix(network.protocol("/meshsub"));
+    }
+    let config = settings
         .validation_mode(ValidationMode::Anonymous)
         // Passed on once the router has looked at it.
         .validate_messages()
@@ -127,6 +132,8 @@ mod tests {
         assert_eq!(news_of(&message(RECORDS, encode(&announce(&[b"one", b"two"])).unwrap())), None);
         assert_eq!(news_of(&message(RECORDS, encode(&announce(&[&[0; MESSAGE_BYTES_MAX]])).unwrap())), None);
         assert!(messages(&Request::Probe { nonce: [0; 32], roots: Vec::new() }).is_empty());
-        behaviour().unwrap();
+        for network in ["", "reef-1"] {
+            behaviour(&Config { network: network.to_owned(), ..Config::default() }).unwrap();
+        }
     }
 }

@@ -11,7 +11,7 @@ use libp2p::request_response::{self, ProtocolSupport};
 use serde::{Deserialize, Serialize};
 
 /// The protocol's name.
-pub(crate) const PROTOCOL: StreamProtocol = StreamProtocol::new("/atoll/member/1.0.0");
+pub(crate) const PROTOCOL: &str = "/atoll/member/1.0.0";
 /// How long a question and its answer may take.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// The most questions and answers under way over one connection.
@@ -24,10 +24,10 @@ pub(crate) type Event = request_response::Event<Request, Response>;
 /// Where an answer goes.
 pub(crate) type Channel = request_response::ResponseChannel<Response>;
 
-pub(crate) fn behaviour() -> Behaviour {
+pub(crate) fn behaviour(protocol: StreamProtocol) -> Behaviour {
     let config =
         request_response::Config::default().with_request_timeout(TIMEOUT).with_max_concurrent_streams(STREAMS_MAX);
-    Behaviour::with_codec(Codec, [(PROTOCOL, ProtocolSupport::Full)], config)
+    Behaviour::with_codec(Codec, [(protocol, ProtocolSupport::Full)], config)
 }
 
 /// Reads and writes messages.

@@ -18,12 +18,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::behaviour::Behaviour;
+use crate::behaviour::{Behaviour, protocol};
 use crate::bitswap::{Bitswap, PROTOCOLS};
 use crate::config::{Config, peer_of};
 use crate::driver::{Driver, Order};
 use crate::error::SwarmError;
-use crate::{gossip, inbound};
+use crate::{gossip, inbound, messages};
 
 /// Orders that wait for the driver.
 const ORDERS_MAX: usize = 1024;
@@ -120,9 +120,10 @@ impl Swarm {
             swarm.add_external_address(address.clone());
         }
         let bitswap = Bitswap::new(swarm.behaviour().stream.new_control(), parts.blocks, config);
+        let members_speak = protocol(config, messages::PROTOCOL)?;
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let (tell, told) = watch::channel(Snapshot::default());
-        let mut driver = Driver::new(swarm, received, config.bootstrap.clone(), tell);
+        let mut driver = Driver::new(swarm, received, (config.bootstrap.clone(), members_speak), tell);
         driver.listen(&config.listen).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&bitswap).accept(streams));

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use libp2p::core::ConnectedPoint;
-use libp2p::{PeerId, identify};
+use libp2p::{PeerId, StreamProtocol, identify};
 use multiaddr::Multiaddr;
 
-use crate::messages;
 use crate::swarm::PeerView;
 
 /// The longest name of a program that is shown, in characters.
@@ -16,9 +15,10 @@ const AGENT_CHARS_MAX: usize = 64;
 const VALUES_PER_MINUTE: u32 = 600;
 
 /// The connected peers.
-#[derive(Default)]
 pub(super) struct Peers {
     connected: HashMap<PeerId, About>,
+    /// What members speak.
+    members_speak: StreamProtocol,
     met: u64,
 }
 
@@ -34,6 +34,10 @@ struct About {
 }
 
 impl Peers {
+    pub(super) fn new(members_speak: StreamProtocol) -> Self {
+        Self { connected: HashMap::new(), members_speak, met: 0 }
+    }
+
     pub(super) fn connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
         let now = Instant::now();
         self.connected.entry(peer).or_insert_with(|| About {
@@ -54,7 +58,7 @@ impl Peers {
     pub(super) fn identified(&mut self, peer: &PeerId, info: &identify::Info) {
         if let Some(about) = self.connected.get_mut(peer) {
             about.agent = info.agent_version.chars().filter(|char| !char.is_control()).take(AGENT_CHARS_MAX).collect();
-            let member = info.protocols.contains(&messages::PROTOCOL);
+            let member = info.protocols.contains(&self.members_speak);
             self.met = self.met.saturating_add(u64::from(member && !about.member));
             about.member = member;
         }

@@ -1,5 +1,5 @@
 //! `atoll demo --drill`: a client loads the whole site over and over, while each node in turn is killed with SIGKILL and
-//! started again, and one member lies. What it prints is counted, not promised.
+//! started again, two are cut off, and one member lies. What it prints is counted, not promised.
 
 use std::collections::BTreeMap;
 use std::process::{ExitCode, Stdio};
@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const CALM: Duration = Duration::from_secs(8);
 /// How long a killed node stays dead at least, so that the figures of its phase mean something.
 const DEAD: Duration = Duration::from_secs(5);
+/// The nodes that are cut off, after all have died once: of two operators, the first of them the one that others join through.
+const CUT_OFF: [usize; 2] = [0, 3];
 /// How long to wait for the ring to heal.
 const HEAL: Duration = Duration::from_secs(60);
 
@@ -69,7 +71,7 @@ pub(super) async fn run(ring: &mut Ring, published: &Published, output: &Output)
     await_member(ring, &liar.peer_id).await?;
     let load = Load::start(ring, &liar, &published.root).await?;
     output.note(&format!("\nThe drill: {} files, loaded by {WORKERS} workers from whichever nodes live.", load.files));
-    let bar = output.steps(ring.nodes().len() as u64, "drill");
+    let bar = output.steps((ring.nodes().len() + CUT_OFF.len()) as u64, "drill");
     let mut restored = BTreeMap::new();
     tokio::time::sleep(CALM).await;
     load.whole_pass().await?;
@@ -85,6 +87,21 @@ pub(super) async fn run(ring: &mut Ring, published: &Published, output: &Output)
         tokio::time::sleep_until((killed + DEAD).into()).await;
         load.phase(&format!("{} back", ring.nodes()[at].name()));
         ring.start_node(at).await?;
+        await_member_live(ring, &peer_id).await?;
+        bar.inc(1);
+    }
+    for at in CUT_OFF {
+        let name = format!("{} cut off", ring.nodes()[at].name());
+        load.phase(&name);
+        bar.set_prefix(name.clone());
+        let peer_id = ring.nodes()[at].peer_id().to_owned();
+        let cut = Instant::now();
+        ring.cut_off(at)?;
+        await_copies(ring, published, &peer_id).await.with_context(|| name.clone())?;
+        restored.insert(name, cut.elapsed().as_secs_f64());
+        tokio::time::sleep_until((cut + DEAD).into()).await;
+        load.phase(&format!("{} reached again", ring.nodes()[at].name()));
+        ring.reconnect(at)?;
         await_member_live(ring, &peer_id).await?;
         bar.inc(1);
     }
@@ -189,10 +206,10 @@ async fn await_member_live(ring: &Ring, peer_id: &str) -> Result<()> {
     .await
 }
 
-/// Waits until every living node counts enough copies without the dead one.
+/// Waits until every node but `dead` counts enough copies without it.
 async fn await_copies(ring: &Ring, published: &Published, dead: &str) -> Result<()> {
     wait("three live copies", async || {
-        for node in ring.nodes().iter().filter(|node| node.is_running()) {
+        for node in ring.nodes().iter().filter(|node| node.is_running() && node.peer_id() != dead) {
             let status = node.status().await?;
             let placement = status.network.placements.iter().find(|placement| placement.site == published.site);
             let healed = placement.is_some_and(|placement| {

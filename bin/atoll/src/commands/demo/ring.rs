@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use atoll_node::api::{Ready, Status};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -18,6 +19,8 @@ use crate::output::Output;
 /// Node and operator names.
 const NODES: [(&str, &str); 5] =
     [("node1", "lagoon"), ("node2", "lagoon"), ("node3", "reef"), ("node4", "reef"), ("node5", "motu")];
+/// Ports of all nodes: gateway, admin listener, swarm.
+const PORTS: u16 = 15;
 /// Copies of the site.
 pub(crate) const REPLICAS: u64 = 3;
 /// How long a node may take to start, and to stop.
@@ -43,20 +46,23 @@ pub(crate) struct Published {
 }
 
 impl Ring {
-    /// Prepares folders and ports; nothing runs yet. `port` is the first of ten, 0 for free ones.
+    /// Prepares folders and ports; nothing runs yet. `port` is the first of fifteen, 0 for free ones.
     pub(crate) fn new(dir: Option<PathBuf>, port: u16, output: &Output) -> Result<Self> {
         let keep = dir.is_some();
         let dir = dir.unwrap_or_else(|| std::env::temp_dir().join(format!("atoll-demo-{}", std::process::id())));
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let dir = dir.canonicalize()?;
-        let ports = if port == 0 { free_ports()? } else { (0..10).map(|i| port.saturating_add(i)).collect() };
-        let nodes = NODES.iter().zip(ports.chunks(2));
-        let nodes = nodes.map(|((name, operator), ports)| RingNode {
+        let ports = if port == 0 { free_ports()? } else { (0..PORTS).map(|i| port.saturating_add(i)).collect() };
+        // The swarms' ports come last, so that gateways and admin listeners stand side by side.
+        let (pages, swarms) = ports.split_at(2 * NODES.len());
+        let nodes = NODES.iter().zip(pages.chunks(2)).zip(swarms);
+        let nodes = nodes.map(|(((name, operator), ports), swarm)| RingNode {
             name: (*name).to_owned(),
             operator: (*operator).to_owned(),
             dir: dir.join(name),
             gateway: format!("http://127.0.0.1:{}", ports[0]),
             admin: format!("http://127.0.0.1:{}", ports[1]),
+            swarm: format!("/ip4/127.0.0.1/tcp/{swarm}"),
             process: None,
             peer_id: String::new(),
         });
@@ -74,7 +80,6 @@ impl Ring {
         for at in 0..self.nodes.len() {
             let (dir, operator) = (self.nodes[at].dir.clone(), self.nodes[at].operator.clone());
             fs::create_dir_all(&dir)?;
-            fs::write(dir.join("node.toml"), settings()?)?;
             let certificate = dir.join("operator.json");
             let dir = dir.to_string_lossy();
             let identity: serde_json::Value = self.atoll(&["key", "peer-id", "--dir", &dir]).await?;
@@ -82,11 +87,21 @@ impl Ring {
             let to = certificate.to_string_lossy();
             self.atoll_quiet(&["key", "certify", &operator, "--peer", &peer, "-o", &to]).await?;
             self.nodes[at].peer_id = peer;
+            self.write_settings(at)?;
             self.start_node(at).await?;
             bar.inc(1);
         }
         bar.finish_and_clear();
         Ok(())
+    }
+
+    /// The settings of node `at`: it joins through the first two, whichever of them lives.
+    fn write_settings(&self, at: usize) -> Result<()> {
+        let node = &self.nodes[at];
+        let known =
+            self.nodes.iter().take(2).filter(|known| known.peer_id != node.peer_id && !known.peer_id.is_empty());
+        let known: Vec<String> = known.map(|known| format!("{}/p2p/{}", known.swarm, known.peer_id)).collect();
+        Ok(fs::write(node.dir.join("node.toml"), settings(&node.swarm, &known)?)?)
     }
 
     /// Publishes `site` through the first node, with the progress of the command itself.
@@ -109,7 +124,6 @@ impl Ring {
 
     /// Starts node `at`, again with the same folder and ports if it ran before.
     pub(crate) async fn start_node(&mut self, at: usize) -> Result<()> {
-        let seeds: Vec<String> = self.nodes.iter().map(|node| node.gateway.clone()).collect();
         let node = &mut self.nodes[at];
         let log = File::options().create(true).append(true).open(node.log())?;
         let mut command = self_command()?;
@@ -118,9 +132,6 @@ impl Ring {
         command.arg("--gateway-listen").arg(socket_address(&node.gateway));
         command.arg("--admin-listen").arg(socket_address(&node.admin));
         command.arg("--operator-certificate").arg(node.dir.join("operator.json"));
-        for seed in seeds.iter().filter(|seed| **seed != node.gateway) {
-            command.arg("--seed").arg(seed);
-        }
         // In a group of its own, so that Ctrl-C in a terminal reaches only the demo, which then stops its nodes in order.
         command.process_group(0);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true).spawn()?;
@@ -139,6 +150,22 @@ impl Ring {
     pub(crate) async fn kill_node(&mut self, at: usize) -> Result<()> {
         let mut process = self.nodes[at].process.take().context("it does not run")?;
         process.kill().await.context("SIGKILL failed")
+    }
+
+    /// Cuts node `at` off: its connections stay open, and nothing comes over them any more (SIGSTOP).
+    pub(crate) fn cut_off(&self, at: usize) -> Result<()> {
+        self.signal(at, Signal::STOP)
+    }
+
+    /// Ends what [`Self::cut_off`] began.
+    pub(crate) fn reconnect(&self, at: usize) -> Result<()> {
+        self.signal(at, Signal::CONT)
+    }
+
+    fn signal(&self, at: usize, signal: Signal) -> Result<()> {
+        let id = self.nodes[at].process.as_ref().and_then(Child::id).context("it does not run")?;
+        let id = i32::try_from(id).ok().and_then(Pid::from_raw).context("it has no process id")?;
+        kill_process(id, signal).with_context(|| format!("{signal:?} failed"))
     }
 
     /// Stops all nodes cleanly and removes the folder, unless it was asked for by name.
@@ -216,6 +243,7 @@ pub(crate) struct RingNode {
     dir: PathBuf,
     gateway: String,
     admin: String,
+    swarm: String,
     process: Option<Child>,
     peer_id: String,
 }
@@ -266,13 +294,16 @@ impl RingNode {
     }
 }
 
-/// The pace of the demo, where production takes minutes.
-fn settings() -> Result<String> {
+/// The pace of the demo, where production takes minutes, and a private swarm of its own.
+fn settings(swarm: &str, known: &[String]) -> Result<String> {
     let mut config = atoll_node::config::Config { routing: atoll_routing::Config::demo(), ..Default::default() };
     config.gateway.threads = 1;
+    config.swarm.listen = vec![swarm.parse()?];
+    config.swarm.bootstrap = known.iter().map(|address| address.parse()).collect::<Result<_, _>>()?;
+    config.swarm.network = "atoll-demo".to_owned();
     let mut table = toml::Table::try_from(config)?;
     // The rest stays at its default, or comes by flag.
-    table.retain(|section, _| section == "routing" || section == "gateway");
+    table.retain(|section, _| ["routing", "gateway", "swarm"].contains(&section));
     Ok(toml::to_string(&table)?)
 }
 
@@ -285,8 +316,8 @@ fn self_command() -> Result<Command> {
     Ok(command)
 }
 
-/// Ten ports that were free a moment ago, all held at once so that they differ.
+/// Fifteen ports that were free a moment ago, all held at once so that they differ.
 fn free_ports() -> Result<Vec<u16>> {
-    let listeners: Vec<_> = (0..10).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let listeners: Vec<_> = (0..PORTS).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
     listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
