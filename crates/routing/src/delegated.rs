@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use atoll_core::delegated::{JSON, NDJSON, PREFIX, PeerRecord};
+use atoll_core::delegated::{GATEWAY, PREFIX, PeerRecord};
 use atoll_core::providers::ProviderStream;
 use atoll_core::{BoxFuture, Cid, Clock, Multiaddr, PeerId, Providers, Reach, Timestamp, Transport, TransportError};
 use bytes::Bytes;
@@ -45,6 +45,8 @@ const TRIED_MAX: usize = 4096;
 /// How long it is remembered that a stranger is there, and that it is not.
 const ALIVE_REMEMBERED: Duration = Duration::from_secs(60);
 const DEAD_REMEMBERED: Duration = Duration::from_secs(30);
+/// A stream rather than a list.
+const ACCEPT: &str = "application/x-ndjson, application/json;q=0.8";
 /// The longest text about a router's last failure, in bytes.
 const TROUBLE_BYTES_MAX: usize = 200;
 
@@ -217,7 +219,8 @@ impl Inner {
         for candidate in self.candidates(router, &record) {
             probes.push(Box::pin(self.try_out(router, candidate)));
         }
-        if record.addresses.is_empty() {
+        let is_of_use = self.parts.peers || record.may_speak(GATEWAY);
+        if record.addresses.is_empty() && is_of_use {
             probes.push(Box::pin(self.look_up(router, record)));
         }
     }
@@ -271,8 +274,7 @@ impl Inner {
     /// The list at a path of a router; `None` when it has nothing.
     async fn list(&self, router: &Router, path: &str) -> Result<Option<Answer>, RouterError> {
         let until = Instant::now() + self.config.timeout;
-        let accept = HeaderValue::from_static("application/x-ndjson, application/json;q=0.8");
-        debug_assert!(accept.to_str().is_ok_and(|accept| accept.contains(NDJSON) && accept.contains(JSON)));
+        let accept = HeaderValue::from_static(ACCEPT);
         let Some(response) = self.get(router, path, accept, until).await? else { return Ok(None) };
         let media_type = media_type(&response);
         let reader = self.parts.http.reader(response.into_body(), until);

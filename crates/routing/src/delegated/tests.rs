@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use atoll_core::delegated::{JSON, NDJSON};
 use atoll_core::keys::IdentityKey;
 use atoll_core::{Block, BoxFuture};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -105,7 +106,6 @@ impl Transport for Good {
 }
 
 const GOOD: &str = "/ip4/127.0.0.1/tcp/8080/http";
-const GATEWAY: &str = "transport-ipfs-gateway-http";
 
 fn routers(urls: Vec<String>, more: RoutersConfig) -> Routers {
     let config = RoutersConfig { urls, ..more };
