@@ -24,6 +24,7 @@ pub mod providers;
 pub mod rank;
 pub mod reach;
 pub mod record;
+pub mod rfc3339;
 pub mod site;
 pub mod storage;
 pub mod transport;
