@@ -1,6 +1,7 @@
 //! From a request to an answer: the paths of the API.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use atoll_core::{Cid, Subject};
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
+use tokio::time::{sleep, timeout};
 
 use crate::door::{PREFLIGHT, token};
 use crate::error::{Failure, StoreError};
@@ -18,6 +20,11 @@ use crate::request::RequestId;
 use crate::service::Inner;
 use crate::store::View;
 use crate::wire::{BODY_BYTES_MAX, DELEGATES_MAX, Pin, PinResults, PinStatus, Status, to_rfc3339};
+
+/// How long the answer to a new request waits for it to be pinned.
+const MOMENT: Duration = Duration::from_millis(500);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// An answer.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -82,7 +89,22 @@ async fn add(service: &Inner, publisher: &Publisher, old: Option<&str>, body: In
         return Err(Failure::Denied(pin.cid.to_string()));
     }
     let view = service.store.create(&publisher.name, pin, old, service.config.requests_per_publisher).await?;
+    let view = soon(service, publisher, view).await;
     Ok(json(StatusCode::ACCEPTED, &status_of(view, &service.delegates())))
+}
+
+/// What has become of a request within a moment: what is small or here already is pinned before the answer says so.
+async fn soon(service: &Inner, publisher: &Publisher, made: View) -> View {
+    let id = made.id;
+    let settled = async {
+        loop {
+            match service.store.get(&publisher.name, &id) {
+                Some(view) if matches!(view.status, Status::Queued | Status::Pinning) => sleep(LOOK).await,
+                other => return other,
+            }
+        }
+    };
+    timeout(MOMENT, settled).await.ok().flatten().unwrap_or(made)
 }
 
 async fn remove(service: &Inner, publisher: &Publisher, id: &str) -> Result<Answer, Failure> {
