@@ -8,6 +8,7 @@ mod fetch;
 mod hot;
 mod import;
 mod large;
+pub(crate) mod least;
 mod load;
 mod report;
 mod servers;

@@ -39,6 +39,9 @@ enum Task {
     Conformance(conformance::Suite),
     /// Attacks a node in several ways, and writes docs/attacks.md
     Attack(attack::Options),
+    /// The server that the bench compares with, which does the least
+    #[command(hide = true)]
+    Least(bench::least::Options),
     /// Builds the binary to hand out: whole-program optimised, stripped
     Dist,
 }
@@ -64,6 +67,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Bench(options) => bench::run(&workspace, &options),
         Task::Conformance(suite) => conformance::run(&workspace, &suite),
         Task::Attack(options) => attack::run(&workspace, &options),
+        Task::Least(options) => bench::least::run(&options),
         Task::Dist => dist(&workspace),
     }
 }

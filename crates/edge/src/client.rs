@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::gateway::Gateway;
 use crate::observe::Seen;
 use crate::respond;
+use crate::sending::Sending;
 
 /// Names a request in the answer and in the log.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -29,6 +30,7 @@ pub(crate) struct Client {
     /// Whether it is a proxy that may say what its own client asked for.
     pub(crate) trusted: bool,
     pub(crate) activity: Arc<Activity>,
+    pub(crate) sending: Arc<Sending>,
     worker: usize,
     /// What the ids of its requests begin with.
     name: u64,
@@ -51,7 +53,8 @@ impl Client {
         worker: usize,
         name: u64,
     ) -> Self {
-        Self { gateway, ticket, trusted, activity, worker, name, requests: AtomicU64::new(0) }
+        let (sending, requests) = (Arc::default(), AtomicU64::new(0));
+        Self { gateway, ticket, trusted, activity, sending, worker, name, requests }
     }
 
     /// A request begins.

@@ -55,7 +55,8 @@ async fn speak(
     activity: Arc<Activity>,
     mut draining: watch::Receiver<bool>,
 ) {
-    let stream = ClientStream::new(tcp, already, Arc::clone(&activity), client.gateway.services.guard.watch());
+    let (watch, sending) = (client.gateway.services.guard.watch(), Arc::clone(&client.sending));
+    let stream = ClientStream::new(tcp, already, Arc::clone(&activity), watch, sending);
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).max_header_size(client.gateway.head_bytes_max).max_buf_size(BUFFER_BYTES_MAX);
     // Not `pipeline_flush`: it copies bodies into one buffer, and lets answers to pipelined requests pile up there.

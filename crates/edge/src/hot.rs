@@ -1,23 +1,40 @@
 //! The cache of ready responses: immutable files whose answer needs no more than a lookup. In memory only.
+//!
+//! What is large and asked for again and again is sealed: moved to a memory file that the kernel sends without copying it.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use atoll_core::{Cid, Resolution};
+use atoll_sealed::Sealed;
 use bytes::Bytes;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
+use rustix::process::{Resource, getrlimit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config;
 use crate::respond::Described;
 
 /// What one entry costs beside its body: key, headers, bookkeeping; in bytes.
 const ENTRY_BYTES: u64 = 2048;
+/// A body is sealed if it has so many bytes: below, a copy costs less than what the kernel does for pages.
+const SEALED_BYTES_MIN: u64 = 32 * 1024;
+/// The request that has a body sealed, counted from the first that found it ready: most are not asked for that often.
+const SEALED_AFTER: u8 = 3;
+/// The most sealed bodies, each of which takes a descriptor,
+const SEALED_MAX: usize = 4096;
+/// and the part of the process's descriptors that they may take: one in so many.
+const SEALED_PART: u64 = 8;
 
 /// Ready responses by host and path.
 pub(crate) struct Hot {
     cache: Cache<Key, Arc<Ready>, Weight>,
     body_bytes_max: u64,
+    /// One permit for each of `seals_max` bodies that may be sealed.
+    seals: Arc<Semaphore>,
+    seals_max: usize,
 }
 
 /// A file, or the page of a directory, that is all in memory.
@@ -33,12 +50,54 @@ pub(crate) struct Ready {
     pub(crate) authority: Option<Box<str>>,
     /// The version of what is denied, as of before it was looked at.
     pub(crate) deny_version: u64,
+    pub(crate) usage: Usage,
+}
+
+/// How a ready response is used.
+#[derive(Default)]
+pub(crate) struct Usage {
+    /// How often it was found, up to [`SEALED_AFTER`].
+    found: AtomicU8,
+    seal: Option<Seal>,
+}
+
+/// The file that a response's only part is of.
+struct Seal {
+    sealed: Arc<Sealed>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Ready {
     /// Whether it is of what a name points at.
     pub(crate) fn is_of(&self, resolution: &Resolution) -> bool {
         self.root == resolution.root && self.path == resolution.path
+    }
+
+    /// The file that its bytes are of.
+    pub(crate) fn sealed(&self) -> Option<&Arc<Sealed>> {
+        self.usage.seal.as_ref().map(|seal| &seal.sealed)
+    }
+
+    fn sealed_as(&self, seal: Seal) -> Self {
+        Self {
+            described: self.described.clone(),
+            parts: vec![seal.sealed.bytes()],
+            name: self.name.clone(),
+            root: self.root,
+            path: self.path.clone(),
+            authority: self.authority.clone(),
+            deny_version: self.deny_version,
+            usage: Usage { found: AtomicU8::new(SEALED_AFTER), seal: Some(seal) },
+        }
+    }
+
+    /// Whether this is the request that has it sealed.
+    fn is_due(&self) -> bool {
+        // Not counted for ever: workers would contend for the count.
+        self.usage.seal.is_none()
+            && self.described.len >= SEALED_BYTES_MIN
+            && self.usage.found.load(Ordering::Relaxed) < SEALED_AFTER
+            && self.usage.found.fetch_add(1, Ordering::Relaxed).saturating_add(1) == SEALED_AFTER
     }
 }
 
@@ -63,7 +122,15 @@ impl Hot {
         let mib = |count: usize| (count as u64).saturating_mul(1024 * 1024);
         let per_entry = mib(config.memory_mib).saturating_add(ENTRY_BYTES.saturating_mul(config.entries as u64));
         let body_bytes_max = if config.entries == 0 { 0 } else { mib(config.body_mib) };
-        Self { cache: Cache::with_weighter(config.entries, per_entry, Weight), body_bytes_max }
+        let part = |limit: u64| usize::try_from(limit / SEALED_PART).unwrap_or(SEALED_MAX);
+        let seals_max = getrlimit(Resource::Nofile).current.map_or(SEALED_MAX, part).min(SEALED_MAX);
+        let seals = Arc::new(Semaphore::new(seals_max));
+        Self { cache: Cache::with_weighter(config.entries, per_entry, Weight), body_bytes_max, seals, seals_max }
+    }
+
+    /// How many of them are sealed.
+    pub(crate) fn sealed(&self) -> usize {
+        self.seals_max.saturating_sub(self.seals.available_permits())
     }
 
     /// The largest body that is kept, in bytes.
@@ -73,6 +140,26 @@ impl Hot {
 
     pub(crate) fn get(&self, host: &str, path: &str) -> Option<Arc<Ready>> {
         self.cache.get(&Borrowed { host, path })
+    }
+
+    /// The same response, sealed if it was found often enough just now.
+    pub(crate) fn used(&self, host: &str, path: &str, ready: Arc<Ready>) -> Arc<Ready> {
+        if !ready.is_due() {
+            return ready;
+        }
+        let Ok(permit) = Arc::clone(&self.seals).try_acquire_owned() else { return ready };
+        match Sealed::new(&ready.parts) {
+            Ok(sealed) => {
+                let seal = Seal { sealed, _permit: permit };
+                let ready = Arc::new(ready.sealed_as(seal));
+                self.insert(host, path, Arc::clone(&ready));
+                ready
+            }
+            Err(cause) => {
+                tracing::debug!(%cause, "a response could not be sealed; it is served as it is");
+                ready
+            }
+        }
     }
 
     /// Forgets all: what was served may not be held any more, or not be served.

@@ -23,6 +23,7 @@ pub mod observe;
 mod pipeline;
 mod respond;
 mod route;
+mod sending;
 mod server;
 mod site;
 mod stream;

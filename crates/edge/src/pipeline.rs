@@ -16,7 +16,6 @@ use crate::body::Body;
 use crate::client::Client;
 use crate::content;
 use crate::failure::Failure;
-use crate::gateway::Gateway;
 use crate::host::{Host, Label, Seen};
 use crate::message;
 use crate::negotiate;
@@ -39,7 +38,7 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
         Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),
     };
     // 3. Hot cache: is the answer ready?
-    if let Some(response) = hot(gateway, host, &request) {
+    if let Some(response) = hot(client, host, &request) {
         return Answering::ready(exchange.hit(response));
     }
     // 4. Route: what does the path name?
@@ -99,7 +98,8 @@ enum Waiting {
 }
 
 /// Answers plain requests for files whose answer is ready: no query, no other form, no service worker.
-fn hot(gateway: &Gateway, host: Host<'_>, request: &Request<Incoming>) -> Option<Response<Body>> {
+fn hot(client: &Client, host: Host<'_>, request: &Request<Incoming>) -> Option<Response<Body>> {
+    let gateway = &client.gateway;
     let key = match host {
         Host::Path => "",
         Host::Content { label, .. } => label,
@@ -118,6 +118,10 @@ fn hot(gateway: &Gateway, host: Host<'_>, request: &Request<Incoming>) -> Option
     }
     if ready.deny_version != gateway.services.deny.version() {
         return None;
+    }
+    let ready = gateway.hot.used(key, request.uri().path(), ready);
+    if let Some(sealed) = ready.sealed() {
+        client.sending.offer(sealed);
     }
     match &ready.name {
         None => Some(ready.described.respond_from(headers, &ready.parts)),

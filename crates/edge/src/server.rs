@@ -132,13 +132,20 @@ pub struct Load {
     pub waiting: usize,
     /// Memory of answers that are being sent, as far as it is counted, in bytes.
     pub sending_bytes: u64,
+    /// Answers ready in memory that the system sends without copying them.
+    pub sealed: usize,
 }
 
 impl Kept {
     /// What the gateway is busy with.
     pub fn load(&self) -> Load {
         let admission = &self.0.admission;
-        Load { connections: admission.connections(), waiting: admission.waiting(), sending_bytes: admission.sending() }
+        Load {
+            connections: admission.connections(),
+            waiting: admission.waiting(),
+            sending_bytes: admission.sending(),
+            sealed: self.0.hot.sealed(),
+        }
     }
 
     /// Forgets all of them; each is made anew when it is next asked for.

@@ -49,7 +49,8 @@ pub(super) fn objects(bench: &Bench, report: &mut Report) -> Result<()> {
         report.push(rest);
     }
     for cores in [Cores::Own, Cores::Shared] {
-        let servers = start(bench, &files, Some("on"), cores)?;
+        let mut servers = start(bench, &files, Some("on"), cores)?;
+        servers.push(Server::least(&files, cores)?);
         for (name, file, bytes, own, shared) in &objects {
             for server in &servers {
                 server.check(file, bytes)?;
@@ -128,8 +129,8 @@ fn start(bench: &Bench, files: &Path, nginx: Option<&str>, cores: Cores) -> Resu
 
 fn memory(name: &str, report: &mut Report, servers: &[Server]) -> Result<()> {
     let mut figure = Figure::new(name, "MB", Better::Less);
-    // Of nginx it would be the memory of its first process, which serves nobody.
-    for server in servers.iter().filter(|server| server.name != "nginx") {
+    // Of nginx it would be the memory of its first process, which serves nobody; the least server keeps nothing.
+    for server in servers.iter().filter(|server| matches!(server.name, "Atoll" | "Kubo")) {
         figure.add(server.name, server.memory()?.1);
     }
     report.push(figure);

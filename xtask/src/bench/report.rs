@@ -154,7 +154,9 @@ const METHOD: &str = "
   serve `/ipfs/ROOT/NAME`. Atoll is the `dist` build. Atoll and nginx have one thread each, on a core of its own
   (`taskset`), and wrk has the other core; Kubo has two threads that may use both.
   From 64 KiB on that core of wrk's is full, whoever serves (it copies some 4 to 7 GB a second), so the server's processor
-  time per request is judged there instead of the rate. 
+  time per request is judged there instead of the rate.
+- **Bare sendfile**: a loop over epoll that looks for the end of a request and calls `sendfile`, with no other work
+  (`xtask/src/bench/least.rs`): what the machine, the kernel and wrk allow any server. A target above it cannot be met.
 - **Cores shared**: the same with two threads each and wrk on the same two cores, as on a small server: three busy threads on
   two cores. Who gets which core is then the scheduler's affair: at 1 KiB rate and p99 say more about that (nginx's runs
   spread over 86,000 to 122,000 requests a second) than about the servers, so they are printed and not judged.

@@ -87,6 +87,14 @@ impl Server {
         Self::start("nginx", command, address, "/".to_owned(), cores)
     }
 
+    /// Starts the server that does the least, over a folder.
+    pub(super) fn least(files: &Path, cores: Cores) -> Result<Self> {
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let mut command = cores.server(&std::env::current_exe()?);
+        command.args(["least", "--listen", &address, "--threads", &cores.threads().to_string()]).arg(files);
+        Self::start("bare sendfile", command, address, "/".to_owned(), cores)
+    }
+
     /// Starts Kubo, offline, over a folder that is added first.
     pub(super) fn kubo(bench: &Bench, files: &Path) -> Result<Self> {
         let (repo, root) = Kubo::filled(bench, files)?;

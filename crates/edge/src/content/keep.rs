@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use super::Reading;
 use crate::host::label_of;
-use crate::hot::Ready;
+use crate::hot::{Ready, Usage};
 use crate::respond::Described;
 use crate::route::{Mount, Site};
 
@@ -39,7 +39,8 @@ impl Reading<'_> {
         let name = if let Site::Name(name) = &self.path.site { Some(name.clone()) } else { None };
         let path = self.path.resolution.as_ref().map_or_else(Vec::new, |resolution| resolution.path.clone());
         let (root, deny_version) = (self.path.root, self.deny_version);
-        let ready = Arc::new(Ready { described, parts, name, root, path, authority, deny_version });
+        let ready =
+            Arc::new(Ready { described, parts, name, root, path, authority, deny_version, usage: Usage::default() });
         self.gateway.hot.insert(&host, self.request.uri.path(), ready);
     }
 

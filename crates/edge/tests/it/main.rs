@@ -9,6 +9,7 @@ mod hostile;
 mod idle;
 mod limits;
 mod messages;
+mod sealed;
 mod site;
 mod support;
 mod tar;
