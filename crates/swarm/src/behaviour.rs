@@ -11,6 +11,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{PeerId, StreamProtocol, allow_block_list, connection_limits, gossipsub, identify, ping};
 
 use crate::config::Config;
+use crate::dht::Which;
 use crate::error::SwarmError;
 use crate::records::Records;
 use crate::{gossip, inbound, messages};
@@ -62,19 +63,26 @@ impl Behaviour {
         let identify = identify::Config::new_with_signed_peer_record(PROTOCOL_VERSION.to_owned(), key)
             .with_agent_version(concat!("atoll/", env!("CARGO_PKG_VERSION")).to_owned())
             .with_push_listen_addr_updates(true);
-        let lan = if config.network.is_empty() { LAN_KAD } else { PRIVATE_KAD };
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),
             allowed: allowed(config).into(),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
-            lan: kademlia(me, protocol(config, lan)?, Mode::Server, config),
+            lan: kademlia(me, lan_kad(config)?, Mode::Server, config),
             wan: config.public.then(|| kademlia(me, WAN_KAD, Mode::Client, config)).into(),
             stream: libp2p_stream::Behaviour::new(),
             bitswap,
             members: messages::behaviour(protocol(config, messages::PROTOCOL)?),
             gossip: gossip::behaviour(config)?,
         })
+    }
+
+    /// One network, if this node takes part in it.
+    pub(crate) fn table(&mut self, which: Which) -> Option<&mut kad::Behaviour<Records>> {
+        match which {
+            Which::Lan => Some(&mut self.lan),
+            Which::Wan => self.wan.as_mut(),
+        }
     }
 
     /// The tables of both networks.
@@ -86,6 +94,11 @@ impl Behaviour {
 /// A protocol of this network.
 pub(crate) fn protocol(config: &Config, name: &str) -> Result<StreamProtocol, SwarmError> {
     StreamProtocol::try_from_owned(config.protocol(name)).map_err(|error| SwarmError::Transport(error.to_string()))
+}
+
+/// Kademlia among private addresses, or in the private network.
+pub(crate) fn lan_kad(config: &Config) -> Result<StreamProtocol, SwarmError> {
+    protocol(config, if config.network.is_empty() { LAN_KAD } else { PRIVATE_KAD })
 }
 
 /// Lets only those peers connect that are on the list, if there is one.

@@ -17,6 +17,8 @@ pub struct MemoryStorage {
 #[derive(Debug, Default)]
 struct Inner {
     full: bool,
+    /// Bytes of blocks that were put here, repeats counted.
+    arrived: u64,
     blocks: HashMap<Cid, Bytes>,
     pins: BTreeMap<Cid, BTreeSet<String>>,
 }
@@ -34,6 +36,11 @@ impl MemoryStorage {
     /// Takes no more blocks, as a full disk would, or takes them again.
     pub fn set_full(&self, full: bool) {
         self.lock().full = full;
+    }
+
+    /// Bytes of blocks that arrived here, repeats counted.
+    pub fn arrived(&self) -> u64 {
+        self.lock().arrived
     }
 
     /// Removes one block, as a damaged disk would.
@@ -103,6 +110,7 @@ impl Storage for MemoryStorage {
         let full = self.lock().full;
         if !full {
             self.fill([&block]);
+            self.lock().arrived += block.bytes().len() as u64;
         }
         Box::pin(async move { if full { Err(StorageError::Full) } else { Ok(()) } })
     }
