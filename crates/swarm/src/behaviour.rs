@@ -24,6 +24,8 @@ const LAN_KAD: &str = "/ipfs/lan/kad/1.0.0";
 const PRIVATE_KAD: &str = "/lan/kad/1.0.0";
 /// What IPFS peers call themselves.
 const PROTOCOL_VERSION: &str = "ipfs/0.1.0";
+/// What nodes of Atoll call themselves, before their version.
+pub(crate) const AGENT: &str = "atoll/";
 /// The largest message of Kademlia, in bytes: as in other implementations, whose answers are larger than the library's
 /// default of 16 KiB.
 const KAD_MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -61,7 +63,7 @@ impl Behaviour {
             .with_max_pending_incoming(Some(config.connections / 2 + 1))
             .with_max_pending_outgoing(Some(config.connections / 2 + 1));
         let identify = identify::Config::new_with_signed_peer_record(PROTOCOL_VERSION.to_owned(), key)
-            .with_agent_version(concat!("atoll/", env!("CARGO_PKG_VERSION")).to_owned())
+            .with_agent_version(format!("{AGENT}{}", env!("CARGO_PKG_VERSION")))
             .with_push_listen_addr_updates(true);
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),

@@ -2,7 +2,8 @@
 //! this node opens itself, many keys on one, which the library's queries cannot do.
 //!
 //! There is no answer to an announcement, so that the peer is asked for one of the keys on the same stream, whose messages it takes
-//! in turn. Whoever does not name this node then was told nothing.
+//! in turn. Whoever does not name this node then was told nothing; but nodes of Atoll, as all that stand on rust-libp2p, never name
+//! to an asker itself, so that of them an answer says that they took what came before it.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
@@ -18,6 +19,7 @@ use multiaddr::{Multiaddr, Protocol};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::behaviour::AGENT;
 use crate::driver::{Lookup, Order};
 use crate::swarm::Swarm;
 
@@ -73,7 +75,8 @@ impl Network {
         if addresses.is_empty() || !self.swarm.connect(peer.id, peer.addresses.clone()).await {
             return Ok(false);
         }
-        let opened = timeout(OPEN_TIMEOUT, self.swarm.control().open_stream(peer.id, self.protocol.clone()));
+        let mut control = self.swarm.control();
+        let opened = timeout(OPEN_TIMEOUT, control.open_stream(peer.id, self.protocol.clone()));
         let stream = opened.await.map_err(|_| io::ErrorKind::TimedOut)?.map_err(io::Error::other)?;
         let mut stream = BufReader::new(stream);
         let mut waiting = Vec::new();
@@ -87,25 +90,26 @@ impl Network {
         stream.write_all(&waiting).await?;
         let some = usize::try_from(RandomState::new().hash_one(peer.id)).unwrap_or(0) % keys.len().max(1);
         let Some(key) = keys.get(some) else { return Ok(true) };
-        let named = read_back(&mut stream, key, me).await?;
+        let named = self.read_back(&mut stream, key, peer.id).await?;
         stream.close().await?;
         Ok(named)
     }
-}
 
-/// Whether the peer names this node as a provider of `key`.
-async fn read_back(stream: &mut BufReader<Stream>, key: &Key, me: PeerId) -> io::Result<bool> {
-    for wait in ASK_AGAIN {
-        tokio::time::sleep(wait).await;
-        stream.write_all(&kad::get_providers(key)).await?;
-        stream.flush().await?;
-        let answer = read_message(stream).await?;
-        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-        if kad::providers(answer.into()).map_err(invalid)?.contains(&me) {
-            return Ok(true);
+    /// Whether the peer names this node as a provider of `key`, or answers and would not name it in any case.
+    async fn read_back(&self, stream: &mut BufReader<Stream>, key: &Key, peer: PeerId) -> io::Result<bool> {
+        for wait in ASK_AGAIN {
+            tokio::time::sleep(wait).await;
+            stream.write_all(&kad::get_providers(key)).await?;
+            stream.flush().await?;
+            let answer = read_message(stream).await?;
+            let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+            let named = kad::providers(answer.into()).map_err(invalid)?.contains(&self.swarm.peer_id());
+            if named || self.swarm.agent_of(&peer).is_some_and(|agent| agent.starts_with(AGENT)) {
+                return Ok(true);
+            }
         }
+        Ok(false)
     }
-    Ok(false)
 }
 
 /// One message, without the length before it. Nothing is reserved on the peer's word.

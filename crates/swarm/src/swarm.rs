@@ -166,6 +166,12 @@ impl Swarm {
         self.me
     }
 
+    /// What a connected peer calls itself.
+    pub(crate) fn agent_of(&self, peer: &PeerId) -> Option<String> {
+        let peer = peer.to_string();
+        self.told.borrow().peers.iter().find(|view| view.peer == peer).map(|view| view.agent.clone())
+    }
+
     /// What opens streams.
     pub(crate) fn control(&self) -> Control {
         self.control.clone()

@@ -54,6 +54,11 @@ impl MemoryStorage {
         inner.pins.contains_key(root) && inner.missing(root).is_none()
     }
 
+    /// Whether `root` is pinned; all of it was there when it was.
+    pub fn is_pinned(&self, root: &Cid) -> bool {
+        self.lock().pins.contains_key(root)
+    }
+
     /// How many roots are pinned.
     pub fn pinned(&self) -> usize {
         self.lock().pins.len()

@@ -59,10 +59,10 @@ impl Hour {
         Self { network, sites, roots, bytes, back: BTreeMap::new(), lost: 0, rng }
     }
 
-    /// The nodes that are up and hold a site whole.
+    /// The nodes that are up and hold a site; no block is ever lost here, so that its pin says so.
     fn holders(&self, site: usize) -> Vec<usize> {
         let root = &self.roots[site];
-        self.network.up().filter(|(_, node, _)| node.storage.holds_whole(root)).map(|(index, ..)| index).collect()
+        self.network.up().filter(|(_, node, _)| node.storage.is_pinned(root)).map(|(index, ..)| index).collect()
     }
 
     fn operators(holders: &[usize]) -> usize {
@@ -89,12 +89,8 @@ impl Hour {
             self.network.pass(SECOND / 2).await;
         }
         let copies = |network: &Network| {
-            self.roots.iter().all(|root| {
-                let held = network
-                    .up()
-                    .filter(|(_, node, _)| node.storage.holds_whole(root) && !node.storage.held_sites().is_empty());
-                held.count() >= COPIES
-            })
+            let held = |root| network.up().filter(|(_, node, _)| node.storage.holds_whole(root)).count();
+            self.roots.iter().all(|root| held(root) >= COPIES)
         };
         let took = self.network.until("all sites placed", 5 * MINUTE, copies).await;
         self.network.pass(REPAIR).await;
