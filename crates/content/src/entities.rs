@@ -41,7 +41,7 @@ pub fn entities(store: &Store, root: &Cid) -> Result<Vec<Multihash>, StoreError>
                 Slot::Shard(cid) => (cid, false),
                 Slot::Entry(entry) => (entry.cid, true),
             })),
-            Ok(Node::File(_) | Node::Symlink(_)) | Err(_) => {}
+            _ => {}
         }
     }
     Ok(found)

@@ -111,7 +111,7 @@ mod tests {
         let (id, address) = (me.to_bytes(), address.to_vec());
         let peer = [&[0x0a, 38][..], &id, &[0x12, 8], &address, &[0x18, 1]].concat();
         let body = [&[0x08, 2, 0x12, 3][..], b"key", &[0x4a, 52], &peer].concat();
-        assert_eq!(message, [&[body.len() as u8], &body[..]].concat());
+        assert_eq!(message, [&[u8::try_from(body.len()).unwrap()], &body[..]].concat());
         assert_eq!(providers(body.into()), Ok(vec![me]));
         assert_eq!(get_providers(b"key"), [7, 0x08, 3, 0x12, 3, b'k', b'e', b'y']);
     }

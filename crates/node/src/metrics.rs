@@ -1,5 +1,7 @@
 //! Figures of the node, for Prometheus and for the status page. Lost with the process, as scraped figures are.
 
+mod providing;
+
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +12,7 @@ use atoll_edge::Kept;
 use atoll_edge::observe::{Counters, Totals};
 use atoll_identity::Store as NameStore;
 use atoll_pinning::Service;
-use atoll_routing::{Router, RouterView, Routers, Sweep, SweepView};
+use atoll_routing::{Router, RouterView, Routers, Sweep};
 use atoll_security::Lists;
 use atoll_security::deny::lists::Summary;
 use prometheus_client::collector::Collector;
@@ -21,6 +23,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::Traffic;
 use crate::delegated::Counts;
+use providing::SweepCollector;
 
 /// How often the totals are remembered, and for how many times: percentiles look back five minutes.
 const STEP: Duration = Duration::from_secs(10);
@@ -42,14 +45,20 @@ impl Metrics {
         (store, names): (Store, NameStore),
         router: Arc<Router>,
         deny: Arc<Lists>,
-        ((asks, routers, pinning), sweeps): ((Arc<Counts>, Option<Routers>, Option<Service>), Vec<Sweep>),
+        (asks, routers, pinning): (Arc<Counts>, Option<Routers>, Option<Service>),
     ) -> Self {
         let mut registry = Registry::with_prefix("atoll");
         let counted = Arc::clone(&counters);
         let collector =
-            NodeCollector { counters: counted, gateway, store, names, router, deny, asks, routers, pinning, sweeps };
+            NodeCollector { counters: counted, gateway, store, names, router, deny, asks, routers, pinning };
         registry.register_collector(Box::new(collector));
         Self { counters, window: Mutex::default(), registry }
+    }
+
+    /// The same, and how announcing goes.
+    pub(crate) fn with_sweeps(mut self, sweeps: Vec<Sweep>) -> Self {
+        self.registry.register_collector(Box::new(SweepCollector(sweeps)));
+        self
     }
 
     /// The OpenMetrics text.
@@ -96,7 +105,6 @@ struct NodeCollector {
     asks: Arc<Counts>,
     routers: Option<Routers>,
     pinning: Option<Service>,
-    sweeps: Vec<Sweep>,
 }
 
 impl Collector for NodeCollector {
@@ -130,7 +138,6 @@ impl Collector for NodeCollector {
         self.encode_deny(&mut out)?;
         self.encode_delegated(&mut out)?;
         self.encode_pinning(&mut out)?;
-        self.encode_providing(&mut out)?;
         let network = self.router.snapshot();
         let live = network.members.iter().filter(|member| member.live).count();
         let below = network.placements.iter().filter(|placement| placement.copies < placement.target).count();
@@ -142,53 +149,6 @@ impl Collector for NodeCollector {
 }
 
 impl NodeCollector {
-    fn encode_providing(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let views: Vec<SweepView> = self.sweeps.iter().map(Sweep::view).collect();
-        if views.is_empty() {
-            return Ok(());
-        }
-        /// A figure's name, what it is, its unit, and where it stands.
-        type Gauge<'a> = (&'a str, &'a str, Option<Unit>, fn(&SweepView) -> u64);
-        let gauges: [Gauge<'_>; 6] = [
-            ("provide_keys", "Keys that are announced to the DHT", None, |view| view.keys as u64),
-            ("provide_unannounced", "Keys that were not announced yet", None, |view| view.unannounced as u64),
-            ("provide_over", "Keys over the limit, which are not announced", None, |view| view.over),
-            ("provide_lag", "How long the key that has been due longest has been due", Some(Unit::Seconds), |view| {
-                view.lag_seconds
-            }),
-            ("provide_oldest", "How long ago the oldest announcement was made", Some(Unit::Seconds), |view| {
-                view.oldest_seconds
-            }),
-            ("provide_late", "Whether the oldest announcement is older than the interval", None, |view| {
-                view.late.into()
-            }),
-        ];
-        for (name, help, unit, of) in gauges {
-            let kind = ConstGauge::new(0_i64).metric_type();
-            let mut family = out.encode_descriptor(name, help, unit.as_ref(), kind)?;
-            for view in &views {
-                let value = i64::try_from(of(view)).unwrap_or(i64::MAX);
-                ConstGauge::new(value).encode(family.encode_family(&[("network", view.network.as_str())])?)?;
-            }
-        }
-        let counters: [(&str, &str, fn(&SweepView) -> u64); 4] = [
-            ("provide_lookups", "Lookups of the DHT for announcing", |view| view.lookups),
-            ("provide_peers_told", "Peers that were told and said so when they were asked back", |view| {
-                view.peers_told
-            }),
-            ("provide_peers_failed", "Peers that could not be told", |view| view.peers_failed),
-            ("provide_records", "Records that peers took", |view| view.records),
-        ];
-        for (name, help, of) in counters {
-            let kind = ConstCounter::new(0_u64).metric_type();
-            let mut family = out.encode_descriptor(name, help, None, kind)?;
-            for view in &views {
-                ConstCounter::new(of(view)).encode(family.encode_family(&[("network", view.network.as_str())])?)?;
-            }
-        }
-        Ok(())
-    }
-
     fn encode_pinning(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let Some(now) = self.pinning.as_ref().map(Service::snapshot) else { return Ok(()) };
         let help = "Pin requests of publishers, by what became of them";

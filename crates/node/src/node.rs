@@ -113,16 +113,15 @@ impl Node {
         let (ready, started, kept) = (AtomicBool::new(true), Instant::now(), server.kept());
         let delegated = Delegated::new(config.delegated.clone());
         let asks = (Arc::clone(&delegated.counts), network.routers.clone(), pinning.clone());
-        let told = providing.sweeps();
         let held = (store, name_records.clone());
-        let metrics = Metrics::new(counters, kept.clone(), held, Arc::clone(&router), Arc::clone(&deny), (asks, told));
+        let metrics = Metrics::new(counters, kept.clone(), held, Arc::clone(&router), Arc::clone(&deny), asks);
         let inner = Arc::new(Inner {
             local,
             anywhere,
             router,
             names,
             name_records,
-            metrics,
+            metrics: metrics.with_sweeps(providing.sweeps()),
             sources,
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,

@@ -45,7 +45,7 @@ const TURN_KEYS: usize = 1024;
 /// Which part of the interval is left for the work itself: the cycle is so much shorter (22 hours: one).
 const SLACK: u32 = 22;
 /// How often it is looked whether announcements are late.
-const CHECK_EVERY: Duration = Duration::from_secs(60);
+const CHECK_EVERY: Duration = Duration::from_secs(600);
 /// How often it is said again that they are.
 const WARN_EVERY: Duration = Duration::from_secs(3600);
 
@@ -193,6 +193,12 @@ impl Sweep {
             peers_failed: count(&inner.peers_failed),
             records: count(&inner.records),
         }
+    }
+}
+
+impl std::fmt::Debug for Sweep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sweep").field("network", &self.inner.parts.name).finish_non_exhaustive()
     }
 }
 

@@ -170,4 +170,4 @@ impl Dht for Network {
 }
 
 /// Tells whether this node provides a key.
-pub(crate) type Own = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+pub type Own = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;

@@ -20,7 +20,7 @@ mod records;
 mod swarm;
 
 pub use config::{Config, Provide};
-pub use dht::Network;
+pub use dht::{Network, Own};
 pub use error::SwarmError;
 pub use lookup::Located;
 pub use swarm::{Parts, PeerView, Snapshot, Swarm};

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use crate::behaviour::{Behaviour, WAN_KAD, lan_kad, protocol};
 use crate::bitswap::{Bitswap, PROTOCOLS};
 use crate::config::{Config, peer_of};
-use crate::dht::{Network, Which};
+use crate::dht::{Network, Own, Which};
 use crate::driver::{Driver, Order};
 use crate::error::SwarmError;
 use crate::{gossip, inbound, messages};
@@ -157,7 +157,7 @@ impl Swarm {
 
     /// From now on, `own` tells which keys (multihashes) this node provides, for peers that ask it. It is asked by the task that
     /// owns the swarm, and must not take long.
-    pub async fn set_own(&self, own: Arc<dyn Fn(&[u8]) -> bool + Send + Sync>) {
+    pub async fn set_own(&self, own: Own) {
         let _ = self.orders.send(Order::Own(own)).await;
     }
 

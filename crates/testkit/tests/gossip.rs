@@ -23,8 +23,9 @@ const SITES: u32 = 100;
 const COPIES: usize = 3;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-/// So long after nodes died, all is as it should be: three probes missed, the pause for a stable rank, the pulls, two at a time.
-const REPAIR: Duration = Duration::from_secs(180);
+/// So long after nodes died, all is as it should be: two probes missed, the pause for a stable rank, which begins anew when somebody comes, and
+/// the pulls, two at a time.
+const REPAIR: Duration = Duration::from_secs(240);
 
 struct Hour {
     network: Network,
@@ -42,7 +43,13 @@ impl Hour {
     async fn start(seed: u64) -> Self {
         println!("seed {seed}");
         let operators = (0..NODES).map(|index| u8::try_from(index % OPERATORS).unwrap()).collect();
-        let config = Config { let_go_after: 20 * MINUTE, ..Config::default() };
+        // Probes are most of the work; a third of them will do.
+        let config = Config {
+            probe_interval: 30 * SECOND,
+            probes_missed_max: 2,
+            let_go_after: 20 * MINUTE,
+            ..Config::default()
+        };
         let mut network = Network::start_with_gossip(Plan { operators, config, seed }).await;
         for index in UNWILLING {
             network.kill(index);
@@ -115,7 +122,7 @@ impl Hour {
             let held: Vec<usize> = (0..self.sites.len()).filter(|site| self.holders(*site).contains(&victim)).collect();
             self.network.kill(victim);
             let long = self.rng.random_bool(0.7);
-            let secs = if long { self.rng.random_range(200..900) } else { self.rng.random_range(5..25) };
+            let secs = if long { self.rng.random_range(240..900) } else { self.rng.random_range(5..25) };
             self.back.insert(victim, self.network.now().after(secs * SECOND));
             if long {
                 let missing = held.iter().filter(|site| self.holders(**site).len() < COPIES);

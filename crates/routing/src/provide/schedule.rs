@@ -157,7 +157,9 @@ impl Schedule {
     /// The first time of the slot of `place` after `after`.
     fn slot_after(&self, place: &Place, after: Timestamp) -> Timestamp {
         let cycle = u64::try_from(self.cycle.as_millis()).unwrap_or(u64::MAX).max(1);
-        let order = Prefix::new(&place.distance(&self.me), self.depth().unwrap_or(0)).first().head();
+        let depth = self.depth().unwrap_or(0);
+        let slot = u64::MAX.checked_shr(depth).map_or(u64::MAX, |rest| !rest);
+        let order = (place.head() ^ self.me.head()) & slot;
         let offset = u64::try_from((u128::from(cycle) * u128::from(order)) >> 64).unwrap_or(0);
         let gone = after.as_millis().wrapping_add(cycle).wrapping_sub(offset) % cycle;
         Timestamp::from_millis(after.as_millis().saturating_add(cycle - gone))

@@ -25,7 +25,7 @@ fn teach(schedule: &mut Schedule, bits: u32) {
     let found: Vec<Place> = (0..K as u64)
         .map(|at| {
             let mut place = [0; 32];
-            place[..8].copy_from_slice(&((at + 1) * (u64::MAX >> bits) * 1).to_be_bytes());
+            place[..8].copy_from_slice(&((at + 1) * (u64::MAX >> bits)).to_be_bytes());
             Place(place)
         })
         .collect();
