@@ -23,8 +23,7 @@ const SITES: u32 = 100;
 const COPIES: usize = 3;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-/// So long after nodes died, all is as it should be: two probes missed, the pause for a stable rank, which begins anew when somebody comes, and
-/// the pulls, two at a time.
+/// So long after nodes died, all is as it should be: two probes missed, the pause for a stable rank, the pulls, two at a time.
 const REPAIR: Duration = Duration::from_secs(240);
 
 struct Hour {
@@ -34,7 +33,7 @@ struct Hour {
     bytes: Vec<u64>,
     /// When nodes that are down come back.
     back: BTreeMap<usize, Timestamp>,
-    /// Bytes of copies that were lost, so that there were too few.
+    /// Bytes of copies that were counted on and lost for long.
     lost: u64,
     rng: StdRng,
 }
@@ -109,6 +108,19 @@ impl Hour {
         println!("placed {took:?} after the last was published");
     }
 
+    /// Bytes of the copies on a node that are counted on: those of sites in whose rank the others see it.
+    fn counted_on(&self, victim: usize) -> u64 {
+        let peer = &self.network.nodes[victim].peer;
+        let (witness, ..) = self.network.up().find(|(index, ..)| *index != victim).unwrap();
+        let placements = self.network.snapshot(witness).placements;
+        let ranked: BTreeSet<String> =
+            placements.into_iter().filter(|view| view.ranked.contains(peer)).map(|view| view.site).collect();
+        let counted = (0..self.sites.len()).filter(|site| {
+            ranked.contains(&self.sites[*site].id().to_string()) && self.holders(*site).contains(&victim)
+        });
+        counted.map(|site| self.bytes[site]).sum()
+    }
+
     /// Kills up to N − 1 nodes: for long enough that others take over, or so shortly that nobody should.
     fn strike(&mut self) {
         let count = self.rng.random_range(1..COPIES);
@@ -119,25 +131,26 @@ impl Hour {
                 return;
             }
             let victim = up.into_iter().choose(&mut self.rng).unwrap();
-            let held: Vec<usize> = (0..self.sites.len()).filter(|site| self.holders(*site).contains(&victim)).collect();
+            let counted = self.counted_on(victim);
             self.network.kill(victim);
             let long = self.rng.random_bool(0.7);
             let secs = if long { self.rng.random_range(240..900) } else { self.rng.random_range(5..25) };
             self.back.insert(victim, self.network.now().after(secs * SECOND));
             if long {
-                let missing = held.iter().filter(|site| self.holders(**site).len() < COPIES);
-                self.lost += missing.map(|site| self.bytes[*site]).sum::<u64>();
+                self.lost += counted;
             }
         }
     }
 
-    async fn revive(&mut self) {
+    /// Starts the nodes whose time has come; whether there were any.
+    async fn revive(&mut self) -> bool {
         let now = self.network.now();
         let due: Vec<usize> = self.back.iter().filter(|(_, at)| **at <= now).map(|(index, _)| *index).collect();
-        for index in due {
-            self.back.remove(&index);
-            self.network.restart(index).await;
+        for index in &due {
+            self.back.remove(index);
+            self.network.restart(*index).await;
         }
+        !due.is_empty()
     }
 
     /// What holds at any time.
@@ -159,13 +172,16 @@ impl Hour {
         let mut worst = Duration::ZERO;
         while self.network.now() < until {
             self.strike();
-            let struck = self.network.now();
+            // Who comes back puts off the pause for a stable rank, as who dies does.
+            let (struck, mut last) = (self.network.now(), self.network.now());
             while !self.is_restored() || self.network.now().since(struck) < REPAIR / 2 {
                 self.check();
                 self.network.pass(5 * SECOND).await;
-                self.revive().await;
-                let took = self.network.now().since(struck);
-                assert!(took < REPAIR, "not restored {took:?} after nodes died");
+                if self.revive().await {
+                    last = self.network.now();
+                }
+                let took = self.network.now().since(last);
+                assert!(took < REPAIR, "not restored {took:?} after nodes died or came back");
                 if !self.is_restored() {
                     worst = worst.max(took);
                 }

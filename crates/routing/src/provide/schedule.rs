@@ -270,5 +270,4 @@ impl Schedule {
 pub(super) const SLOT_PEERS: u64 = 3 * K as u64 / 2;
 
 #[cfg(test)]
-#[path = "schedule/tests.rs"]
 mod tests;
