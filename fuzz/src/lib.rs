@@ -9,6 +9,7 @@ mod blocks;
 mod car;
 mod data;
 mod delegated;
+mod kad;
 mod names;
 mod node;
 mod pinning;
@@ -23,6 +24,7 @@ pub use blocks::{block, links};
 pub use car::car;
 pub use data::data;
 pub use delegated::delegated;
+pub use kad::kad;
 pub use names::{ipns, path};
 pub use node::{config, log, message, request};
 pub use pinning::pinning;
@@ -48,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     ("headers", headers),
     ("id", id),
     ("ipns", ipns),
+    ("kad", kad),
     ("links", links),
     ("log", log),
     ("message", message),

@@ -207,6 +207,40 @@ fn kubo_reads_from_us_what_it_finds_in_the_dht() {
     assert!(kubo.output(&["cat", &root]) == bytes, "Kubo read other bytes");
 }
 
+/// A folder of so many small files, all different.
+fn many_files(node: &Node, count: usize) -> PathBuf {
+    let folder = node.folder.path().join("many");
+    fs::create_dir_all(&folder).unwrap();
+    (0..count).for_each(|number| fs::write(folder.join(format!("{number}.txt")), format!("file {number}")).unwrap());
+    folder
+}
+
+#[test]
+fn every_file_of_a_site_is_announced_by_the_sweep_and_found_by_kubo() {
+    let Some(binary) = kubo() else { return };
+    let (first, kubo) = (Node::start(&[]), Kubo::start(binary));
+    let known = vec![first.over("/tcp/")];
+    kubo.run(&["swarm", "connect", &known[0]]);
+    let (node, _others) = (Node::start(&known), [Node::start(&known), Node::start(&known)]);
+    let folder = many_files(&node, 300);
+    let root = node.import(&folder);
+    let view = || node.run(&["status"])["providing"][0].clone();
+    // The site and its files.
+    until("all is announced", || view()["keys"] == 301 && view()["unannounced"] == 0);
+    let told = view();
+    assert_eq!((told["network"].as_str(), told["late"].as_bool()), (Some("lan"), Some(false)), "{told}");
+    assert!(told["lookups"].as_u64().unwrap() < 60 && told["records"].as_u64().unwrap() >= 301, "{told}");
+    let me = node.over("/tcp/").rsplit('/').next().unwrap().to_owned();
+    for path in [folder.clone(), folder.join("0.txt"), folder.join("150.txt"), folder.join("299.txt")] {
+        let key = if path == folder { root.clone() } else { kubo.run(&["add", "-Qn", path.to_str().unwrap()]) };
+        until("Kubo finds us", || kubo.run(&["routing", "findprovs", &key]).contains(&me));
+    }
+    let admin = node.run(&["status"])["admin"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
+    let metrics = request(admin, "GET", "127.0.0.1", "/metrics", &[]);
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    assert!(metrics.contains("atoll_provide_lag_seconds{network=\"lan\"} 0"), "{metrics}");
+}
+
 #[test]
 fn we_read_from_kubo_what_we_find_in_the_dht() {
     let Some(binary) = kubo() else { return };

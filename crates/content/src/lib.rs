@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod car;
 pub mod dag;
+pub mod entities;
 pub mod error;
 pub mod export;
 pub mod extract;

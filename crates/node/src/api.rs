@@ -58,6 +58,9 @@ pub struct Status {
     /// Connections over libp2p; `null` without a swarm.
     #[serde(default)]
     pub swarm: Option<atoll_swarm::Snapshot>,
+    /// Announcing to the DHTs what this node holds, one for each that the swarm takes part in.
+    #[serde(default)]
+    pub providing: Vec<atoll_routing::SweepView>,
     /// URLs on which Delegated Routing is answered.
     #[serde(default)]
     pub delegated: Vec<String>,

@@ -227,6 +227,11 @@ impl Folder {
         self.0.join("names")
     }
 
+    /// What was announced to the DHTs, and when.
+    pub fn provided(&self) -> PathBuf {
+        self.0.join("provided")
+    }
+
     /// Pin requests of publishers.
     pub fn pinning(&self) -> PathBuf {
         self.0.join("pinning")

@@ -1,5 +1,7 @@
 //! Figures of the node, for Prometheus and for the status page. Lost with the process, as scraped figures are.
 
+mod providing;
+
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +12,7 @@ use atoll_edge::Kept;
 use atoll_edge::observe::{Counters, Totals};
 use atoll_identity::Store as NameStore;
 use atoll_pinning::Service;
-use atoll_routing::{Router, RouterView, Routers};
+use atoll_routing::{Router, RouterView, Routers, Sweep};
 use atoll_security::Lists;
 use atoll_security::deny::lists::Summary;
 use prometheus_client::collector::Collector;
@@ -21,6 +23,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::Traffic;
 use crate::delegated::Counts;
+use providing::SweepCollector;
 
 /// How often the totals are remembered, and for how many times: percentiles look back five minutes.
 const STEP: Duration = Duration::from_secs(10);
@@ -50,6 +53,12 @@ impl Metrics {
             NodeCollector { counters: counted, gateway, store, names, router, deny, asks, routers, pinning };
         registry.register_collector(Box::new(collector));
         Self { counters, window: Mutex::default(), registry }
+    }
+
+    /// The same, and how announcing goes.
+    pub(crate) fn with_sweeps(mut self, sweeps: Vec<Sweep>) -> Self {
+        self.registry.register_collector(Box::new(SweepCollector(sweeps)));
+        self
     }
 
     /// The OpenMetrics text.

@@ -31,6 +31,7 @@ use crate::keys::{self, KeysError, NodeKeys};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::network::Network;
+use crate::provide::Providing;
 use crate::{deny, pinning, provide, release, work};
 
 /// A running node.
@@ -65,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) delegated: Delegated,
     /// Remote pinning, if it listens anywhere.
     pub(crate) pinning: Option<atoll_pinning::Service>,
+    /// Announcing what is held.
+    pub(crate) providing: Providing,
     ready: AtomicBool,
     started: Instant,
     summary: Ready,
@@ -103,6 +106,7 @@ impl Node {
         let mut tasks = JoinSet::new();
         let means = pinning::Means::new((&local, &anywhere), (&router, &network.swarm), &deny);
         let pinning = pinning::spawn(folder, &config.pinning, means, &mut tasks, &stopped).await?;
+        let providing = Providing::spawn(folder, &config.swarm, &network, me)?;
         let mut summary = listeners.ready(folder, bound, me.to_string(), &network);
         summary.pinning = pinning.iter().flat_map(|service| service.snapshot().listen).collect();
         let server = server.spawn()?;
@@ -117,7 +121,7 @@ impl Node {
             router,
             names,
             name_records,
-            metrics,
+            metrics: metrics.with_sweeps(providing.sweeps()),
             sources,
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,
@@ -126,12 +130,13 @@ impl Node {
             routers: network.routers,
             delegated,
             pinning,
+            providing,
             ready,
             started,
             summary,
             operator,
         });
-        inner.spawn_tasks((config.deny.reload, config.swarm.provide_interval), &mut tasks, &stopped);
+        inner.spawn_tasks(config.deny.reload, &mut tasks, &stopped);
         listeners.spawn(&inner, &mut tasks, &stopped);
         tracing::info!(peer_id = inner.summary.peer_id, gateway = inner.summary.gateway, "the node serves");
         Ok(Self { inner, server, stop, tasks })
@@ -154,6 +159,7 @@ impl Node {
         let _ = self.stop.send(true);
         self.tasks.shutdown().await;
         self.inner.names.shutdown().await;
+        self.inner.providing.save().await;
         let saved = self.inner.router.shutdown().await;
         let store = self.inner.local.store().clone();
         let flushed = tokio::task::spawn_blocking(move || store.flush()).await;
@@ -167,16 +173,11 @@ impl Node {
 
 impl Inner {
     /// What goes on without anybody asking.
-    fn spawn_tasks(
-        self: &Arc<Self>,
-        (deny_reload, provide_interval): (Duration, Duration),
-        tasks: &mut JoinSet<()>,
-        stopped: &watch::Receiver<bool>,
-    ) {
+    fn spawn_tasks(self: &Arc<Self>, deny_reload: Duration, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
         tasks.spawn(deny::run(Arc::clone(self), deny_reload, stopped.clone()));
         tasks.spawn(release::run(Arc::clone(self), stopped.clone()));
         if let Some(swarm) = self.swarm.clone() {
-            tasks.spawn(provide::run(Arc::clone(self), swarm, provide_interval, stopped.clone()));
+            tasks.spawn(provide::run(Arc::clone(self), swarm, stopped.clone()));
         }
     }
 
@@ -212,6 +213,7 @@ impl Inner {
             network: self.router.snapshot(),
             swarm: self.swarm.as_ref().map(Swarm::snapshot),
             pinning: self.pinning.as_ref().map(atoll_pinning::Service::snapshot),
+            providing: self.providing.views(),
             delegated: self.summary.delegated.clone(),
             routers: self.routers.as_ref().map(Routers::views).unwrap_or_default(),
         }

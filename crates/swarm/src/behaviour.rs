@@ -11,6 +11,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{PeerId, StreamProtocol, allow_block_list, connection_limits, gossipsub, identify, ping};
 
 use crate::config::Config;
+use crate::dht::Which;
 use crate::error::SwarmError;
 use crate::records::Records;
 use crate::{gossip, inbound, messages};
@@ -23,6 +24,8 @@ const LAN_KAD: &str = "/ipfs/lan/kad/1.0.0";
 const PRIVATE_KAD: &str = "/lan/kad/1.0.0";
 /// What IPFS peers call themselves.
 const PROTOCOL_VERSION: &str = "ipfs/0.1.0";
+/// What nodes of Atoll call themselves, before their version.
+pub(crate) const AGENT: &str = "atoll/";
 /// The largest message of Kademlia, in bytes: as in other implementations, whose answers are larger than the library's
 /// default of 16 KiB.
 const KAD_MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -60,21 +63,28 @@ impl Behaviour {
             .with_max_pending_incoming(Some(config.connections / 2 + 1))
             .with_max_pending_outgoing(Some(config.connections / 2 + 1));
         let identify = identify::Config::new_with_signed_peer_record(PROTOCOL_VERSION.to_owned(), key)
-            .with_agent_version(concat!("atoll/", env!("CARGO_PKG_VERSION")).to_owned())
+            .with_agent_version(format!("{AGENT}{}", env!("CARGO_PKG_VERSION")))
             .with_push_listen_addr_updates(true);
-        let lan = if config.network.is_empty() { LAN_KAD } else { PRIVATE_KAD };
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),
             allowed: allowed(config).into(),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
-            lan: kademlia(me, protocol(config, lan)?, Mode::Server, config),
+            lan: kademlia(me, lan_kad(config)?, Mode::Server, config),
             wan: config.public.then(|| kademlia(me, WAN_KAD, Mode::Client, config)).into(),
             stream: libp2p_stream::Behaviour::new(),
             bitswap,
             members: messages::behaviour(protocol(config, messages::PROTOCOL)?),
             gossip: gossip::behaviour(config)?,
         })
+    }
+
+    /// One network, if this node takes part in it.
+    pub(crate) fn table(&mut self, which: Which) -> Option<&mut kad::Behaviour<Records>> {
+        match which {
+            Which::Lan => Some(&mut self.lan),
+            Which::Wan => self.wan.as_mut(),
+        }
     }
 
     /// The tables of both networks.
@@ -86,6 +96,11 @@ impl Behaviour {
 /// A protocol of this network.
 pub(crate) fn protocol(config: &Config, name: &str) -> Result<StreamProtocol, SwarmError> {
     StreamProtocol::try_from_owned(config.protocol(name)).map_err(|error| SwarmError::Transport(error.to_string()))
+}
+
+/// Kademlia among private addresses, or in the private network.
+pub(crate) fn lan_kad(config: &Config) -> Result<StreamProtocol, SwarmError> {
+    protocol(config, if config.network.is_empty() { LAN_KAD } else { PRIVATE_KAD })
 }
 
 /// Lets only those peers connect that are on the list, if there is one.

@@ -40,9 +40,24 @@ pub struct Config {
     /// How long a provider is looked for.
     #[serde(with = "humantime_serde")]
     pub find_timeout: Duration,
-    /// How often what this node holds is announced again. IPFS peers forget it after 48 hours.
+    /// What is announced to the DHT: `entities` (roots of pins, and the files and folders under them), `roots` of pins only,
+    /// or `all` blocks.
+    pub provide: Provide,
+    /// Within which time what is announced is announced again. IPFS peers forget it after 48 hours.
     #[serde(with = "humantime_serde")]
     pub provide_interval: Duration,
+}
+
+/// What is announced to the DHT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provide {
+    /// Roots of pins.
+    Roots,
+    /// Roots of pins, and the files and folders under them, so that each can be asked for by itself.
+    Entities,
+    /// Every block in the store.
+    All,
 }
 
 impl Default for Config {
@@ -58,6 +73,7 @@ impl Default for Config {
             connections_per_peer: 4,
             sending_mib: 64,
             find_timeout: Duration::from_secs(10),
+            provide: Provide::Entities,
             provide_interval: Duration::from_secs(22 * 3600),
         }
     }

@@ -26,6 +26,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::behaviour::{Behaviour, BehaviourEvent, WAN_KAD};
 use crate::config::peer_of;
+use crate::dht::Own;
 use crate::error::SwarmError;
 use crate::swarm::Snapshot;
 pub(crate) use lookups::Lookup;
@@ -59,13 +60,8 @@ pub(crate) enum Order {
         /// Where they go.
         found: mpsc::Sender<PeerId>,
     },
-    /// Announce that this node provides a key; answered with whether somebody was told.
-    Provide {
-        /// The multihash.
-        key: Vec<u8>,
-        /// Where the answer goes.
-        done: oneshot::Sender<bool>,
-    },
+    /// From now on, this tells which keys this node provides, for whoever asks it.
+    Own(Own),
     /// Find records of a name in the DHT; the channel closes at the end.
     GetName {
         /// Whose.
@@ -195,7 +191,9 @@ impl Driver {
         match order {
             Order::Dial { peer, addresses } => self.dial(peer, addresses),
             Order::Find { key, found } => self.queries.find(&mut self.swarm, &key, &found),
-            Order::Provide { key, done } => self.queries.provide(&mut self.swarm, &key, done),
+            Order::Own(own) => {
+                self.swarm.behaviour_mut().tables().for_each(|kad| kad.store_mut().set_own(Arc::clone(&own)));
+            }
             Order::GetName { name, found } => self.queries.get_name(&mut self.swarm, &name, &found),
             Order::PutName { name, value, done } => self.queries.put_name(&mut self.swarm, &name, &value, done),
             Order::Ask { peer, addresses, request, answered } => {

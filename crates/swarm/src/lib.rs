@@ -8,6 +8,7 @@
 mod behaviour;
 mod bitswap;
 mod config;
+mod dht;
 mod driver;
 mod error;
 mod gossip;
@@ -18,7 +19,8 @@ mod names;
 mod records;
 mod swarm;
 
-pub use config::Config;
+pub use config::{Config, Provide};
+pub use dht::{Network, Own};
 pub use error::SwarmError;
 pub use lookup::Located;
 pub use swarm::{Parts, PeerView, Snapshot, Swarm};

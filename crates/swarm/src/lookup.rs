@@ -52,7 +52,7 @@ impl Swarm {
     pub async fn closest(&self, key: Vec<u8>) -> Vec<Located> {
         let target = KBucketKey::from(key.clone());
         let (found, mut answers) = mpsc::channel(NETWORKS);
-        self.order(Lookup::Closest { key, found }).await;
+        self.order(Lookup::Closest { key, only: None, found }).await;
         let mut all: Vec<Located> = Vec::new();
         while let Ok(Some(located)) = timeout(self.find_timeout, answers.recv()).await {
             for located in located {

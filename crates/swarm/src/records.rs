@@ -4,7 +4,8 @@
 //! When there is no room, keys farther from this node give way to nearer ones, which are the ones that it will be asked for.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use atoll_core::ipns;
@@ -13,6 +14,7 @@ use libp2p::PeerId;
 use libp2p::kad::store::{Error, RecordStore, Result};
 use libp2p::kad::{KBucketDistance, KBucketKey, ProviderRecord, Record, RecordKey};
 
+use crate::dht::Own;
 use crate::names;
 
 /// The most keys of which providers are known.
@@ -35,8 +37,8 @@ pub(crate) struct Records {
     providers: BTreeMap<KBucketDistance, Vec<ProviderRecord>>,
     values: BTreeMap<KBucketDistance, Value>,
     value_bytes: usize,
-    /// The keys that this node provides.
-    own: HashSet<RecordKey>,
+    /// Tells the keys that this node provides.
+    own: Own,
 }
 
 /// A valid IPNS record.
@@ -48,7 +50,12 @@ struct Value {
 impl Records {
     pub(crate) fn new(me: PeerId) -> Self {
         let (providers, values) = (BTreeMap::new(), BTreeMap::new());
-        Self { me, place: KBucketKey::from(me), providers, values, value_bytes: 0, own: HashSet::new() }
+        Self { me, place: KBucketKey::from(me), providers, values, value_bytes: 0, own: Arc::new(|_| false) }
+    }
+
+    /// From now on, `own` tells which keys this node provides.
+    pub(crate) fn set_own(&mut self, own: Own) {
+        self.own = own;
     }
 
     /// How many keys have providers here.
@@ -78,7 +85,7 @@ impl Records {
 
     fn mine(&self, key: &RecordKey) -> Option<ProviderRecord> {
         let own = || ProviderRecord { key: key.clone(), provider: self.me, expires: None, addresses: Vec::new() };
-        self.own.contains(key).then(own)
+        (self.own)(key.as_ref()).then(own)
     }
 
     fn remove_value(&mut self, at: &KBucketDistance) {
@@ -148,7 +155,7 @@ impl RecordStore for Records {
             return Err(Error::ValueTooLarge);
         }
         if record.provider == self.me {
-            self.own.insert(record.key);
+            // What this node provides, it knows itself.
             return Ok(());
         }
         record.addresses.truncate(ADDRESSES_MAX);
@@ -180,10 +187,6 @@ impl RecordStore for Records {
     }
 
     fn remove_provider(&mut self, key: &RecordKey, peer: &PeerId) {
-        if *peer == self.me {
-            self.own.remove(key);
-            return;
-        }
         let at = self.distance(key);
         if let Some(providers) = self.providers.get_mut(&at) {
             providers.retain(|known| known.provider != *peer);
@@ -235,7 +238,8 @@ mod tests {
         assert_eq!(records.len(), KEYS_MAX);
         // Whatever this node provides has room.
         let own = record(KEYS_MAX, records.me);
-        records.add_provider(own.clone()).unwrap();
+        let key = own.key.to_vec();
+        records.set_own(Arc::new(move |other| *other == key));
         assert!(records.providers(&own.key).iter().any(|known| known.provider == records.me));
         let long = ProviderRecord { key: vec![0; KEY_BYTES_MAX + 1].into(), ..record(0, peers[0]) };
         assert!(records.add_provider(long).is_err());

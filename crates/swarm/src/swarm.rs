@@ -12,15 +12,17 @@ use atoll_core::{Answer, Blocks, BoxFuture, Cid, Providers, Transport, Transport
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use libp2p::identity::Keypair;
-use libp2p::{PeerId, noise, tcp, tls, yamux};
+use libp2p::{PeerId, StreamProtocol, noise, tcp, tls, yamux};
+use libp2p_stream::Control;
 use multiaddr::{Multiaddr, Protocol};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::behaviour::{Behaviour, protocol};
+use crate::behaviour::{Behaviour, WAN_KAD, lan_kad, protocol};
 use crate::bitswap::{Bitswap, PROTOCOLS};
 use crate::config::{Config, peer_of};
+use crate::dht::{Network, Own, Which};
 use crate::driver::{Driver, Order};
 use crate::error::SwarmError;
 use crate::{gossip, inbound, messages};
@@ -87,6 +89,9 @@ pub struct PeerView {
 pub struct Swarm {
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) find_timeout: Duration,
+    me: PeerId,
+    control: Control,
+    networks: Arc<[(Which, StreamProtocol)]>,
     bitswap: Arc<Bitswap>,
     told: watch::Receiver<Snapshot>,
     _tasks: Arc<JoinSet<()>>,
@@ -119,7 +124,10 @@ impl Swarm {
         for address in &config.announce {
             swarm.add_external_address(address.clone());
         }
-        let bitswap = Bitswap::new(swarm.behaviour().stream.new_control(), parts.blocks, config);
+        let (me, control) = (*swarm.local_peer_id(), swarm.behaviour().stream.new_control());
+        let networks = [(Which::Lan, lan_kad(config)?), (Which::Wan, WAN_KAD)].into_iter();
+        let networks = networks.take(1 + usize::from(config.public)).collect();
+        let bitswap = Bitswap::new(control.clone(), parts.blocks, config);
         let members_speak = protocol(config, messages::PROTOCOL)?;
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let (tell, told) = watch::channel(Snapshot::default());
@@ -128,7 +136,8 @@ impl Swarm {
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&bitswap).accept(streams));
         tasks.spawn(driver.run());
-        Ok(Self { orders, bitswap, told, find_timeout: config.find_timeout, _tasks: Arc::new(tasks) })
+        let (find_timeout, tasks) = (config.find_timeout, Arc::new(tasks));
+        Ok(Self { orders, find_timeout, me, control, networks, bitswap, told, _tasks: tasks })
     }
 
     /// The addresses under which others reach this node, each with its peer id.
@@ -141,11 +150,31 @@ impl Swarm {
         let _ = self.orders.send(Order::Dial { peer, addresses }).await;
     }
 
-    /// Announces that this node provides a block; whether somebody was told.
-    pub async fn provide(&self, cid: &Cid) -> bool {
-        let (done, answer) = oneshot::channel();
-        let order = Order::Provide { key: cid.hash().to_bytes(), done };
-        self.orders.send(order).await.is_ok() && answer.await.unwrap_or(false)
+    /// The DHTs that it takes part in: that of private addresses, or of the private network, and then the public one if it does.
+    pub fn networks(&self) -> Vec<Network> {
+        self.networks.iter().map(|(which, protocol)| Network::new(self.clone(), *which, protocol.clone())).collect()
+    }
+
+    /// From now on, `own` tells which keys (multihashes) this node provides, for peers that ask it. It is asked by the task that
+    /// owns the swarm, and must not take long.
+    pub async fn set_own(&self, own: Own) {
+        let _ = self.orders.send(Order::Own(own)).await;
+    }
+
+    /// This node's id.
+    pub(crate) fn peer_id(&self) -> PeerId {
+        self.me
+    }
+
+    /// What a connected peer calls itself.
+    pub(crate) fn agent_of(&self, peer: &PeerId) -> Option<String> {
+        let peer = peer.to_string();
+        self.told.borrow().peers.iter().find(|view| view.peer == peer).map(|view| view.agent.clone())
+    }
+
+    /// What opens streams.
+    pub(crate) fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Peers that say they have a block, connected already.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atoll_core::block::RAW;
+use atoll_core::dht::{DhtPeer, Key};
 use atoll_core::keys::IdentityKey;
-use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError, Transport, TransportError};
+use atoll_core::{Block, Blocks, BoxFuture, Cid, Dht as _, FetchError, Transport, TransportError};
 use atoll_swarm::{Config, Parts, Swarm};
 use bytes::Bytes;
 use multiaddr::Multiaddr;
@@ -50,6 +51,16 @@ async fn swarm(seed: u8, blocks: &[Block], listen: &str, bootstrap: &[Multiaddr]
     Swarm::spawn(Parts { identity, blocks: Held::of(blocks) }, &config).await.unwrap()
 }
 
+/// Tells the peers that are nearest; whether somebody was told.
+async fn announce(holder: &Swarm, cid: &Cid) -> bool {
+    let (network, key) = (holder.networks().remove(0), Key::from(cid.hash().to_bytes()));
+    let mut told = false;
+    for peer in network.closest(&key).await {
+        told |= network.tell(&peer, std::slice::from_ref(&key)).await;
+    }
+    told
+}
+
 const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 
@@ -88,7 +99,7 @@ async fn a_provider_is_found_by_whoever_knows_somebody() {
     let holder = swarm(2, std::slice::from_ref(&page), TCP, &bootstrap).await;
     let asker = swarm(3, &[], TCP, &bootstrap).await;
     let found = timeout(Duration::from_secs(30), async {
-        while !holder.provide(page.cid()).await {}
+        while !announce(&holder, page.cid()).await {}
         loop {
             let found = asker.find(page.cid()).await;
             if !found.is_empty() {
@@ -132,7 +143,7 @@ async fn the_dht_tells_who_provides_and_where_without_dialling() {
     let mut where_it_listens = holder.addresses()[0].clone();
     where_it_listens.pop();
     let found = timeout(Duration::from_secs(30), async {
-        while !holder.provide(page.cid()).await {}
+        while !announce(&holder, page.cid()).await {}
         loop {
             let mut located = asker.locate(page.cid()).await;
             while let Some(located) = located.recv().await {
@@ -168,4 +179,31 @@ async fn a_probe_tells_who_is_there() {
     for alone in [vec![nobody], asker.addresses(), Vec::new()] {
         assert!(asker.probe(&alone).await.is_err(), "{alone:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_is_told_of_many_keys_over_one_stream() {
+    let known = swarm(1, &[], TCP, &[]).await;
+    let holder = swarm(2, &[], TCP, &known.addresses()).await;
+    let asker = swarm(3, &[], TCP, &known.addresses()).await;
+    let network = holder.networks().remove(0);
+    let keys: Vec<Key> = (0..4000).map(|n| Key::from(block(n, 8).cid().hash().to_bytes())).collect();
+    let peer = timeout(Duration::from_secs(30), async {
+        loop {
+            let closest = network.closest(&keys[0]).await;
+            if let Some(peer) = closest.into_iter().find(|peer| peer.id == IdentityKey::from_seed(&[1; 32]).peer_id()) {
+                return peer;
+            }
+        }
+    });
+    let peer = peer.await.unwrap();
+    assert!(network.tell(&peer, &keys).await);
+    assert_eq!(asker.find(block(3999, 8).cid()).await, [IdentityKey::from_seed(&[2; 32]).peer_id()]);
+    // What it provides, a node says itself when it is asked.
+    assert!(holder.find(block(4000, 8).cid()).await.is_empty());
+    holder.set_own(Arc::new(|key| *key == block(4000, 8).cid().hash().to_bytes())).await;
+    assert_eq!(asker.find(block(4000, 8).cid()).await, [IdentityKey::from_seed(&[2; 32]).peer_id()]);
+    // Nobody there, nobody told.
+    let nobody = DhtPeer { id: IdentityKey::from_seed(&[7; 32]).peer_id(), addresses: Vec::new() };
+    assert!(!network.tell(&nobody, &keys).await);
 }

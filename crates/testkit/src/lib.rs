@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test where it stands")]
 
 mod clock;
+mod gossip;
 pub mod http;
 mod memory;
 mod net;
@@ -13,6 +14,7 @@ mod network;
 mod site;
 
 pub use clock::SimClock;
+pub use gossip::{LocalGossip, Rumours};
 pub use memory::{MemoryLog, MemoryStorage};
 pub use net::{Fault, LocalTransport, Net, Weather};
 pub use network::{Network, Node, Plan};

@@ -17,6 +17,8 @@ pub struct MemoryStorage {
 #[derive(Debug, Default)]
 struct Inner {
     full: bool,
+    /// Bytes of blocks that were put here, repeats counted.
+    arrived: u64,
     blocks: HashMap<Cid, Bytes>,
     pins: BTreeMap<Cid, BTreeSet<String>>,
 }
@@ -36,6 +38,11 @@ impl MemoryStorage {
         self.lock().full = full;
     }
 
+    /// Bytes of blocks that arrived here, repeats counted.
+    pub fn arrived(&self) -> u64 {
+        self.lock().arrived
+    }
+
     /// Removes one block, as a damaged disk would.
     pub fn lose(&self, cid: &Cid) {
         self.lock().blocks.remove(cid);
@@ -45,6 +52,11 @@ impl MemoryStorage {
     pub fn holds_whole(&self, root: &Cid) -> bool {
         let inner = self.lock();
         inner.pins.contains_key(root) && inner.missing(root).is_none()
+    }
+
+    /// Whether `root` is pinned; all of it was there when it was.
+    pub fn is_pinned(&self, root: &Cid) -> bool {
+        self.lock().pins.contains_key(root)
     }
 
     /// How many roots are pinned.
@@ -103,6 +115,7 @@ impl Storage for MemoryStorage {
         let full = self.lock().full;
         if !full {
             self.fill([&block]);
+            self.lock().arrived += block.bytes().len() as u64;
         }
         Box::pin(async move { if full { Err(StorageError::Full) } else { Ok(()) } })
     }

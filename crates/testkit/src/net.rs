@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::sync::watch;
 
 use crate::clock::SimClock;
 use crate::memory::MemoryStorage;
@@ -52,6 +53,8 @@ impl Default for Weather {
 pub struct Net {
     clock: SimClock,
     inner: Mutex<Inner>,
+    /// How often a host came up.
+    ups: watch::Sender<u64>,
 }
 
 struct Inner {
@@ -76,7 +79,7 @@ impl Net {
     /// An empty network.
     pub fn new(clock: SimClock, seed: u64) -> Arc<Self> {
         let inner = Inner { hosts: BTreeMap::new(), weather: Weather::default(), rng: StdRng::seed_from_u64(seed) };
-        Arc::new(Self { clock, inner: Mutex::new(inner) })
+        Arc::new(Self { clock, inner: Mutex::new(inner), ups: watch::Sender::new(0) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -89,6 +92,8 @@ impl Net {
         let old = inner.hosts.get(&address.to_vec());
         let (fault, group, served) = old.map_or((Fault::None, 0, 0), |old| (old.fault, old.group, old.served));
         inner.hosts.insert(address.to_vec(), Host { answer, storage, fault, group, up: true, served });
+        drop(inner);
+        self.ups.send_modify(|ups| *ups += 1);
     }
 
     /// Stops a host: connections to it are refused, and what answered there is let go of.
@@ -119,6 +124,42 @@ impl Net {
     /// How many blocks a host has served.
     pub fn served(&self, address: &Multiaddr) -> u64 {
         self.lock().hosts.get(&address.to_vec()).map_or(0, |host| host.served)
+    }
+
+    /// What is wrong between all hosts.
+    pub(crate) fn weather(&self) -> Weather {
+        self.lock().weather.clone()
+    }
+
+    /// Its time.
+    pub(crate) fn clock(&self) -> SimClock {
+        self.clock
+    }
+
+    /// The hosts that are up and on the side of `host`, without it.
+    pub(crate) fn neighbours(&self, host: &Multiaddr) -> Vec<Multiaddr> {
+        let inner = self.lock();
+        let me = host.to_vec();
+        let group = inner.hosts.get(&me).map_or(0, |host| host.group);
+        let others = inner.hosts.iter().filter(|(address, host)| **address != me && host.up && host.group == group);
+        others.map(|(address, _)| Multiaddr::try_from(address.clone()).unwrap()).collect()
+    }
+
+    /// What answers at `to`, if it can be reached from `from`.
+    pub(crate) fn answerer(&self, from: &Multiaddr, to: &Multiaddr) -> Option<Arc<dyn Answer>> {
+        let inner = self.lock();
+        let group = inner.hosts.get(&from.to_vec()).map_or(0, |host| host.group);
+        let host = inner.hosts.get(&to.to_vec())?;
+        (host.up && host.group == group && host.fault != Fault::Hangs).then(|| Arc::clone(&host.answer))
+    }
+
+    /// Waits until a host has come up more often than `so_far`; how often, since the start.
+    pub(crate) async fn met(&self, so_far: u64) -> u64 {
+        let mut ups = self.ups.subscribe();
+        match ups.wait_for(|ups| *ups > so_far).await.map(|ups| *ups) {
+            Ok(ups) => ups,
+            Err(_) => std::future::pending().await,
+        }
     }
 
     fn change(&self, address: &Multiaddr, change: impl FnOnce(&mut Host)) {

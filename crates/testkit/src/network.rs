@@ -8,7 +8,7 @@ use atoll_core::names::{NameRecords, NoopNameRecords};
 use atoll_core::providers::NoopProviders;
 use atoll_core::record::{Accept, Member, OperatorCertificate, ProbeAnswer};
 use atoll_core::transport::{NoopGossip, Request, Response};
-use atoll_core::{Answer, BoxFuture, Clock, Multiaddr, Signed, Timestamp, TransportError};
+use atoll_core::{Answer, BoxFuture, Clock, Gossip, Multiaddr, Signed, Timestamp, TransportError};
 use atoll_identity::{Config as NamesConfig, MapLinks, Parts as NamesParts, Resolver, Store};
 use atoll_routing::{Client, ClientConfig, Config, Parts, PlacementView, Router, Snapshot};
 use multiaddr::Protocol;
@@ -16,6 +16,7 @@ use serde_bytes::ByteBuf;
 use tempfile::TempDir;
 
 use crate::clock::SimClock;
+use crate::gossip::{LocalGossip, Rumours};
 use crate::memory::{MemoryLog, MemoryStorage};
 use crate::net::{Fault, LocalTransport, Net};
 use crate::site::Site;
@@ -43,6 +44,8 @@ pub struct Network {
     /// The nodes, up or down.
     pub nodes: Vec<Node>,
     plan: Plan,
+    /// How news goes round, if not from node to node by questions alone.
+    pub rumours: Option<Arc<Rumours>>,
     /// The settings of names, if the nodes keep any.
     names: Option<NamesConfig>,
     /// Pulls that were finished by routers which are gone.
@@ -63,6 +66,8 @@ pub struct Node {
     pub peer: String,
     /// Bytes that it offers.
     pub free: u64,
+    /// What it holds for others; told when it starts.
+    pub accept: Accept,
     identity: Arc<IdentityKey>,
     operator: u8,
     log: Arc<MemoryLog>,
@@ -74,18 +79,24 @@ pub struct Node {
 impl Network {
     /// Starts all nodes; each knows the first and the last as seeds.
     pub async fn start(plan: Plan) -> Self {
-        Self::start_with(plan, None).await
+        Self::start_with(plan, None, false).await
     }
 
     /// Starts all nodes, and each keeps names.
     pub async fn start_with_names(plan: Plan, names: NamesConfig) -> Self {
-        Self::start_with(plan, Some(names)).await
+        Self::start_with(plan, Some(names), false).await
     }
 
-    async fn start_with(plan: Plan, names: Option<NamesConfig>) -> Self {
+    /// Starts all nodes, among whom news goes round by gossip.
+    pub async fn start_with_gossip(plan: Plan) -> Self {
+        Self::start_with(plan, None, true).await
+    }
+
+    async fn start_with(plan: Plan, names: Option<NamesConfig>, gossip: bool) -> Self {
         let clock = SimClock::start();
         let net = Net::new(clock, plan.seed);
-        let mut network = Self { net, clock, nodes: Vec::new(), plan: plan.clone(), names, pulls: 0 };
+        let rumours = gossip.then(|| Rumours::new(&net, plan.seed));
+        let mut network = Self { net, clock, nodes: Vec::new(), plan: plan.clone(), rumours, names, pulls: 0 };
         for operator in plan.operators {
             network.add(operator, false);
         }
@@ -103,12 +114,19 @@ impl Network {
         seed[..8].copy_from_slice(&self.plan.seed.to_be_bytes());
         seed[8..10].copy_from_slice(&port.to_be_bytes());
         let identity = Arc::new(IdentityKey::from_seed(&seed));
+        let address = Multiaddr::from(std::net::Ipv4Addr::LOCALHOST).with(Protocol::Tcp(port));
+        // Gossip is heard by those who are reached over libp2p.
+        let address = match &self.rumours {
+            Some(_) => address.with(Protocol::P2p(identity.peer_id())),
+            None => address.with(Protocol::Http),
+        };
         self.nodes.push(Node {
-            address: Multiaddr::from(std::net::Ipv4Addr::LOCALHOST).with(Protocol::Tcp(port)).with(Protocol::Http),
+            address,
             storage: Arc::default(),
             router: None,
             peer: identity.peer_id().to_string(),
             free: 1 << 40,
+            accept: Accept::Any,
             identity,
             operator,
             log: Arc::default(),
@@ -142,6 +160,13 @@ impl Network {
             Some(store) => Arc::new(store.clone()),
             None => Arc::new(NoopNameRecords),
         };
+        let gossip: Arc<dyn Gossip> = match &self.rumours {
+            Some(rumours) => {
+                rumours.forget(&node.address);
+                LocalGossip::new(rumours, node.address.clone())
+            }
+            None => Arc::new(NoopGossip),
+        };
         let parts = Parts {
             identity: Arc::clone(&node.identity),
             member: node.member_maker(),
@@ -151,7 +176,7 @@ impl Network {
             log: Arc::clone(&node.log) as _,
             names: records,
             providers: Arc::new(NoopProviders),
-            gossip: Arc::new(NoopGossip),
+            gossip,
             seeds: seeds.to_vec(),
             seed,
         };
@@ -276,7 +301,7 @@ impl Node {
 
     /// Says what the node offers.
     fn member_maker(&self) -> atoll_routing::MemberMaker {
-        let (identity, free) = (Arc::clone(&self.identity), self.free);
+        let (identity, free, accept) = (Arc::clone(&self.identity), self.free, self.accept.clone());
         let operator = OperatorKey::from_seed(&[self.operator; 32]);
         let label = format!("operator {}", self.operator);
         let certificate = OperatorCertificate::issue(&operator, &label, &identity.peer_id(), CERTIFICATES_EXPIRE);
@@ -284,7 +309,7 @@ impl Node {
         Box::new(move |addresses| {
             let mut member = Member::new(&identity, &answer, certificate.clone(), addresses);
             member.free = free;
-            member.accept = Accept::Any;
+            member.accept = accept.clone();
             member
         })
     }

@@ -133,6 +133,16 @@ fn node_text(status: &Status) -> String {
             bytes(pinning.bytes)
         );
     }
+    for sweep in &status.providing {
+        let late = if sweep.late { ", LATE" } else { "" };
+        text += &format!(
+            "announced {} of {} keys to the {} DHT, lag {} s{late}\n",
+            sweep.keys.saturating_sub(sweep.unannounced),
+            sweep.keys,
+            sweep.network,
+            sweep.lag_seconds
+        );
+    }
     text += &format!("members   {live} live of {} others known\n", status.network.members.len().saturating_sub(1));
     text += &format!("sites     {}, {below} below target", status.network.placements.len());
     text

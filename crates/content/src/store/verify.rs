@@ -64,6 +64,25 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Names every block to `each`, in the order of their hashes, damaged ones left out.
+    ///
+    /// # Errors
+    /// When the index cannot be read or written.
+    pub fn hashes(&self, each: &mut dyn FnMut(Multihash)) -> Result<(), StoreError> {
+        let inner = self.inner();
+        inner.writable()?;
+        inner.flush()?;
+        let mut after: Option<Multihash> = None;
+        loop {
+            let page = inner.index.page(after.as_ref(), PAGE_BLOCKS)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            page.iter().filter(|(_, place)| !place.damaged).for_each(|(hash, _)| each(*hash));
+        }
+    }
+}
+
 impl Inner {
     /// Goes through the index: what was not met whole in its place is read by itself, which also marks it.
     fn check_entries(&self, is_whole: &dyn Fn(&Place) -> bool, report: &mut VerifyReport) -> Result<(), StoreError> {

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{ADDRESSES_MAX, Driver};
 use crate::behaviour::Behaviour;
+use crate::dht::Which;
 use crate::lookup::Located;
 use crate::records::Records;
 
@@ -34,6 +35,8 @@ pub(crate) enum Lookup {
     Closest {
         /// The key, before it is hashed.
         key: Vec<u8>,
+        /// The only network to ask; otherwise all.
+        only: Option<Which>,
         /// Where they go.
         found: mpsc::Sender<Vec<Located>>,
     },
@@ -79,15 +82,22 @@ impl Lookups {
         self.identified.remove(peer);
     }
 
-    /// Starts a query in each network.
+    /// Starts a query in each network, or only in one.
     fn start(
         &mut self,
         swarm: &mut Swarm<Behaviour>,
+        only: Option<Which>,
         query: impl Fn(&mut kad::Behaviour<Records>) -> QueryId,
         asked: impl Fn() -> Asked,
     ) {
-        if self.asked.len() < LOOKUPS_MAX {
-            self.asked.extend(swarm.behaviour_mut().tables().map(|kad| (query(kad), asked())));
+        if self.asked.len() >= LOOKUPS_MAX {
+            return;
+        }
+        match only {
+            Some(which) => {
+                self.asked.extend(swarm.behaviour_mut().table(which).map(|kad| (query(kad), asked())));
+            }
+            None => self.asked.extend(swarm.behaviour_mut().tables().map(|kad| (query(kad), asked()))),
         }
     }
 
@@ -129,11 +139,12 @@ impl Driver {
             Lookup::Providers { key, found } => {
                 let key = RecordKey::from(key);
                 let asked = || Asked::Providers { key: key.clone(), seen: HashSet::new(), found: found.clone() };
-                lookups.start(swarm, |kad| kad.get_providers(key.clone()), asked);
+                lookups.start(swarm, None, |kad| kad.get_providers(key.clone()), asked);
             }
-            Lookup::Closest { key, found } => {
+            Lookup::Closest { key, only, found } => {
                 lookups.start(
                     swarm,
+                    only,
                     |kad| kad.get_closest_peers(key.clone()),
                     || Asked::Closest { found: found.clone() },
                 );

@@ -1,10 +1,10 @@
-//! Queries of Kademlia, followed to their end: who provides a key, that this node does, and IPNS records.
+//! Queries of Kademlia, followed to their end: who provides a key, and IPNS records.
 
 use std::collections::{HashMap, HashSet};
 
 use atoll_core::ipns::Name;
 use bytes::Bytes;
-use libp2p::kad::{self, AddProviderOk, GetProvidersOk, GetRecordOk, QueryId, QueryResult, Quorum, Record, RecordKey};
+use libp2p::kad::{self, GetProvidersOk, GetRecordOk, QueryId, QueryResult, Quorum, Record, RecordKey};
 use libp2p::{PeerId, Swarm};
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,7 +17,6 @@ const QUERIES_MAX: usize = 1024;
 /// A query under way.
 enum Query {
     Find { seen: HashSet<PeerId>, found: mpsc::Sender<PeerId> },
-    Provide { done: oneshot::Sender<bool> },
     GetName { found: mpsc::Sender<Bytes> },
     PutName { done: oneshot::Sender<bool> },
 }
@@ -42,19 +41,6 @@ impl Queries {
         }
     }
 
-    /// Whether the public network heard of it is what counts where there is one.
-    pub(super) fn provide(&mut self, swarm: &mut Swarm<Behaviour>, key: &[u8], done: oneshot::Sender<bool>) {
-        if !self.has_room() {
-            return;
-        }
-        let key = RecordKey::from(key.to_vec());
-        let started: Vec<_> =
-            swarm.behaviour_mut().tables().filter_map(|kad| kad.start_providing(key.clone()).ok()).collect();
-        if let Some(id) = started.last() {
-            self.0.insert(*id, Query::Provide { done });
-        }
-    }
-
     pub(super) fn get_name(&mut self, swarm: &mut Swarm<Behaviour>, name: &Name, found: &mpsc::Sender<Bytes>) {
         if !self.has_room() {
             return;
@@ -64,7 +50,7 @@ impl Queries {
         }
     }
 
-    /// As for [`Self::provide`].
+    /// Whether the public network keeps it is what counts where there is one.
     pub(super) fn put_name(
         &mut self,
         swarm: &mut Swarm<Behaviour>,
@@ -109,14 +95,9 @@ impl Queries {
                 // Nobody waits for more than it can hold.
                 let _ = found.try_send(Bytes::from(found_record.record.value));
             }
-            (QueryResult::StartProviding(result), _) => {
-                if let Some(Query::Provide { done }) = self.0.remove(&id) {
-                    // Whoever asked may have gone.
-                    let _ = done.send(matches!(result, Ok(AddProviderOk { .. })));
-                }
-            }
             (QueryResult::PutRecord(result), _) => {
                 if let Some(Query::PutName { done }) = self.0.remove(&id) {
+                    // Whoever asked may have gone.
                     let _ = done.send(result.is_ok());
                 }
             }
