@@ -109,6 +109,14 @@ impl Blocks for LocalBlocks {
             found.ok_or(FetchError::NotFound(*cid))
         })
     }
+
+    fn sizes<'a>(&'a self, cids: &'a [Cid]) -> BoxFuture<'a, Vec<Option<u64>>> {
+        let (store, hashes) = (self.store.clone(), cids.iter().map(|cid| *cid.hash()).collect::<Vec<_>>());
+        Box::pin(async move {
+            let look = move || Ok(hashes.iter().map(|hash| store.len_of(hash).ok().flatten()).collect());
+            blocking(look).await.unwrap_or_else(|_| vec![None; cids.len()])
+        })
+    }
 }
 
 impl Storage for LocalBlocks {

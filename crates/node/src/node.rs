@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use atoll_content::local::LocalBlocks;
 use atoll_content::store::StoreError;
+use atoll_core::exchange::NoopExchange;
 use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
 use atoll_core::transport::NoopGossip;
@@ -85,6 +86,9 @@ impl Node {
         let name_records = open_names(folder, &config, &local)?;
         let deny = Arc::new(deny::open(folder, &config.deny)?);
         let swarm = spawn_swarm(&config, &keys, shown(Arc::clone(&local) as _, &deny)).await?;
+        if let Some(arrivals) = swarm.as_ref().map(Swarm::arrivals) {
+            local.store().watch(move |hash| arrivals.arrived(hash));
+        }
         let records = Arc::new(name_records.clone());
         let network = Network::new(me, swarm, &config.delegated.routers);
         let router = Arc::new(spawn_router(folder, &config, keys, &local, (records, &network)).await?);
@@ -264,6 +268,7 @@ async fn spawn_router(
         transport: Arc::clone(&network.transport),
         providers: network.providers(),
         gossip: network.swarm.clone().map_or_else(|| Arc::new(NoopGossip) as _, |swarm| Arc::new(swarm) as _),
+        exchange: network.swarm.clone().map_or_else(|| Arc::new(NoopExchange) as _, |swarm| Arc::new(swarm) as _),
         clock: Arc::new(TokioClock),
         storage: Arc::clone(local) as _,
         log: Arc::new(FileLog::new(records.join("known"))),

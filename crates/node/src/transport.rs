@@ -2,10 +2,9 @@
 
 use atoll_core::delegated::is_http;
 use atoll_core::transport::{ByteStream, Request, Response};
-use atoll_core::{BoxFuture, Cid, Multiaddr, Transport, TransportError};
+use atoll_core::{Block, BoxFuture, Cid, Multiaddr, Transport, TransportError};
 use atoll_routing::HttpTransport;
 use atoll_swarm::Swarm;
-use bytes::Bytes;
 use multiaddr::Protocol;
 
 /// HTTP, and libp2p where there is a swarm.
@@ -36,7 +35,7 @@ impl Transport for AnyTransport {
         self.of(to).request(to, request)
     }
 
-    fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>> {
+    fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Block, TransportError>> {
         self.of(to).block(to, cid)
     }
 
@@ -50,4 +49,9 @@ impl Transport for AnyTransport {
     fn car<'a>(&'a self, to: &'a Multiaddr, root: &'a Cid) -> BoxFuture<'a, Result<ByteStream, TransportError>> {
         self.of(to).car(to, root)
     }
+}
+
+/// Whether an address is reached over HTTP, whatever peer it names.
+fn is_http(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::Http | Protocol::Https))
 }

@@ -98,7 +98,7 @@ async fn a_block_is_asked_for_as_the_trustless_gateway_protocol_says() {
     let (address, mut heads) = server(Habit::Sends(answer("200 OK", block.bytes()))).await;
     let transport = patient();
     for _ in 0..2 {
-        assert_eq!(transport.block(&address, block.cid()).await.as_ref(), Ok(block.bytes()));
+        assert_eq!(transport.block(&address, block.cid()).await.as_ref(), Ok(&block));
         let head = heads.recv().await.unwrap();
         assert!(head.starts_with(&format!("GET /ipfs/{}?format=raw HTTP/1.1\r\n", block.cid())), "{head}");
         assert!(head.contains("accept: application/vnd.ipld.raw\r\n"), "{head}");
