@@ -65,15 +65,15 @@ impl LocalBlocks {
         }
     }
 
-    /// Stores a block and keeps it in memory; it survives the death of this process once this returns.
+    /// Stores a block and keeps it in memory; it survives the death of this process once this returns. Its bytes should not be
+    /// a small part of a larger buffer.
     ///
     /// # Errors
     /// As [`Store::put`].
     pub async fn keep(&self, block: Block) -> Result<(), StoreError> {
         let store = self.store.clone();
         let block = blocking(move || store.put(&block).map(|_| block)).await?;
-        // A copy, since the bytes may be a part of a much larger buffer from the network.
-        self.cache.insert_checked(block.cid().hash(), Bytes::copy_from_slice(block.bytes()));
+        self.cache.insert(&block);
         Ok(())
     }
 
