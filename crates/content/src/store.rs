@@ -268,9 +268,12 @@ struct Inner {
     watcher: Watcher,
 }
 
+/// Told of a new block.
+type OnPut = dyn Fn(&Multihash) + Send + Sync;
+
 /// Who is told of new blocks, if anybody is.
 #[derive(Default)]
-struct Watcher(OnceLock<Box<dyn Fn(&Multihash) + Send + Sync>>);
+struct Watcher(OnceLock<Box<OnPut>>);
 
 impl std::fmt::Debug for Watcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -41,7 +41,6 @@ impl Shared {
     async fn block_from(&self, address: &Multiaddr, cid: Cid) -> Result<Block, PullError> {
         let limit = self.config.request_timeout;
         let answer = within(&*self.clock, limit, self.transport.block(address, &cid)).await;
-        let bytes = answer.unwrap_or(Err(TransportError::TimedOut(millis(limit)))).map_err(PullError::Member)?;
-        Ok(Block::verified(cid, bytes)?)
+        answer.unwrap_or(Err(TransportError::TimedOut(millis(limit)))).map_err(PullError::Member)
     }
 }

@@ -198,7 +198,7 @@ fn what_is_asked_of_a_peer_that_goes_is_asked_of_another() {
     let (mut test, [a, b]) = (Test::new(), peers());
     test.asks.came(a);
     let mut answer = test.want(1, &[a, b]);
-    (test.told(a), test.told(b));
+    assert_eq!((test.told(a).len(), test.told(b).len()), (1, 1));
     test.asks.went(a, test.now);
     assert_eq!(test.told(b), [(1, Wish::Block)]);
     test.asks.lost(b, &TransportError::Connect("gone".to_owned()), test.now);
