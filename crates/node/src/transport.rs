@@ -50,8 +50,3 @@ impl Transport for AnyTransport {
         self.of(to).car(to, root)
     }
 }
-
-/// Whether an address is reached over HTTP, whatever peer it names.
-fn is_http(address: &Multiaddr) -> bool {
-    address.iter().any(|part| matches!(part, Protocol::Http | Protocol::Https))
-}

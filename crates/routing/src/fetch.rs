@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use atoll_core::delegated::is_http;
 use atoll_core::{
     Block, BlockError, BoxFuture, Cid, Clock, Exchange, FetchError, Multiaddr, Timestamp, Transport, TransportError,
 };
@@ -69,8 +70,7 @@ impl Candidates {
 
 /// Whether it is a peer of the exchange: one that is named, and not reached over HTTP.
 pub(crate) fn is_peer(address: &Multiaddr) -> bool {
-    let has = |wanted: fn(&Protocol<'_>) -> bool| address.iter().any(|part| wanted(&part));
-    has(|part| matches!(part, Protocol::P2p(_))) && !has(|part| matches!(part, Protocol::Http | Protocol::Https))
+    !is_http(address) && address.iter().any(|part| matches!(part, Protocol::P2p(_)))
 }
 
 /// Fetches blocks; one for each node or client, so that all that is learned is shared.
