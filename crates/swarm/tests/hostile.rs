@@ -6,8 +6,8 @@
 mod peer;
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use atoll_core::bitswap::{Entry, Message, Payload, Wish};
@@ -265,6 +265,51 @@ async fn a_provider_of_wrong_bytes_is_asked_less_and_less() {
     };
     let asked = exchange_with(3, WANTED as usize, lies).await;
     assert!(asked <= 12, "{asked} of {WANTED} were asked of it");
+}
+
+/// Holds what was put into it.
+#[derive(Default)]
+struct Filled(Mutex<Option<Block>>);
+
+impl Blocks for Filled {
+    fn cached(&self, cid: &Cid) -> Option<Bytes> {
+        let held = self.0.lock().unwrap();
+        held.as_ref().filter(|block| block.cid() == cid).map(|block| block.bytes().clone())
+    }
+
+    fn block<'a>(&'a self, _root: &'a Cid, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, FetchError>> {
+        Box::pin(async move { self.cached(cid).ok_or(FetchError::NotFound(*cid)) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_arrives_later_is_sent_once_to_whoever_still_wants_it() {
+    let blocks = Arc::new(Filled::default());
+    let (holder, address) = swarm(7, Arc::clone(&blocks) as _).await;
+    let peer = Hostile::connected(&address).await;
+    let mut stream = peer.open().await;
+    let (later, taken_back) = (block(1, 5000), block(2, 5000));
+    let (heard, mut said) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(peer.answer(move |message| {
+        heard.send(message.clone()).unwrap();
+        Message::default()
+    }));
+    let mut hear = async || timeout(PATIENCE, said.recv()).await.unwrap().unwrap();
+    stream.send(&wants([*later.cid(), *taken_back.cid()].into_iter(), Wish::Block)).await.unwrap();
+    assert_eq!(hear().await.presences, [(*later.cid(), false), (*taken_back.cid(), false)]);
+    // Once it has its answer to the next question, it was told of the cancel too.
+    let next = *block(3, 8).cid();
+    stream.send(&wants(std::iter::once(*taken_back.cid()), Wish::Cancel)).await.unwrap();
+    stream.send(&wants(std::iter::once(next), Wish::Have)).await.unwrap();
+    assert_eq!(hear().await.presences, [(next, false)]);
+    for block in [&taken_back, &later, &later] {
+        *blocks.0.lock().unwrap() = Some(block.clone());
+        holder.arrivals().arrived(block.cid().hash());
+    }
+    let sent = hear().await.payload;
+    assert_eq!(sent.iter().map(Payload::cid).collect::<Vec<_>>(), [Some(*later.cid())]);
+    stream.send(&wants(std::iter::once(*block(4, 8).cid()), Wish::Have)).await.unwrap();
+    assert_eq!(hear().await.presences.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
