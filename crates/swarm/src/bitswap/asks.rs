@@ -470,6 +470,10 @@ impl Asks {
             _ => (Stage::Presence, PRESENCE_PATIENCE),
         };
         asked.was_asked = true;
+        if asked.cancelled.contains(&cid) {
+            // Of a block that stands twice in one message, some peers heed only that it is taken back.
+            asked.outbox.retain(|entry| entry.cid != cid || entry.wish != Wish::Cancel);
+        }
         asked.told.insert(cid, Told { wish, sent: false });
         asked.put_out(Entry { cid, priority: 1, wish, send_dont_have: true });
         want.asked.retain(|question| question.peer != peer);
