@@ -18,6 +18,7 @@ mod names;
 mod records;
 mod swarm;
 
+pub use bitswap::Arrivals;
 pub use config::Config;
 pub use error::SwarmError;
 pub use lookup::Located;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use atoll_core::block::RAW;
+use atoll_core::exchange::NoopExchange;
 use atoll_core::providers::ProviderStream;
 use atoll_core::transport::{ByteStream, Request, Response};
 use atoll_core::{Block, Providers};
@@ -13,17 +14,17 @@ use crate::TokioClock;
 use crate::found::Found;
 
 /// Some have the block, some never answer, all others are not there.
-struct Fakes(HashMap<Multiaddr, Option<Bytes>>);
+struct Fakes(HashMap<Multiaddr, Option<Block>>);
 
 impl Transport for Fakes {
     fn request<'a>(&'a self, _: &'a Multiaddr, _: &'a Request) -> BoxFuture<'a, Result<Response, TransportError>> {
         Box::pin(async { Err(TransportError::Refused) })
     }
 
-    fn block<'a>(&'a self, to: &'a Multiaddr, _cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>> {
+    fn block<'a>(&'a self, to: &'a Multiaddr, _cid: &'a Cid) -> BoxFuture<'a, Result<Block, TransportError>> {
         Box::pin(async move {
             match self.0.get(to) {
-                Some(Some(bytes)) => Ok(bytes.clone()),
+                Some(Some(block)) => Ok(block.clone()),
                 Some(None) => pending().await,
                 None => Err(TransportError::NotFound),
             }
@@ -53,26 +54,30 @@ fn address(port: u16) -> Multiaddr {
     format!("/ip4/127.0.0.1/tcp/{port}/http").parse().unwrap()
 }
 
+fn candidates(addresses: Vec<Multiaddr>) -> Candidates {
+    Candidates::new(None, addresses)
+}
+
 /// Times that only a fault would reach.
 fn fetcher(transport: Fakes) -> Arc<Fetcher> {
     let long = Duration::from_secs(600);
     let config = FetchConfig { block_timeout: long, total_timeout: long, candidates_max: 2, ..FetchConfig::default() };
-    let parts = (Arc::new(transport) as _, Arc::new(TokioClock) as _);
-    Arc::new(Fetcher::new(parts, config, (long, long), Box::new(|_, _| {}), [7; 32]))
+    let means = Means { transport: Arc::new(transport), exchange: Arc::new(NoopExchange), clock: Arc::new(TokioClock) };
+    Arc::new(Fetcher::new(means, config, (long, long), Box::new(|_, _| {}), [7; 32]))
 }
 
 #[tokio::test]
 async fn who_is_found_later_is_asked_beside_those_who_hang_or_lack_it() {
     let block = Block::sha2_256(RAW, "calm water".into()).unwrap();
-    let (cid, bytes) = (*block.cid(), block.bytes().clone());
-    let transport = Fakes(HashMap::from([(address(1), None), (address(9), Some(bytes.clone()))]));
+    let cid = *block.cid();
+    let transport = Fakes(HashMap::from([(address(1), None), (address(9), Some(block.clone()))]));
     let (sender, sent) = mpsc::unbounded_channel();
     let found = Found::new(Arc::new(Sent(Mutex::new(Some(sent)))), Arc::new(TokioClock));
     let fetcher = fetcher(transport);
     // More than `routing.fetch.candidates_max` who lack it, one who hangs, and at last the one who has it.
     (1..=9).for_each(|port| sender.send(address(port)).unwrap());
-    let fetched = fetcher.fetch(cid, vec![address(20), address(1)], Some(found.search(&cid))).await;
-    assert_eq!(fetched.unwrap(), bytes);
+    let fetched = fetcher.fetch(cid, candidates(vec![address(20), address(1)]), Some(found.search(&cid))).await;
+    assert_eq!(fetched.unwrap(), block);
 }
 
 #[tokio::test]
@@ -83,9 +88,9 @@ async fn a_fetch_ends_with_its_search_when_nobody_has_the_block() {
     let fetcher = fetcher(Fakes(HashMap::new()));
     sender.send(address(2)).unwrap();
     drop(sender);
-    let nobody = fetcher.fetch(cid, Vec::new(), Some(found.search(&cid))).await;
+    let nobody = fetcher.fetch(cid, candidates(Vec::new()), Some(found.search(&cid))).await;
     assert!(matches!(nobody, Err(FetchError::NotFound(_))), "{nobody:?}");
     // Remembered, so that those who ask again at once cost nobody anything.
-    let again = fetcher.fetch(cid, vec![address(2)], None).await;
+    let again = fetcher.fetch(cid, candidates(vec![address(2)]), None).await;
     assert!(matches!(again, Err(FetchError::NotFound(_))), "{again:?}");
 }
