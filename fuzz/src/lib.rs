@@ -11,6 +11,7 @@ mod data;
 mod delegated;
 mod names;
 mod node;
+mod pinning;
 mod records;
 mod site;
 mod store;
@@ -24,6 +25,7 @@ pub use data::data;
 pub use delegated::delegated;
 pub use names::{ipns, path};
 pub use node::{config, log, message, request};
+pub use pinning::pinning;
 pub use records::{id, record};
 pub use site::{deny, headers, redirects};
 pub use store::pack;
@@ -51,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     ("message", message),
     ("pack", pack),
     ("path", path),
+    ("pinning", pinning),
     ("record", record),
     ("redirects", redirects),
     ("request", request),

@@ -39,7 +39,7 @@ struct Step {
 const STEPS: [Step; 12] = [
     Step { name: "rust", about: "the components that rust-toolchain.toml names", run: rust },
     Step { name: "chromium", about: "Debian's Chromium, which looks at the status page", run: chromium },
-    Step { name: "npm", about: "the npm packages that read our CARs", run: npm },
+    Step { name: "npm", about: "the npm packages that read our CARs and judge our pinning service", run: npm },
     Step { name: "kubo", about: "Kubo, built from its Go module", run: kubo },
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "build", about: "the release build of the demo", run: build },

@@ -2,6 +2,7 @@
 
 mod deny;
 mod names;
+mod pinning;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub(crate) use deny::DenyCommand;
 pub(crate) use names::{KeyCommand, KeyForm, NameCommand};
+pub(crate) use pinning::{PinningCommand, TokenCommand};
 
 /// A decentralized edge for the web: publish a folder, and independent nodes serve it, verified.
 #[derive(Debug, Parser)]
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Ls(LsArgs),
     #[command(subcommand)]
     Pin(PinCommand),
+    #[command(subcommand)]
+    Pinning(PinningCommand),
     Gc(GcArgs),
     #[command(subcommand)]
     Car(CarCommand),

@@ -10,6 +10,7 @@ mod key;
 mod kubo;
 mod name;
 mod node;
+mod pinning;
 mod publish;
 mod rules;
 mod status;
@@ -51,6 +52,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Status(status) => block_on(status::run(status, &control, keyring, output)),
         Command::Ls(ls) => block_on(content::ls(ls, &control, output)).map(done),
         Command::Pin(pin) => block_on(content::pin(pin, &control, output)).map(done),
+        Command::Pinning(command) => block_on(pinning::run(command, &control, output)).map(done),
         Command::Gc(_) => block_on(content::gc(&folder, &control, output)).map(done),
         Command::Car(car) => block_on(content::car(car, &control, output)).map(done),
         Command::Store(store) => block_on(content::store(store, &folder, &control, output)),

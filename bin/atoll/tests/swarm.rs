@@ -56,7 +56,8 @@ impl Node {
     fn start_with(gateway: &str, bootstrap: &[String]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = format!(
-            "[gateway]\nlisten = {gateway:?}\nfetch = \"any\"\nthreads = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n[swarm]\n\
+            "[gateway]\nlisten = {gateway:?}\nfetch = \"any\"\nthreads = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [routing]\nprobe_interval = \"1s\"\ntake_over_after = \"2s\"\n[swarm]\n\
              listen = [\"/ip4/127.0.0.1/tcp/0\", \"/ip4/127.0.0.1/udp/0/quic-v1\"]\nbootstrap = {bootstrap:?}\n"
         );
         fs::write(folder.path().join("node.toml"), settings).unwrap();

@@ -25,6 +25,7 @@ pub mod providers;
 pub mod rank;
 pub mod reach;
 pub mod record;
+pub mod rfc3339;
 pub mod site;
 pub mod storage;
 pub mod transport;

@@ -23,6 +23,9 @@ pub struct Ready {
     /// URLs on which Delegated Routing is answered, without a trailing slash; empty if it is not.
     #[serde(default)]
     pub delegated: Vec<String>,
+    /// URLs of the pinning service, without a trailing slash; empty without one.
+    #[serde(default)]
+    pub pinning: Vec<String>,
 }
 
 /// `GET /v1/status`.
@@ -61,6 +64,53 @@ pub struct Status {
     /// Routers that are asked, and how they did.
     #[serde(default)]
     pub routers: Vec<atoll_routing::RouterView>,
+    /// The pinning service; `null` without one.
+    #[serde(default)]
+    pub pinning: Option<atoll_pinning::Snapshot>,
+}
+
+/// `POST /v1/pinning/tokens`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRequest {
+    /// Name of the publisher.
+    pub name: String,
+    /// The most bytes of its DAGs.
+    pub quota: u64,
+    /// `any`, or the roots that it may pin; empty is `any`.
+    #[serde(default)]
+    pub allow: Vec<String>,
+}
+
+/// A new token, which is shown this once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenMade {
+    /// Name of the publisher.
+    pub name: String,
+    /// The token.
+    pub token: String,
+    /// The most bytes of its DAGs.
+    pub quota: u64,
+    /// URLs of the service.
+    pub urls: Vec<String>,
+}
+
+/// `DELETE /v1/pinning/tokens`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRevoke {
+    /// Name of the publisher.
+    pub name: String,
+    /// Whether all that it pinned is let go, and the publisher forgotten.
+    #[serde(default)]
+    pub pins: bool,
+}
+
+/// A token that counts no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRevoked {
+    /// Name of the publisher.
+    pub name: String,
+    /// How many pins were let go.
+    pub released: usize,
 }
 
 /// The block store.

@@ -31,6 +31,8 @@ pub struct Config {
     pub swarm: atoll_swarm::Config,
     /// Delegated Routing over HTTP: answering others, and asking others.
     pub delegated: DelegatedConfig,
+    /// Pinning for publishers elsewhere: the IPFS Pinning Service API.
+    pub pinning: atoll_pinning::Config,
     /// What names point at: IPNS records and DNSLinks.
     pub names: atoll_identity::Config,
     /// What is not shown.
@@ -172,6 +174,10 @@ impl Config {
         problems.extend(self.swarm.problems().into_iter().map(|problem| Problem::in_section("swarm", &problem)));
         let delegated = self.delegated.problems().into_iter();
         problems.extend(delegated.map(|problem| Problem::in_section("delegated", &problem)));
+        if !self.pinning.listen.is_empty() && self.swarm.listen.is_empty() {
+            problems.push(Problem::new("pinning.listen", "needs swarm.listen: publishers' nodes connect to the swarm"));
+        }
+        problems.extend(self.pinning.problems().into_iter().map(|problem| Problem::in_section("pinning", &problem)));
         problems.extend(self.names.problems().into_iter().map(|problem| Problem::in_section("names", &problem)));
         problems.extend(self.deny.check().into_iter().map(|problem| Problem::in_section("deny", &problem)));
         if !crate::log::is_filter(&self.log.filter) {
@@ -219,6 +225,11 @@ impl Folder {
     /// The IPNS records that it keeps.
     pub fn names(&self) -> PathBuf {
         self.0.join("names")
+    }
+
+    /// Pin requests of publishers.
+    pub fn pinning(&self) -> PathBuf {
+        self.0.join("pinning")
     }
 
     /// The socket of its CLI.

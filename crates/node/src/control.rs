@@ -6,6 +6,7 @@ mod events;
 mod intake;
 mod jobs;
 mod names;
+mod pinning;
 mod routes;
 mod upload;
 

@@ -14,6 +14,7 @@ pub mod log;
 mod metrics;
 mod network;
 mod node;
+mod pinning;
 mod provide;
 mod release;
 mod transport;

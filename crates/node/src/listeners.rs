@@ -50,6 +50,7 @@ impl Listeners {
             socket: folder.socket().to_string_lossy().into_owned(),
             swarm: swarm.map(|address| address.to_string()).collect(),
             delegated: self.delegated.iter().filter_map(|listener| url(listener).ok()).collect(),
+            pinning: Vec::new(),
         }
     }
 

@@ -9,6 +9,7 @@ use atoll_content::store::Store;
 use atoll_edge::Kept;
 use atoll_edge::observe::{Counters, Totals};
 use atoll_identity::Store as NameStore;
+use atoll_pinning::Service;
 use atoll_routing::{Router, RouterView, Routers};
 use atoll_security::Lists;
 use atoll_security::deny::lists::Summary;
@@ -41,11 +42,12 @@ impl Metrics {
         (store, names): (Store, NameStore),
         router: Arc<Router>,
         deny: Arc<Lists>,
-        (asks, routers): (Arc<Counts>, Option<Routers>),
+        (asks, routers, pinning): (Arc<Counts>, Option<Routers>, Option<Service>),
     ) -> Self {
         let mut registry = Registry::with_prefix("atoll");
         let counted = Arc::clone(&counters);
-        let collector = NodeCollector { counters: counted, gateway, store, names, router, deny, asks, routers };
+        let collector =
+            NodeCollector { counters: counted, gateway, store, names, router, deny, asks, routers, pinning };
         registry.register_collector(Box::new(collector));
         Self { counters, window: Mutex::default(), registry }
     }
@@ -93,6 +95,7 @@ struct NodeCollector {
     deny: Arc<Lists>,
     asks: Arc<Counts>,
     routers: Option<Routers>,
+    pinning: Option<Service>,
 }
 
 impl Collector for NodeCollector {
@@ -125,6 +128,7 @@ impl Collector for NodeCollector {
         gauge(&mut out, "names_records", "IPNS records kept", None, self.names.count() as u64)?;
         self.encode_deny(&mut out)?;
         self.encode_delegated(&mut out)?;
+        self.encode_pinning(&mut out)?;
         let network = self.router.snapshot();
         let live = network.members.iter().filter(|member| member.live).count();
         let below = network.placements.iter().filter(|placement| placement.copies < placement.target).count();
@@ -136,6 +140,19 @@ impl Collector for NodeCollector {
 }
 
 impl NodeCollector {
+    fn encode_pinning(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Some(now) = self.pinning.as_ref().map(Service::snapshot) else { return Ok(()) };
+        let help = "Pin requests of publishers, by what became of them";
+        let mut family = out.encode_descriptor("pinning_requests", help, None, ConstGauge::new(0_i64).metric_type())?;
+        let counts = [("queued", now.queued), ("pinning", now.pinning), ("pinned", now.pinned), ("failed", now.failed)];
+        for (status, count) in counts {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            ConstGauge::new(count).encode(family.encode_family(&[("status", status)])?)?;
+        }
+        gauge(out, "pinning_publishers", "Publishers with a token that counts", None, now.publishers as u64)?;
+        gauge(out, "pinning_used", "Bytes that count for publishers' quotas", Some(&Unit::Bytes), now.bytes)
+    }
+
     fn encode_deny(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let lists = self.deny.summaries();
         let sum = |of: fn(&Summary) -> usize| lists.iter().map(of).sum::<usize>() as u64;

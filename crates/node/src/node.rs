@@ -32,7 +32,7 @@ use crate::keys::{self, KeysError, NodeKeys};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::network::Network;
-use crate::{deny, provide, release, work};
+use crate::{deny, pinning, provide, release, work};
 
 /// A running node.
 pub struct Node {
@@ -64,6 +64,8 @@ pub(crate) struct Inner {
     routers: Option<Routers>,
     /// Answering others' questions about where content and peers are.
     pub(crate) delegated: Delegated,
+    /// Remote pinning, if it listens anywhere.
+    pub(crate) pinning: Option<atoll_pinning::Service>,
     ready: AtomicBool,
     started: Instant,
     summary: Ready,
@@ -94,24 +96,20 @@ impl Node {
         let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
         let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
-        let services = Services {
-            names: Arc::clone(&names) as _,
-            answer: router.answer(),
-            observe: Arc::clone(&counters) as _,
-            guard: Arc::new(NoopGuard),
-            deny: Arc::clone(&deny) as _,
-            blocks: shown(remote, &deny),
-            local: shown(Arc::clone(&local) as _, &deny),
-        };
-        let server = Server::bind(&config.gateway, services)?;
+        let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), &deny)?;
         let listeners = Listeners::bind(folder, &config).await?;
         let bound = server.local_addr();
         router.set_addresses(announced(&config, bound, network.swarm.as_ref()))?;
-        let summary = listeners.ready(folder, bound, me.to_string(), &network);
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let means = pinning::Means::new((&local, &anywhere), (&router, &network.swarm), &deny);
+        let pinning = pinning::spawn(folder, &config.pinning, means, &mut tasks, &stopped).await?;
+        let mut summary = listeners.ready(folder, bound, me.to_string(), &network);
+        summary.pinning = pinning.iter().flat_map(|service| service.snapshot().listen).collect();
         let server = server.spawn()?;
         let (ready, started, kept) = (AtomicBool::new(true), Instant::now(), server.kept());
         let delegated = Delegated::new(config.delegated.clone());
-        let asks = (Arc::clone(&delegated.counts), network.routers.clone());
+        let asks = (Arc::clone(&delegated.counts), network.routers.clone(), pinning.clone());
         let held = (store, name_records.clone());
         let metrics = Metrics::new(counters, kept.clone(), held, Arc::clone(&router), Arc::clone(&deny), asks);
         let inner = Arc::new(Inner {
@@ -128,13 +126,13 @@ impl Node {
             swarm: network.swarm,
             routers: network.routers,
             delegated,
+            pinning,
             ready,
             started,
             summary,
             operator,
         });
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = inner.spawn_tasks((config.deny.reload, config.swarm.provide_interval), &stopped);
+        inner.spawn_tasks((config.deny.reload, config.swarm.provide_interval), &mut tasks, &stopped);
         listeners.spawn(&inner, &mut tasks, &stopped);
         tracing::info!(peer_id = inner.summary.peer_id, gateway = inner.summary.gateway, "the node serves");
         Ok(Self { inner, server, stop, tasks })
@@ -173,15 +171,14 @@ impl Inner {
     fn spawn_tasks(
         self: &Arc<Self>,
         (deny_reload, provide_interval): (Duration, Duration),
+        tasks: &mut JoinSet<()>,
         stopped: &watch::Receiver<bool>,
-    ) -> JoinSet<()> {
-        let mut tasks = JoinSet::new();
+    ) {
         tasks.spawn(deny::run(Arc::clone(self), deny_reload, stopped.clone()));
         tasks.spawn(release::run(Arc::clone(self), stopped.clone()));
         if let Some(swarm) = self.swarm.clone() {
             tasks.spawn(provide::run(Arc::clone(self), swarm, provide_interval, stopped.clone()));
         }
-        tasks
     }
 
     /// Whether it takes requests.
@@ -215,10 +212,30 @@ impl Inner {
             pins: pins.into_iter().map(|pin| PinStatus { root: pin.cid.to_string(), name: pin.name }).collect(),
             network: self.router.snapshot(),
             swarm: self.swarm.as_ref().map(Swarm::snapshot),
+            pinning: self.pinning.as_ref().map(atoll_pinning::Service::snapshot),
             delegated: self.summary.delegated.clone(),
             routers: self.routers.as_ref().map(Routers::views).unwrap_or_default(),
         }
     }
+}
+
+/// The public listener, over what may be shown.
+fn bind_gateway(
+    config: &Config,
+    (names, router, counters): (&Arc<Resolver>, &Router, &Arc<Counters>),
+    (remote, local): (Arc<RemoteBlocks>, &Arc<LocalBlocks>),
+    deny: &Arc<Lists>,
+) -> Result<Server, NodeError> {
+    let services = Services {
+        names: Arc::clone(names) as _,
+        answer: router.answer(),
+        observe: Arc::clone(counters) as _,
+        guard: Arc::new(NoopGuard),
+        deny: Arc::clone(deny) as _,
+        blocks: shown(remote, deny),
+        local: shown(Arc::clone(local) as _, deny),
+    };
+    Ok(Server::bind(&config.gateway, services)?)
 }
 
 /// The blocks that may be shown.
@@ -383,6 +400,12 @@ pub enum NodeError {
     /// Its IPNS records.
     #[error(transparent)]
     Names(#[from] NamesError),
+    /// Its pin requests.
+    #[error(transparent)]
+    Pinning(#[from] atoll_pinning::StoreError),
+    /// The listener of publishers.
+    #[error("cannot listen on {1} ({0}): {2}")]
+    Listen(&'static str, SocketAddr, #[source] std::io::Error),
     /// What is not to be shown.
     #[error("deny lists: {0}")]
     Deny(#[from] DenyError),

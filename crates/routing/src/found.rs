@@ -78,6 +78,24 @@ impl Found {
         search
     }
 
+    /// Remembers providers that were found otherwise, beside those that are known.
+    pub(crate) fn suggest(&self, root: &Cid, mut providers: Vec<Multiaddr>) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        if let Some(known) = state.roots.get(root).filter(|search| search.counts(now)) {
+            let more = known.progress.borrow().providers.clone();
+            providers.extend(more.into_iter().filter(|known| !providers.contains(known)).collect::<Vec<_>>());
+        }
+        providers.truncate(PROVIDERS_MAX);
+        let (_, progress) = watch::channel(Progress { providers, ended: Some(now) });
+        if state.roots.len() >= ROOTS_MAX {
+            state.roots.retain(|_, search| search.counts(now));
+        }
+        if state.roots.len() < ROOTS_MAX {
+            state.roots.insert(*root, Search { progress, seen: 0 });
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -169,6 +169,11 @@ impl Router {
         self.shared.read_back(member, root).await
     }
 
+    /// Remembers for a while that peers at `addresses` have the DAG under `root`: [`Router::remote`] asks them, too.
+    pub fn suggest(&self, root: &Cid, addresses: Vec<Multiaddr>) {
+        self.shared.found.suggest(root, addresses);
+    }
+
     /// How fast each member served blocks.
     pub fn peer_stats(&self) -> Vec<PeerStats> {
         self.shared.fetcher.stats()

@@ -24,7 +24,7 @@ impl Rank {
         Some(match package {
             "atoll-core" => Self::Core,
             "atoll-content" | "atoll-routing" | "atoll-ledger" | "atoll-compute" | "atoll-security"
-            | "atoll-identity" | "atoll-fallback" | "atoll-swarm" => Self::Layer,
+            | "atoll-identity" | "atoll-fallback" | "atoll-swarm" | "atoll-pinning" => Self::Layer,
             "atoll-edge" => Self::Edge,
             "atoll-node" => Self::Node,
             "atoll" => Self::Binary,

@@ -9,7 +9,7 @@ use atoll_node::api::{PeerView, Status};
 use crate::args::{PeersArgs, StatusArgs};
 use crate::control::Control;
 use crate::keyring::{AnyKey, Keyring};
-use crate::output::{Output, bytes, table};
+use crate::output::{Output, bytes, plural, table};
 
 pub(crate) async fn run(
     args: StatusArgs,
@@ -122,6 +122,17 @@ fn node_text(status: &Status) -> String {
         bytes(traffic.bytes)
     );
     text += &format!(", p50 {}, p99 {}\n", ms(traffic.p50_ms), ms(traffic.p99_ms));
+    if let Some(pinning) = &status.pinning {
+        text += &format!(
+            "pinning   {} for {}, {} under way, {} waiting, {} failed: {}\n",
+            pinning.pinned,
+            plural(pinning.publishers, "publisher"),
+            pinning.pinning,
+            pinning.queued,
+            pinning.failed,
+            bytes(pinning.bytes)
+        );
+    }
     text += &format!("members   {live} live of {} others known\n", status.network.members.len().saturating_sub(1));
     text += &format!("sites     {}, {below} below target", status.network.placements.len());
     text

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
-use super::{Body, events, intake, jobs, names, upload};
+use super::{Body, events, intake, jobs, names, pinning, upload};
 use crate::api::{Entry, ImportRequest, KuboRequest, PinRequest, PinStatus, ReadBack, ReadBackRequest, StreamRequest};
 use crate::node::Inner;
 
@@ -53,6 +53,9 @@ pub(super) async fn route(node: Arc<Inner>, request: Request<Incoming>) -> Respo
         ("POST", "/v1/placements") => place(&node, body).await,
         ("POST", "/v1/read-back") => read_back(node, body).await,
         ("POST", "/v1/deny/reload") => Ok(events::json(&crate::deny::reload(&node).await)),
+        ("GET", "/v1/pinning/tokens") => pinning::list(&node),
+        ("POST", "/v1/pinning/tokens") => pinning::add(&node, body).await,
+        ("DELETE", "/v1/pinning/tokens") => pinning::revoke(&node, body).await,
         ("POST", "/v1/gc") => Ok(events::run(|_| async move { jobs::gc(node).await })),
         ("POST", "/v1/verify") => Ok(events::run(|reporter| jobs::verify(node, reporter))),
         ("POST", "/v1/car") => upload::car(node, &head.headers, head.uri.query(), body),
@@ -180,7 +183,7 @@ pub(super) async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
     collected.map(|body| body.to_bytes()).map_err(|error| events::error(StatusCode::BAD_REQUEST, error))
 }
 
-async fn read_json<T: DeserializeOwned>(body: Incoming) -> Result<T, Response<Body>> {
+pub(super) async fn read_json<T: DeserializeOwned>(body: Incoming) -> Result<T, Response<Body>> {
     let bytes = read(body).await?;
     serde_json::from_slice(&bytes).map_err(|error| events::error(StatusCode::BAD_REQUEST, error))
 }
