@@ -270,7 +270,8 @@ fn kubo_gets_what_arrives_here_later_unless_it_took_its_want_back() {
 #[test]
 fn a_file_comes_from_two_kubos_and_one_of_ours_at_once() {
     let Some(binary) = kubo() else { return };
-    let first = Node::start(&[]);
+    // Nobody is told of its gateway, so that all three send over libp2p.
+    let first = Node::start_with("0.0.0.0:0", &[]);
     let known = vec![first.over("/tcp/")];
     let asker = Node::start(&known);
     let kubos: Vec<Kubo> = (0..2).map(|_| Kubo::start(binary.clone())).collect();

@@ -130,7 +130,7 @@ impl Fetcher {
     }
 
     /// Joins the fetch that is under way, or begins one. It ends when nobody waits for it any more.
-    fn flight(self: &Arc<Self>, cid: Cid, mut candidates: Candidates, more: Option<Search>) -> Shared<Flight> {
+    fn flight(self: &Arc<Self>, cid: Cid, candidates: Candidates, more: Option<Search>) -> Shared<Flight> {
         let mut flights = lock(&self.flights);
         if let Some(flight) = flights.get(&cid).and_then(WeakShared::upgrade) {
             return flight;
@@ -139,16 +139,7 @@ impl Fetcher {
         let fetcher = Arc::clone(self);
         let flight: Flight = Box::pin(async move {
             let _landing = landing;
-            let mut more = More(more);
-            if candidates.is_empty() {
-                // The search has its own limit; the time for the block begins with the first who may have it.
-                if let Some(block) = fetcher.begin(cid, &mut candidates, &mut more).await {
-                    return Ok(block);
-                }
-            }
-            let limit = fetcher.config.total_timeout;
-            let race = within(&*fetcher.means.clock, limit, fetcher.race(cid, candidates, more)).await;
-            race.unwrap_or(Err(FetchError::TimedOut { cid, limit_ms: millis(limit) }))
+            fetcher.race(cid, candidates, More(more)).await
         });
         let flight = flight.shared();
         if let Some(weak) = flight.downgrade() {
@@ -157,31 +148,8 @@ impl Fetcher {
         flight
     }
 
-    /// While nobody is known, whoever is connected may have the block: it, or the first candidates that are found.
-    async fn begin(&self, cid: Cid, candidates: &mut Candidates, more: &mut More) -> Option<Block> {
-        let root = candidates.root;
-        let early = async {
-            match root {
-                Some(root) => self.ask(Source::Exchange(root), cid, Vec::new()).await.ok(),
-                None => None,
-            }
-        };
-        let is_over = more.is_over();
-        let found = tokio::select! {
-            biased;
-            Some(block) = early => return Some(block),
-            found = more.next(), if !is_over => found,
-            else => None,
-        };
-        candidates.add(found.unwrap_or_default());
-        if candidates.is_empty() {
-            // Everybody of the exchange was asked.
-            candidates.root = None;
-        }
-        None
-    }
-
-    /// How those are asked who were found while others are asked: over HTTP, or with all others of the exchange.
+    /// How those are asked who were found while others are asked: over HTTP, or with all others of the exchange, who are told of
+    /// what is asked of them already.
     fn later(&self, candidates: &mut Candidates, new: Vec<Multiaddr>) -> Vec<Source> {
         let before = candidates.peers.len();
         let http = candidates.add(new).into_iter().map(Source::At).collect();
@@ -195,42 +163,55 @@ impl Fetcher {
         sources
     }
 
-    /// Asks the most promising candidate, then the next when it fails or takes long, until one answers rightly.
+    /// Asks the most promising candidate, then the next when it fails or takes long, until one answers rightly. The time for
+    /// the block runs while somebody is asked who may have it; a search has a limit of its own.
     async fn race(&self, cid: Cid, mut candidates: Candidates, mut more: More) -> Result<Block, FetchError> {
-        let mut waiting = VecDeque::from(self.order(&candidates));
+        if let Some(found) = more.next().now_or_never().flatten() {
+            candidates.add(found);
+        }
         let mut known: HashSet<Multiaddr> = candidates.http.iter().chain(&candidates.peers).cloned().collect();
+        let mut race = Race { waiting: self.order(&candidates).into(), ..Race::default() };
         let mut running = FuturesUnordered::new();
-        let mut tally = Tally::default();
-        let mut latest: Option<Source> = None;
-        let mut start = true;
+        let (mut limit, mut start) = (None, true);
         loop {
-            if start && let Some(source) = waiting.pop_front() {
+            if start && let Some(source) = race.waiting.pop_front() {
                 // Whether anybody of the exchange is there to be asked is not known before.
                 let somebody = matches!(source, Source::At(_)) || !candidates.peers.is_empty();
-                tally.asked = tally.asked.saturating_add(usize::from(somebody));
-                latest = Some(source.clone());
+                race.asked = race.asked.saturating_add(usize::from(somebody));
+                race.running.push(source.clone());
                 running.push(self.ask(source, cid, candidates.peers.clone()));
             }
-            if running.is_empty() && waiting.is_empty() && more.is_over() {
-                return Err(self.give_up(cid, tally));
+            if running.is_empty() && race.waiting.is_empty() && more.is_over() {
+                return Err(self.give_up(cid, race));
             }
-            let may_hedge = running.len() < self.config.racers_max && !waiting.is_empty();
+            if running.is_empty() || candidates.is_empty() {
+                limit = None;
+            } else if limit.is_none() {
+                limit = Some(self.means.clock.sleep(self.config.total_timeout));
+            }
+            let may_hedge = running.len() < self.config.racers_max && !race.waiting.is_empty();
             start = tokio::select! {
                 biased;
-                Some(answer) = running.next(), if !running.is_empty() => match answer {
-                    Ok(block) => return Ok(block),
+                Some((source, answer)) = running.next(), if !running.is_empty() => match answer {
+                    Ok(block) => {
+                        self.peers.overtaken(race.before(&source), self.means.clock.now());
+                        return Ok(block);
+                    }
                     Err(cause) => {
-                        tally.failed(&cause);
+                        race.failed(&source, &cause);
                         true
                     }
                 },
                 found = more.next(), if !more.is_over() => {
                     let mut new = found.unwrap_or_default();
                     new.retain(|address| known.insert(address.clone()));
-                    waiting.extend(self.later(&mut candidates, new));
+                    race.later(self.later(&mut candidates, new));
                     running.is_empty()
                 }
-                () = self.patience(latest.as_ref().filter(|_| may_hedge)) => true,
+                () = self.patience(race.running.last().filter(|_| may_hedge)) => true,
+                () = passes(&mut limit) => {
+                    return Err(FetchError::TimedOut { cid, limit_ms: millis(self.config.total_timeout) });
+                }
             };
         }
     }
@@ -247,11 +228,16 @@ impl Fetcher {
     }
 
     /// One source's block, verified.
-    async fn ask(&self, source: Source, cid: Cid, peers: Vec<Multiaddr>) -> Result<Block, Failure> {
-        let mut asking = Asking { fetcher: self, begun: self.means.clock.now(), source: &source, done: false };
+    async fn ask(&self, source: Source, cid: Cid, peers: Vec<Multiaddr>) -> (Source, Result<Block, Failure>) {
+        let answer = self.answer(&source, cid, peers).await;
+        (source, answer)
+    }
+
+    async fn answer(&self, source: &Source, cid: Cid, peers: Vec<Multiaddr>) -> Result<Block, Failure> {
+        let mut asking = Asking { fetcher: self, begun: self.means.clock.now(), source, done: false };
         let _running = self.peers.begin(source.clone());
         // The exchange has times of its own for each peer.
-        let (answer, limit) = match &source {
+        let (answer, limit) = match source {
             Source::At(address) => (self.means.transport.block(address, &cid), self.config.block_timeout),
             Source::Exchange(root) => (self.means.exchange.block(root, &cid, &peers), self.config.total_timeout),
         };
@@ -260,10 +246,10 @@ impl Fetcher {
         match answer.unwrap_or(Err(TransportError::TimedOut(millis(limit)))) {
             Ok(block) => {
                 let elapsed = self.means.clock.now().since(asking.begun);
-                self.peers.succeeded(&source, block.bytes().len(), elapsed);
+                self.peers.succeeded(source, block.bytes().len(), elapsed);
                 Ok(block)
             }
-            Err(error) => Err(self.failed(&source, &cid, error)),
+            Err(error) => Err(self.failed(source, &cid, error)),
         }
     }
 
@@ -299,9 +285,9 @@ impl Fetcher {
     }
 
     /// Why nobody gave the block; remembers when nobody has it.
-    fn give_up(&self, cid: Cid, tally: Tally) -> FetchError {
-        if tally.failed > 0 {
-            return FetchError::Unreachable { cid, asked: tally.asked, last: tally.last };
+    fn give_up(&self, cid: Cid, race: Race) -> FetchError {
+        if race.failed > 0 {
+            return FetchError::Unreachable { cid, asked: race.asked.max(1), last: race.last };
         }
         let now = self.means.clock.now();
         let mut negative = lock(&self.negative);
@@ -309,7 +295,7 @@ impl Fetcher {
             negative.retain(|_, until| *until > now);
         }
         // With nobody to ask, nothing was learned.
-        if tally.asked > 0 && negative.len() < NEGATIVE_MAX {
+        if race.asked > 0 && negative.len() < NEGATIVE_MAX {
             negative.insert(cid, now.after(self.config.negative_ttl));
         }
         FetchError::NotFound(cid)
@@ -357,20 +343,52 @@ struct Failure {
     text: String,
 }
 
-/// What came of the peers that were asked.
+/// Who is asked, who is next, and what came of it.
 #[derive(Default)]
-struct Tally {
+struct Race {
+    waiting: VecDeque<Source>,
+    /// In the order in which they were asked.
+    running: Vec<Source>,
+    /// Peers of the exchange were found while it was asked: what it says may be said without them.
+    has_joined: bool,
     asked: usize,
     failed: usize,
     last: String,
 }
 
-impl Tally {
-    fn failed(&mut self, failure: &Failure) {
-        if !failure.missing {
+impl Race {
+    /// Takes note of sources that were found.
+    fn later(&mut self, sources: Vec<Source>) {
+        for source in sources {
+            if matches!(source, Source::Exchange(_)) && self.running.contains(&source) {
+                self.has_joined = true;
+            } else if !self.waiting.contains(&source) {
+                self.waiting.push_back(source);
+            }
+        }
+    }
+
+    /// Those who were asked before `winner`, and have not answered.
+    fn before(&self, winner: &Source) -> &[Source] {
+        self.running.split(|source| source == winner).next().unwrap_or_default()
+    }
+
+    fn failed(&mut self, source: &Source, failure: &Failure) {
+        self.running.retain(|other| other != source);
+        if matches!(source, Source::Exchange(_)) && std::mem::take(&mut self.has_joined) {
+            self.waiting.push_back(source.clone());
+        } else if !failure.missing {
             self.failed = self.failed.saturating_add(1);
             self.last.clone_from(&failure.text);
         }
+    }
+}
+
+/// Waits for a limit, if there is one.
+async fn passes(limit: &mut Option<BoxFuture<'_, ()>>) {
+    match limit {
+        Some(limit) => limit.await,
+        None => pending().await,
     }
 }
 

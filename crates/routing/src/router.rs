@@ -382,8 +382,13 @@ impl Shared {
 
     /// Addresses of live members that are known to hold one of `roots`; of all live members when none is known to.
     pub(crate) fn holders(&self, roots: &[Cid]) -> Vec<Multiaddr> {
-        let known = self.live_members(|entry| entry.health.holds_any(roots));
+        let known = self.known_holders(roots);
         if known.is_empty() { self.live_members(|_| true) } else { known }
+    }
+
+    /// Where members are reached that said they hold one of `roots`.
+    pub(crate) fn known_holders(&self, roots: &[Cid]) -> Vec<Multiaddr> {
+        self.live_members(|entry| entry.health.holds_any(roots))
     }
 
     fn live_members(&self, which: impl Fn(&Peer) -> bool) -> Vec<Multiaddr> {

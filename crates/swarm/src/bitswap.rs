@@ -115,16 +115,17 @@ impl Bitswap {
                 Incoming::Stream(id, stream) => {
                     let Some(peer) = self.peer(id) else { continue };
                     let most = if tasks.len() < STREAMS_MANY { STREAMS_MAX } else { STREAMS_FEW };
-                    // Over the limit the stream is dropped, which resets it.
-                    if let Some(place) = peer.begin_reading(most) {
-                        let bitswap = Arc::clone(&self);
-                        tasks.spawn(async move {
-                            let _place = place;
-                            if let Err(error) = bitswap.read(&peer, stream).await {
-                                tracing::debug!(peer = %id, %error, "a stream of Bitswap ends");
-                            }
-                        });
-                    }
+                    let Some(place) = peer.begin_reading(most) else {
+                        tracing::debug!(peer = %id, "too many streams of Bitswap; one is reset");
+                        continue;
+                    };
+                    let bitswap = Arc::clone(&self);
+                    tasks.spawn(async move {
+                        let _place = place;
+                        if let Err(error) = bitswap.read(&peer, stream).await {
+                            tracing::debug!(peer = %id, %error, "a stream of Bitswap ends");
+                        }
+                    });
                 }
             }
         }

@@ -93,7 +93,10 @@ impl Peers {
         candidates.sort_by_cached_key(cost);
         if candidates.len() > 1 && inner.rng.random_range(0..EXPLORE_EVERY) == 0 {
             let chosen = inner.rng.random_range(1..candidates.len());
-            candidates.swap(0, chosen);
+            let is_bad = |source| inner.peers.get(source).is_some_and(|peer| peer.failed_lately(now));
+            if !candidates.get(chosen).is_some_and(is_bad) {
+                candidates.swap(0, chosen);
+            }
         }
         candidates.truncate(most);
         candidates
@@ -142,6 +145,17 @@ impl Peers {
         }
     }
 
+    /// Others were asked after these, and answered before them: they come later in the order for a while.
+    pub(crate) fn overtaken(&self, sources: &[Source], now: Timestamp) {
+        let mut inner = self.lock();
+        for source in sources {
+            if let Some(peer) = inner.peers.get_mut(source) {
+                peer.failures = peer.failures.saturating_add(1);
+                peer.failed_at = now;
+            }
+        }
+    }
+
     /// It does not have the block, which says nothing about its speed, or it failed.
     pub(crate) fn failed(&self, source: &Source, now: Timestamp, missing: bool) {
         if let Some(peer) = self.lock().peers.get_mut(source).filter(|_| !missing) {
@@ -183,9 +197,15 @@ impl Peer {
     fn cost(&self, now: Timestamp) -> u64 {
         let time = Duration::from_secs_f64(self.time.map_or(0.0, |(mean, _)| mean.max(0.0)) / 1000.0);
         let waiting = time.max(Duration::from_millis(1)).saturating_mul(self.running.saturating_add(1));
-        let penalty = backoff(FAILURE, FAILURE * 64, self.failures);
-        let recent = self.failures > 0 && now.since(self.failed_at) < penalty * 4;
-        millis(if recent { waiting.saturating_add(penalty) } else { waiting })
+        millis(if self.failed_lately(now) { waiting.saturating_add(self.penalty()) } else { waiting })
+    }
+
+    fn failed_lately(&self, now: Timestamp) -> bool {
+        self.failures > 0 && now.since(self.failed_at) < self.penalty() * 4
+    }
+
+    fn penalty(&self) -> Duration {
+        backoff(FAILURE, FAILURE * 64, self.failures)
     }
 
     /// Smooths as TCP does its round trip (RFC 6298 §2).

@@ -3,9 +3,10 @@
 //! Without any I/O: it is told what peers say and what time it is, and whoever writes to a peer takes what that peer is to be
 //! told. Wants for the same block are one, whoever wants it. Bounded: wants, sessions, peers of a session, entries of a peer.
 
+mod asked;
 mod session;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use atoll_core::bitswap::{Entry, Wish};
@@ -14,11 +15,10 @@ use libp2p::PeerId;
 use tokio::sync::oneshot;
 
 use super::pace::Pace;
+use asked::{Asked, TOLD_MAX};
 pub(crate) use session::Key;
 use session::Session;
 
-/// The most wants that one peer is told of: it keeps 1,024 (as other implementations).
-pub(super) const TOLD_MAX: usize = 1000;
 /// The most blocks that are wanted at a time.
 const WANTS_MAX: usize = 16_384;
 /// The most callers that wait for one block.
@@ -33,13 +33,13 @@ const BROADCAST_MAX: usize = 32;
 const PRESENCE_PATIENCE: Duration = Duration::from_secs(2);
 /// When a block that was asked for is no longer waited for.
 const BLOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// When it is asked for once more, while nobody else is there to be asked: a peer may drop a want or an answer without a word.
+const REPEAT: Duration = Duration::from_secs(2);
 /// A peer that lacked so many blocks in a row is asked whether it has the next, before that one is asked of it.
 const LACKED_MAX: u32 = 3;
 /// What it costs in the order not to be known to have a block, and to have lacked many.
 const GUESS: Duration = Duration::from_millis(1);
 const DOUBT: Duration = Duration::from_millis(100);
-/// Cancelled blocks of a peer that are remembered: they may still be on their way.
-const CANCELLED_MAX: usize = 256;
 
 /// What came of a want.
 pub(super) type Answer = Result<Block, TransportError>;
@@ -73,6 +73,8 @@ struct Question {
     stage: Stage,
     since: Instant,
     patience: Duration,
+    /// It was asked for it once more.
+    is_repeated: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,27 +91,6 @@ enum Stage {
     Lacks,
     /// It did not answer.
     Failed,
-}
-
-/// One peer, as far as it was asked something.
-#[derive(Default)]
-struct Asked {
-    is_connected: bool,
-    /// It speaks no Bitswap.
-    is_deaf: bool,
-    /// It was asked for a block since it connected.
-    was_asked: bool,
-    /// What it is to have on its list of ours.
-    told: HashMap<Cid, Told>,
-    /// What it is still to be told.
-    outbox: VecDeque<Entry>,
-    cancelled: VecDeque<Cid>,
-    pace: Pace,
-}
-
-struct Told {
-    wish: Wish,
-    sent: bool,
 }
 
 /// Who is asked for a block next.
@@ -205,6 +186,11 @@ impl Asks {
             if matches!(question.stage, Stage::Block | Stage::Late) {
                 asked.pace.arrived(question.since, now);
             }
+            if question.is_repeated {
+                // The second question may not be answered yet.
+                asked.cancel(cid);
+                self.woken.push(peer);
+            }
         }
         self.credit(&want, peer, now);
         for to in want.waiting.drain(..) {
@@ -270,6 +256,7 @@ impl Asks {
         let Some(asked) = self.peers.get_mut(&peer) else { return };
         asked.is_deaf |= *error == TransportError::Refused;
         asked.outbox.clear();
+        asked.cancels.clear();
         asked.pace.reset();
         let told = std::mem::take(&mut asked.told);
         if !told.is_empty() {
@@ -297,12 +284,20 @@ impl Asks {
     pub(super) fn tick(&mut self, now: Instant) {
         let mut moved = Vec::new();
         for (cid, want) in &mut self.wants {
+            let is_alone = !want.has(Stage::Block);
             for question in &mut want.asked {
                 let age = now.saturating_duration_since(question.since);
                 let next = match question.stage {
                     Stage::Block if age >= question.patience => Stage::Late,
                     Stage::Late if age >= BLOCK_PATIENCE => Stage::Failed,
                     Stage::Presence if age >= PRESENCE_PATIENCE => Stage::Failed,
+                    Stage::Late if age >= REPEAT && is_alone && !question.is_repeated => {
+                        question.is_repeated = true;
+                        if self.peers.get_mut(&question.peer).is_some_and(|asked| asked.repeat(*cid)) {
+                            self.woken.push(question.peer);
+                        }
+                        continue;
+                    }
                     _ => continue,
                 };
                 if let Some(asked) = self.peers.get_mut(&question.peer).filter(|_| question.stage != Stage::Presence) {
@@ -319,6 +314,7 @@ impl Asks {
                         }
                     }
                 }
+                tracing::debug!(peer = %question.peer, %cid, ?next, ms = age.as_millis(), "a peer takes long to answer");
                 question.stage = next;
                 moved.push(*cid);
             }
@@ -329,22 +325,7 @@ impl Asks {
 
     /// What a peer is to be told next, at most `most` entries.
     pub(super) fn take(&mut self, peer: PeerId, most: usize) -> Vec<Entry> {
-        let Some(asked) = self.peers.get_mut(&peer) else { return Vec::new() };
-        let mut entries = Vec::new();
-        while entries.len() < most
-            && let Some(entry) = asked.outbox.pop_front()
-        {
-            match (entry.wish, asked.told.get_mut(&entry.cid)) {
-                (Wish::Cancel, _) => entries.push(entry),
-                (wish, Some(told)) if told.wish == wish && !told.sent => {
-                    told.sent = true;
-                    entries.push(entry);
-                }
-                // Taken back, or asked for in another way, before it was told.
-                _ => {}
-            }
-        }
-        entries
+        self.peers.get_mut(&peer).map_or_else(Vec::new, |asked| asked.take(most))
     }
 
     /// Whether a peer is to be told something.
@@ -470,14 +451,9 @@ impl Asks {
             _ => (Stage::Presence, PRESENCE_PATIENCE),
         };
         asked.was_asked = true;
-        if asked.cancelled.contains(&cid) {
-            // Of a block that stands twice in one message, some peers heed only that it is taken back.
-            asked.outbox.retain(|entry| entry.cid != cid || entry.wish != Wish::Cancel);
-        }
-        asked.told.insert(cid, Told { wish, sent: false });
-        asked.put_out(Entry { cid, priority: 1, wish, send_dont_have: true });
+        asked.tell(cid, wish);
         want.asked.retain(|question| question.peer != peer);
-        want.asked.push(Question { peer, stage, since: now, patience });
+        want.asked.push(Question { peer, stage, since: now, patience, is_repeated: false });
         self.woken.push(peer);
     }
 
@@ -488,7 +464,7 @@ impl Asks {
             if matches!(question.stage, Stage::Block | Stage::Late) {
                 asked.pace.end();
             }
-            if asked.told.remove(&cid).is_some_and(|told| told.sent) {
+            if asked.told.remove(&cid).is_some_and(|told| told.is_known) {
                 asked.cancel(cid);
                 self.woken.push(question.peer);
             }
@@ -537,35 +513,6 @@ impl Want {
     /// Whether somebody may still answer.
     fn is_open(&self) -> bool {
         self.asked.iter().any(|question| !matches!(question.stage, Stage::Lacks | Stage::Failed))
-    }
-}
-
-impl Asked {
-    fn put_out(&mut self, entry: Entry) {
-        // What was taken back before it was told stays in line until then, or until there is too much of it.
-        if self.outbox.len() >= 4 * TOLD_MAX {
-            let (told, mut seen) = (&self.told, HashSet::new());
-            self.outbox.retain(|entry| {
-                entry.wish == Wish::Cancel
-                    || (told.get(&entry.cid).is_some_and(|told| told.wish == entry.wish && !told.sent)
-                        && seen.insert(entry.cid))
-            });
-        }
-        self.outbox.push_back(entry);
-    }
-
-    fn cancel(&mut self, cid: Cid) {
-        self.put_out(Entry { cid, priority: 0, wish: Wish::Cancel, send_dont_have: false });
-        if self.cancelled.len() >= CANCELLED_MAX {
-            self.cancelled.pop_front();
-        }
-        self.cancelled.push_back(cid);
-    }
-
-    /// Whether it was taken back lately, so that the block may have been on its way.
-    fn forget_cancelled(&mut self, cid: &Cid) -> bool {
-        let Some(at) = self.cancelled.iter().position(|cancelled| cancelled == cid) else { return false };
-        self.cancelled.remove(at).is_some()
     }
 }
 

@@ -231,6 +231,48 @@ fn nobody_waits_any_more_is_told_unless_the_want_was_not() {
 }
 
 #[test]
+fn what_is_wanted_again_is_not_taken_back_even_if_the_block_came_meanwhile() {
+    let (mut test, [a]) = (Test::new(), peers());
+    for came_meanwhile in [false, true] {
+        drop(test.want(1, &[a]));
+        assert_eq!(test.told(a), [(1, Wish::Block)]);
+        test.asks.give_up(block(1).cid());
+        if came_meanwhile {
+            assert!(test.gives(a, 1));
+        }
+        let mut again = test.want(1, &[]);
+        // In one message, some peers heed only that it is taken back.
+        assert_eq!(test.told(a), [(1, Wish::Block)]);
+        assert!(test.gives(a, 1) && again.try_recv().unwrap().is_ok());
+        assert_eq!(test.told(a), []);
+    }
+    // Nothing of a want stays at a peer that was taken back, wanted again, and given up before that was told.
+    drop(test.want(2, &[]));
+    assert_eq!(test.told(a), [(2, Wish::Block)]);
+    test.asks.give_up(block(2).cid());
+    drop(test.want(2, &[]));
+    test.asks.give_up(block(2).cid());
+    assert_eq!(test.told(a), [(2, Wish::Cancel)]);
+}
+
+#[test]
+fn a_peer_that_is_alone_is_asked_once_more() {
+    let (mut test, [a]) = (Test::new(), peers());
+    let mut answer = test.want(1, &[a]);
+    assert_eq!(test.told(a), [(1, Wish::Block)]);
+    let mut asked = 0;
+    for _ in 0..80 {
+        test.pass(100 * MS);
+        asked += test.told(a).len();
+    }
+    assert_eq!(asked, 1);
+    assert!(test.gives(a, 1) && answer.try_recv().unwrap().is_ok());
+    // The second answer may be on its way.
+    assert_eq!(test.told(a), [(1, Wish::Cancel)]);
+    assert!(test.gives(a, 1) && !test.gives(a, 1));
+}
+
+#[test]
 fn a_peer_is_told_of_no_more_than_it_keeps() {
     let (mut test, [a]) = (Test::new(), peers());
     let wanted: Vec<_> = (0..TOLD_MAX + 2).map(|n| test.want(n, &[a])).collect();
