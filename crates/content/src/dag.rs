@@ -2,8 +2,8 @@
 //!
 //! `Ahead` is the engine under file reading, CAR export and extraction: a list of blocks to come, the first few of
 //! which are being fetched. Memory is bounded by [`PENDING_MAX`] names, [`PENDING_ALL_MAX`] for all walks together, and
-//! four times [`AHEAD_BLOCKS`] blocks of at most about [`AHEAD_BYTES_MAX`]. Work is done in turns, so that a DAG that takes long leaves its thread to others.
-//! A crash loses nothing.
+//! four times [`AHEAD_BLOCKS`] blocks of at most about [`AHEAD_BYTES_MAX`]. Work is done in turns, so that a DAG that takes long
+//! leaves its thread to others. A crash loses nothing.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -32,6 +32,8 @@ pub const AHEAD_BLOCKS: usize = 32;
 /// Their bytes, as far as they are known: a block under way counts as the largest that the walk has seen, or as a usual one.
 pub const AHEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
 const USUAL_BYTES: usize = AHEAD_BYTES_MAX / AHEAD_BLOCKS;
+/// Which part of those ahead is begun at least together: one in so many.
+const BEGUN_TOGETHER: usize = 4;
 /// A reader that takes longer between two blocks is not fetched ahead for.
 const SLOW_READER: Duration = Duration::from_millis(100);
 /// Blocks that are held or under way at most, as a multiple of those ahead: a walk may go down that many levels before
@@ -167,12 +169,15 @@ impl<T> Ahead<T> {
     fn start(&mut self, cx: &mut Context<'_>, skip: &dyn Fn(&Cid) -> bool, needed: bool) {
         let held_max = self.ahead * HELD_PER_AHEAD;
         let ahead = self.ahead.min(1 + self.keen / 2).max(1);
+        // Several are begun together, so that small ones are asked for in one message.
+        let waiting = self.slots.iter().take(ahead).filter(|slot| slot.fetch.is_none()).count();
+        let begins = waiting * BEGUN_TOGETHER >= ahead || self.slots.len() <= ahead;
         for (at, slot) in self.slots.iter_mut().take(ahead).enumerate() {
             let is_new = slot.fetch.is_none();
             if is_new {
                 let front = needed && at == 0;
                 let bytes = self.held_bytes.saturating_add(self.largest.saturating_mul(self.running + 1));
-                if !front && (self.started >= held_max || bytes > AHEAD_BYTES_MAX || skip(&slot.cid)) {
+                if !front && (!begins || self.started >= held_max || bytes > AHEAD_BYTES_MAX || skip(&slot.cid)) {
                     continue;
                 }
                 self.started += 1;
