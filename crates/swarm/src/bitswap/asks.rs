@@ -5,6 +5,7 @@
 
 mod asked;
 mod session;
+mod want;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ use super::pace::Pace;
 use asked::{Asked, TOLD_MAX};
 pub(crate) use session::Key;
 use session::Session;
+pub(super) use want::Answer;
+use want::{Question, Stage, Want};
 
 /// The most blocks that are wanted at a time.
 const WANTS_MAX: usize = 16_384;
@@ -41,9 +44,6 @@ const LACKED_MAX: u32 = 3;
 const GUESS: Duration = Duration::from_millis(1);
 const DOUBT: Duration = Duration::from_millis(100);
 
-/// What came of a want.
-pub(super) type Answer = Result<Block, TransportError>;
-
 /// All that is asked.
 #[derive(Default)]
 pub(super) struct Asks {
@@ -54,43 +54,6 @@ pub(super) struct Asks {
     full: VecDeque<Cid>,
     /// Peers that are to be told something since [`Self::woken`] was called last.
     woken: Vec<PeerId>,
-}
-
-/// A block that is wanted.
-#[derive(Default)]
-struct Want {
-    sessions: Vec<Key>,
-    waiting: Vec<oneshot::Sender<Answer>>,
-    asked: Vec<Question>,
-    was_broadcast: bool,
-    /// What went wrong last, beside that somebody lacks it.
-    error: Option<TransportError>,
-}
-
-/// What one peer was asked about a block.
-struct Question {
-    peer: PeerId,
-    stage: Stage,
-    since: Instant,
-    patience: Duration,
-    /// It was asked for it once more.
-    is_repeated: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// It was asked whether it has it.
-    Presence,
-    /// It has it, it says.
-    Has,
-    /// It was asked for it.
-    Block,
-    /// As `Block`, but it takes long: another may be asked.
-    Late,
-    /// It lacks it. It keeps the want, and may get the block later.
-    Lacks,
-    /// It did not answer.
-    Failed,
 }
 
 /// Who is asked for a block next.
@@ -498,21 +461,6 @@ impl Asks {
                 self.advance(cid, now);
             }
         }
-    }
-}
-
-impl Want {
-    fn stage(&self, peer: PeerId) -> Option<Stage> {
-        self.asked.iter().find(|question| question.peer == peer).map(|question| question.stage)
-    }
-
-    fn has(&self, stage: Stage) -> bool {
-        self.asked.iter().any(|question| question.stage == stage)
-    }
-
-    /// Whether somebody may still answer.
-    fn is_open(&self) -> bool {
-        self.asked.iter().any(|question| !matches!(question.stage, Stage::Lacks | Stage::Failed))
     }
 }
 
