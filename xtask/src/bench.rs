@@ -13,6 +13,7 @@ mod load;
 mod report;
 mod servers;
 mod soak;
+mod swarm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,8 @@ enum Part {
     Import,
     /// 10,000 small files
     Publish,
+    /// 512 MiB, and 10,000 small blocks, from three nodes over libp2p
+    Swarm,
     /// Two minutes of mixed load; only when it is named
     Soak,
 }
@@ -67,7 +70,7 @@ enum Part {
 type Measure = fn(&Bench, &mut Report) -> Result<()>;
 
 /// The parts in the order of the page.
-const PARTS: [(Part, Measure); 8] = [
+const PARTS: [(Part, Measure); 9] = [
     (Part::Hot, hot::objects),
     (Part::Ranges, hot::ranges),
     (Part::Pages, hot::pages),
@@ -75,6 +78,7 @@ const PARTS: [(Part, Measure); 8] = [
     (Part::Cold, large::cold),
     (Part::Import, import::measure_large),
     (Part::Publish, import::measure_small),
+    (Part::Swarm, swarm::measure),
     (Part::Soak, soak::measure),
 ];
 

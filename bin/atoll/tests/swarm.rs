@@ -87,8 +87,8 @@ impl Node {
         fs::read_to_string(self.folder.path().join("node.log")).unwrap()
     }
 
-    fn import(&self, path: &Path) -> String {
-        self.run(&["import", path.to_str().unwrap()])["root"].as_str().unwrap().to_owned()
+    fn import(&self, path: &Path, chunker: &str) -> String {
+        self.run(&["import", "--chunker", chunker, path.to_str().unwrap()])["root"].as_str().unwrap().to_owned()
     }
 
     /// A folder with one page.
@@ -102,6 +102,10 @@ impl Node {
     fn get(&self, path: &str) -> (u16, Vec<u8>) {
         let reply = request(self.gateway, "GET", "127.0.0.1", path, &[]);
         (reply.status, reply.body)
+    }
+
+    fn peer(&self) -> String {
+        self.over("/tcp/").rsplit('/').next().unwrap().to_owned()
     }
 
     fn over(&self, transport: &str) -> String {
@@ -193,18 +197,24 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// How files are cut: 40 MiB each, so that the last are 10,240 blocks.
+const CHUNKS: [&str; 3] = ["size-262144", "size-1048576", "size-4096"];
+
 #[test]
 fn kubo_reads_from_us_what_it_finds_in_the_dht() {
     let Some(binary) = kubo() else { return };
     let (node, kubo) = (Node::start(&[]), Kubo::start(binary));
-    let file = node.folder.path().join("forty.bin");
-    let bytes = noise(1, 40 << 20);
-    fs::write(&file, &bytes).unwrap();
-    let root = node.import(&file);
     kubo.run(&["swarm", "connect", &node.over("/tcp/")]);
-    let me = node.over("/tcp/").rsplit('/').next().unwrap().to_owned();
-    until("Kubo finds our announcement", || kubo.run(&["routing", "findprovs", &root]).contains(&me));
-    assert!(kubo.output(&["cat", &root]) == bytes, "Kubo read other bytes");
+    for (seed, chunker) in (1..).zip(CHUNKS) {
+        let file = node.folder.path().join("forty.bin");
+        let bytes = noise(seed, 40 << 20);
+        fs::write(&file, &bytes).unwrap();
+        let root = node.import(&file, chunker);
+        if seed == 1 {
+            until("Kubo finds our announcement", || kubo.run(&["routing", "findprovs", &root]).contains(&node.peer()));
+        }
+        assert!(kubo.output(&["cat", &root]) == bytes, "{chunker}: Kubo read other bytes");
+    }
 }
 
 /// A folder of so many small files, all different.
@@ -223,7 +233,7 @@ fn every_file_of_a_site_is_announced_by_the_sweep_and_found_by_kubo() {
     kubo.run(&["swarm", "connect", &known[0]]);
     let (node, _others) = (Node::start(&known), [Node::start(&known), Node::start(&known)]);
     let folder = many_files(&node, 300);
-    let root = node.import(&folder);
+    let root = node.import(&folder, CHUNKS[0]);
     let view = || node.run(&["status"])["providing"][0].clone();
     // The site and its files.
     until("all is announced", || view()["keys"] == 301 && view()["unannounced"] == 0);
@@ -246,17 +256,79 @@ fn we_read_from_kubo_what_we_find_in_the_dht() {
     let Some(binary) = kubo() else { return };
     let (node, kubo) = (Node::start(&[]), Kubo::start(binary));
     kubo.run(&["swarm", "connect", &node.over("/quic-v1")]);
-    for (name, options) in [("large", &["--chunker=size-1048576"][..]), ("small", &["--chunker=size-4096"])] {
-        let bytes = noise(2, 8 << 20);
-        let root = kubo.add(name, &bytes, options);
+    for (seed, chunker) in (1..).zip(CHUNKS) {
+        let bytes = noise(seed, 40 << 20);
+        let root = kubo.add(chunker, &bytes, &[&format!("--chunker={chunker}")]);
         kubo.run(&["routing", "provide", &root]);
         let mut seen = (0, Vec::new());
         until("Kubo's file by our gateway", || {
             seen = node.get(&format!("/ipfs/{root}"));
             seen.0 == 200
         });
-        assert!(seen.1 == bytes, "{name}: {} bytes came", seen.1.len());
+        assert!(seen.1 == bytes, "{chunker}: {} bytes came", seen.1.len());
     }
+}
+
+#[test]
+fn kubo_gets_what_arrives_here_later_unless_it_took_its_want_back() {
+    let Some(binary) = kubo() else { return };
+    let (node, kubo) = (Node::start(&[]), Kubo::start(binary));
+    kubo.run(&["swarm", "connect", &node.over("/tcp/")]);
+    // The same bytes have the same name there and here.
+    let named = |seed| kubo.add("later", &noise(seed, 100_000), &["--only-hash", "--cid-version=1", "--raw-leaves"]);
+    let [later, taken_back] = [named(1), named(2)];
+    let wanted = || kubo.run(&["bitswap", "wantlist"]);
+    let waits = |cid: &str| {
+        let waiting =
+            kubo.command(&["block", "get", cid]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        until("Kubo wants it", || wanted().contains(cid));
+        waiting
+    };
+    let (waiting, mut impatient) = (waits(&later), waits(&taken_back));
+    impatient.kill().unwrap();
+    impatient.wait().unwrap();
+    until("Kubo wants it no more", || !wanted().contains(&taken_back));
+    for seed in [2, 1] {
+        let file = node.folder.path().join("later.bin");
+        fs::write(&file, noise(seed, 100_000)).unwrap();
+        assert!([&later, &taken_back].contains(&&node.import(&file, "size-262144")));
+    }
+    let output = waiting.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stdout == noise(1, 100_000), "Kubo waited, and got something else");
+    // What it wants no more was not sent before that.
+    let local = kubo.command(&["--offline", "block", "stat", &taken_back]).output().unwrap();
+    assert!(!local.status.success(), "Kubo has what it took back");
+    assert!(kubo.output(&["block", "get", &taken_back]) == noise(2, 100_000), "it can still have it");
+}
+
+#[test]
+fn a_file_comes_from_two_kubos_and_one_of_ours_at_once() {
+    let Some(binary) = kubo() else { return };
+    // Nobody is told of its gateway, so that all three send over libp2p.
+    let first = Node::start_with("0.0.0.0:0", &[]);
+    let known = vec![first.over("/tcp/")];
+    let asker = Node::start(&known);
+    let kubos: Vec<Kubo> = (0..2).map(|_| Kubo::start(binary.clone())).collect();
+    let bytes = noise(7, 40 << 20);
+    let file = first.folder.path().join("forty.bin");
+    fs::write(&file, &bytes).unwrap();
+    let root = first.import(&file, CHUNKS[0]);
+    for kubo in &kubos {
+        kubo.run(&["swarm", "connect", &first.over("/tcp/")]);
+        assert_eq!(kubo.add("forty", &bytes, &[&format!("--chunker={}", CHUNKS[0])]), root);
+        kubo.run(&["routing", "provide", &root]);
+        kubo.run(&["swarm", "connect", &asker.over("/tcp/")]);
+    }
+    let mut seen = (0, Vec::new());
+    until("the file by the third node", || {
+        seen = asker.get(&format!("/ipfs/{root}"));
+        seen.0 == 200
+    });
+    assert!(seen.1 == bytes, "{} bytes came", seen.1.len());
+    let sent = |kubo: &Kubo| {
+        kubo.run(&["bitswap", "stat"]).lines().any(|line| line.contains("blocks sent") && !line.ends_with(" 0"))
+    };
+    assert!(kubos.iter().all(sent), "each source has its part in it");
 }
 
 #[test]
@@ -266,7 +338,7 @@ fn our_nodes_find_each_other_through_one_that_they_know() {
     let (holder, asker) = (Node::start(&known), Node::start(&known));
     let file = holder.folder.path().join("page.html");
     fs::write(&file, "calm water").unwrap();
-    let root = holder.import(&file);
+    let root = holder.import(&file, CHUNKS[0]);
     until("the third node finds the second", || asker.get(&format!("/ipfs/{root}")).0 == 200);
     assert_eq!(asker.get(&format!("/ipfs/{root}")).1, b"calm water");
 }
@@ -277,7 +349,7 @@ fn names_go_both_ways_through_the_dht() {
     let (node, kubo) = (Node::start(&[]), Kubo::start(binary));
     kubo.run(&["swarm", "connect", &node.over("/tcp/")]);
     // Ours, found by Kubo.
-    let root = node.import(Path::new(&node.site("calm water")));
+    let root = node.import(Path::new(&node.site("calm water")), CHUNKS[0]);
     node.run(&["key", "new", "blog"]);
     let published = node.run(&["name", "publish", "blog", &root]);
     let name = published["name"].as_str().unwrap();

@@ -2,8 +2,8 @@
 //!
 //! `Ahead` is the engine under file reading, CAR export and extraction: a list of blocks to come, the first few of
 //! which are being fetched. Memory is bounded by [`PENDING_MAX`] names, [`PENDING_ALL_MAX`] for all walks together, and
-//! four times [`AHEAD_BLOCKS`] blocks. Work is done in turns, so that a DAG that takes long leaves its thread to others.
-//! A crash loses nothing.
+//! four times [`AHEAD_BLOCKS`] blocks of at most about [`AHEAD_BYTES_MAX`]. Work is done in turns, so that a DAG that takes long
+//! leaves its thread to others. A crash loses nothing.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -27,8 +27,13 @@ use room::Places;
 pub const PENDING_MAX: usize = 131_072;
 /// Bytes of nodes after which a walk leaves its thread to others: about half a millisecond of decoding.
 pub(crate) const TURN_BYTES: usize = 256 * 1024;
-/// Blocks that are fetched ahead of the one that is needed.
-pub const AHEAD_BLOCKS: usize = 4;
+/// Blocks that are fetched ahead of the one that is needed: enough for several sources at a time that are far away.
+pub const AHEAD_BLOCKS: usize = 32;
+/// Their bytes, as far as they are known: a block under way counts as the largest that the walk has seen, or as a usual one.
+pub const AHEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
+const USUAL_BYTES: usize = AHEAD_BYTES_MAX / AHEAD_BLOCKS;
+/// Which part of those ahead is begun at least together: one in so many.
+const BEGUN_TOGETHER: usize = 4;
 /// A reader that takes longer between two blocks is not fetched ahead for.
 const SLOW_READER: Duration = Duration::from_millis(100);
 /// Blocks that are held or under way at most, as a multiple of those ahead: a walk may go down that many levels before
@@ -47,6 +52,11 @@ pub(crate) struct Ahead<T> {
     slots: VecDeque<Slot<T>>,
     /// Slots whose block is there or under way.
     started: usize,
+    /// Those of them that are under way.
+    running: usize,
+    /// Bytes of the others, and of the largest block so far.
+    held_bytes: usize,
+    largest: usize,
     ahead: usize,
     /// How many blocks in a row the reader took without delay: it is fetched ahead for accordingly.
     keen: usize,
@@ -75,7 +85,21 @@ impl<T> Ahead<T> {
     /// An empty list. `root` names the DAG to the source of blocks.
     pub(crate) fn new(blocks: Arc<dyn Blocks>, root: Cid, ahead: usize) -> Self {
         let (places, turn) = (Places::shared(), Turn::default());
-        Self { blocks, root, slots: VecDeque::new(), started: 0, ahead, keen: 0, taken: None, places, turn }
+        let (slots, started, running, largest) = (VecDeque::new(), 0, 0, USUAL_BYTES);
+        Self {
+            blocks,
+            root,
+            slots,
+            started,
+            running,
+            held_bytes: 0,
+            largest,
+            ahead,
+            keen: 0,
+            taken: None,
+            places,
+            turn,
+        }
     }
 
     /// Puts blocks before all others, keeping their order.
@@ -95,6 +119,7 @@ impl<T> Ahead<T> {
     /// Puts a block whose bytes are there already before all others.
     pub(crate) fn push_ready(&mut self, cid: Cid, what: T, bytes: Bytes) {
         self.started += 1;
+        self.held_bytes += bytes.len();
         self.slots.push_front(Slot { cid, what, fetch: Some(Box::new(Fetch::Done(Ok(bytes)))) });
     }
 
@@ -131,6 +156,11 @@ impl<T> Ahead<T> {
     fn pop(&mut self) -> Option<Slot<T>> {
         let slot = self.slots.pop_front()?;
         self.started -= usize::from(slot.fetch.is_some());
+        match slot.fetch.as_deref() {
+            Some(Fetch::Running(_)) => self.running -= 1,
+            Some(done) => self.held_bytes = self.held_bytes.saturating_sub(done.len()),
+            None => {}
+        }
         Some(slot)
     }
 
@@ -139,16 +169,27 @@ impl<T> Ahead<T> {
     fn start(&mut self, cx: &mut Context<'_>, skip: &dyn Fn(&Cid) -> bool, needed: bool) {
         let held_max = self.ahead * HELD_PER_AHEAD;
         let ahead = self.ahead.min(1 + self.keen / 2).max(1);
+        // Several are begun together, so that small ones are asked for in one message.
+        let waiting = self.slots.iter().take(ahead).filter(|slot| slot.fetch.is_none()).count();
+        let begins = waiting * BEGUN_TOGETHER >= ahead || self.slots.len() <= ahead;
         for (at, slot) in self.slots.iter_mut().take(ahead).enumerate() {
-            if slot.fetch.is_none() {
+            let is_new = slot.fetch.is_none();
+            if is_new {
                 let front = needed && at == 0;
-                if !front && (self.started >= held_max || skip(&slot.cid)) {
+                let bytes = self.held_bytes.saturating_add(self.largest.saturating_mul(self.running + 1));
+                if !front && (!begins || self.started >= held_max || bytes > AHEAD_BYTES_MAX || skip(&slot.cid)) {
                     continue;
                 }
                 self.started += 1;
+                self.running += 1;
             }
             let fetch = slot.fetch.get_or_insert_with(|| Box::new(Fetch::begin(&self.blocks, self.root, slot.cid)));
-            let _ = fetch.poll(cx);
+            let was_running = is_new || matches!(**fetch, Fetch::Running(_));
+            if was_running && fetch.poll(cx).is_ready() {
+                self.running -= 1;
+                self.held_bytes = self.held_bytes.saturating_add(fetch.len());
+                self.largest = self.largest.max(fetch.len());
+            }
         }
     }
 }
@@ -160,6 +201,11 @@ impl Fetch {
         }
         let blocks = Arc::clone(blocks);
         Self::Running(Box::pin(async move { blocks.block(&root, &cid).await }))
+    }
+
+    /// Bytes of the block, if it is there.
+    fn len(&self) -> usize {
+        if let Self::Done(Ok(bytes)) = self { bytes.len() } else { 0 }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {

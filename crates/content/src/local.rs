@@ -50,12 +50,17 @@ impl LocalBlocks {
         if let Some(bytes) = self.cache.get(cid) {
             return Ok(Some(bytes));
         }
+        let found = self.read(cid).await?;
+        if let Some(bytes) = &found {
+            self.cache.insert_checked(cid.hash(), bytes.clone());
+        }
+        Ok(found)
+    }
+
+    /// The block from the disk, as [`Self::find`].
+    async fn read(&self, cid: &Cid) -> Result<Option<Bytes>, StoreError> {
         let (store, hash) = (self.store.clone(), *cid.hash());
         match blocking(move || store.get(&hash)).await {
-            Ok(Some(bytes)) => {
-                self.cache.insert_checked(&hash, bytes.clone());
-                Ok(Some(bytes))
-            }
             Err(error @ StoreError::Damaged { .. }) => {
                 self.damaged.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(%cid, %error, "a damaged block counts as absent");
@@ -65,15 +70,15 @@ impl LocalBlocks {
         }
     }
 
-    /// Stores a block and keeps it in memory; it survives the death of this process once this returns.
+    /// Stores a block and keeps it in memory; it survives the death of this process once this returns. Its bytes should not be
+    /// a small part of a larger buffer.
     ///
     /// # Errors
     /// As [`Store::put`].
     pub async fn keep(&self, block: Block) -> Result<(), StoreError> {
         let store = self.store.clone();
         let block = blocking(move || store.put(&block).map(|_| block)).await?;
-        // A copy, since the bytes may be a part of a much larger buffer from the network.
-        self.cache.insert_checked(block.cid().hash(), Bytes::copy_from_slice(block.bytes()));
+        self.cache.insert(&block);
         Ok(())
     }
 
@@ -108,6 +113,38 @@ impl Blocks for LocalBlocks {
             let found = self.find(cid).await.map_err(|error| FetchError::Store(error.to_string()))?;
             found.ok_or(FetchError::NotFound(*cid))
         })
+    }
+
+    fn sizes<'a>(&'a self, cids: &'a [Cid]) -> BoxFuture<'a, Vec<Option<u64>>> {
+        let (store, hashes) = (self.store.clone(), cids.iter().map(|cid| *cid.hash()).collect::<Vec<_>>());
+        Box::pin(async move {
+            let look = move || Ok(hashes.iter().map(|hash| store.len_of(hash).ok().flatten()).collect());
+            blocking(look).await.unwrap_or_else(|_| vec![None; cids.len()])
+        })
+    }
+}
+
+/// The same blocks for readers beyond this node: what they read does not push what visitors read out of memory.
+#[derive(Clone, Debug)]
+pub struct PassingBlocks(pub LocalBlocks);
+
+impl Blocks for PassingBlocks {
+    fn cached(&self, cid: &Cid) -> Option<Bytes> {
+        self.0.cached(cid)
+    }
+
+    fn block<'a>(&'a self, _root: &'a Cid, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, FetchError>> {
+        Box::pin(async move {
+            if let Some(bytes) = self.0.cached(cid) {
+                return Ok(bytes);
+            }
+            let found = self.0.read(cid).await.map_err(|error| FetchError::Store(error.to_string()))?;
+            found.ok_or(FetchError::NotFound(*cid))
+        })
+    }
+
+    fn sizes<'a>(&'a self, cids: &'a [Cid]) -> BoxFuture<'a, Vec<Option<u64>>> {
+        self.0.sizes(cids)
     }
 }
 

@@ -186,12 +186,23 @@ impl Store {
     /// been stored.
     pub fn put_many(&self, blocks: &[Block]) -> Result<Vec<Put>, StoreError> {
         let (puts, backlog) = self.inner().write(blocks)?;
+        if let Some(watcher) = self.inner().watcher.0.get() {
+            let stored = blocks.iter().zip(&puts).filter(|(_, put)| **put == Put::Stored);
+            stored.for_each(|(block, _)| watcher(block.cid().hash()));
+        }
         if Inner::overdue(backlog) {
             self.inner().flush()?;
         } else if backlog > 0 {
             self.owner.wake();
         }
         Ok(puts)
+    }
+
+    /// Has `watcher` told of every block that is new from now on, on the thread that stored it. Only the first watcher counts.
+    pub fn watch(&self, watcher: impl Fn(&Multihash) + Send + Sync + 'static) {
+        if self.inner().watcher.0.set(Box::new(watcher)).is_err() {
+            tracing::error!("the store has a watcher already");
+        }
     }
 
     /// Makes everything that was stored before survive a loss of power.
@@ -253,6 +264,21 @@ struct Inner {
     frozen: OnceLock<FrozenStore>,
     gate: Gate,
     lock: Mutex<Option<Lock>>,
+    /// Told of every new block.
+    watcher: Watcher,
+}
+
+/// Told of a new block.
+type OnPut = dyn Fn(&Multihash) + Send + Sync;
+
+/// Who is told of new blocks, if anybody is.
+#[derive(Default)]
+struct Watcher(OnceLock<Box<OnPut>>);
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Watcher").field(&self.0.get().is_some()).finish()
+    }
 }
 
 impl Inner {
@@ -277,6 +303,7 @@ impl Inner {
             frozen: OnceLock::new(),
             gate: Gate::default(),
             lock: Mutex::new(Some(lock)),
+            watcher: Watcher::default(),
         }
     }
 

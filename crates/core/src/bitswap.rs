@@ -7,9 +7,9 @@
 use bytes::{Buf as _, Bytes};
 use multihash_codetable::{Code, MultihashDigest as _};
 use prost::Message as _;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field};
 
-use crate::block::{BLOCK_BYTES_MAX, Cid, DAG_PB, DIGEST_BYTES_MIN, SHA2_256, Version, binary_cid};
+use crate::block::{BLOCK_BYTES_MAX, Block, Cid, DAG_PB, DIGEST_BYTES_MIN, SHA2_256, Version, binary_cid};
 
 /// The largest message, in bytes (Bitswap 1.2: 4 MiB).
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -17,6 +17,8 @@ pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const ENTRIES_MAX: usize = 8192;
 /// The most blocks in one message.
 pub const BLOCKS_MAX: usize = 4096;
+/// Blocks up to this size are copied into a message, larger ones travel beside it without a copy.
+const COPIED_BYTES_MAX: usize = 8 * 1024;
 
 /// A message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,7 +93,7 @@ impl Prefix {
         let mut out = Vec::with_capacity(8);
         let version = u64::from(self.version == Version::V1);
         for value in [version, self.codec, self.hash, self.digest_len as u64] {
-            prost::encoding::encode_varint(value, &mut out);
+            encode_varint(value, &mut out);
         }
         out
     }
@@ -129,6 +131,11 @@ impl Payload {
         Cid::new(version, codec, digest.resize().ok()?).ok()
     }
 
+    /// The block that it is, named by hashing it once; `None` where [`Self::cid`] is.
+    pub fn into_block(self) -> Option<Block> {
+        self.cid().map(|cid| Block::hashed(cid, self.bytes))
+    }
+
     /// Bytes that it adds to a message, about.
     pub fn encoded_len(&self) -> usize {
         self.bytes.len().saturating_add(24)
@@ -145,26 +152,35 @@ impl Message {
             return Err(BitswapError::TooLarge(bytes.len()));
         }
         let mut message = Self::default();
-        fields(bytes, |tag, value| {
-            match (tag, value) {
-                (1, Value::Bytes(list)) => message.read_list(list)?,
-                (2, Value::Bytes(bytes)) => message.add_payload(Payload { prefix: Prefix::V0, bytes })?,
-                (3, Value::Bytes(block)) => {
-                    let block = wire::Block::decode(block)?;
-                    // A prefix that nobody can read names nothing that was asked for.
-                    if let Some(prefix) = Prefix::decode(&block.prefix) {
-                        message.add_payload(Payload { prefix, bytes: block.data })?;
-                    }
-                }
-                (4, Value::Bytes(presence)) if message.presences.len() < ENTRIES_MAX => {
-                    let presence = wire::Presence::decode(presence)?;
-                    message.presences.extend(binary_cid(&presence.cid).map(|cid| (cid, presence.kind == wire::HAVE)));
-                }
-                _ => {}
-            }
-            Ok(())
+        fields(bytes, |tag, value| match value {
+            Value::Bytes(bytes) => message.take(tag, bytes),
+            Value::Number(_) => Ok(()),
         })?;
         Ok(message)
+    }
+
+    /// Takes one field of a message that is read field by field; unknown ones are passed over.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn take(&mut self, tag: u32, value: Bytes) -> Result<(), BitswapError> {
+        match tag {
+            1 => self.read_list(value)?,
+            2 => self.add_payload(Payload { prefix: Prefix::V0, bytes: value })?,
+            3 => {
+                let block = wire::Block::decode(value)?;
+                // A prefix that nobody can read names nothing that was asked for.
+                if let Some(prefix) = Prefix::decode(&block.prefix) {
+                    self.add_payload(Payload { prefix, bytes: block.data })?;
+                }
+            }
+            4 if self.presences.len() < ENTRIES_MAX => {
+                let presence = wire::Presence::decode(value)?;
+                self.presences.extend(binary_cid(&presence.cid).map(|cid| (cid, presence.kind == wire::HAVE)));
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn read_list(&mut self, list: Bytes) -> Result<(), BitswapError> {
@@ -190,23 +206,73 @@ impl Message {
 
     /// Encodes the message with its length before it, as it is written to a stream.
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_parts().concat()
+    }
+
+    /// As [`Self::encode`], in parts that follow each other: large blocks are not copied.
+    pub fn encode_parts(&self) -> Vec<Bytes> {
         let entries: Vec<_> = self.entries.iter().map(wire::Entry::of).collect();
         let wantlist = (self.full || !entries.is_empty()).then_some(wire::Wantlist { entries, full: self.full });
-        let payload = self
-            .payload
-            .iter()
-            .map(|payload| wire::Block { prefix: payload.prefix.encode().into(), data: payload.bytes.clone() });
         let presence = |(cid, have): &(Cid, bool)| wire::Presence {
             cid: cid.to_bytes().into(),
             kind: if *have { wire::HAVE } else { wire::DONT_HAVE },
         };
         let presences = self.presences.iter().map(presence).collect();
-        wire::Message { wantlist, payload: payload.collect(), presences }.encode_length_delimited_to_vec()
+        let mut parts = Parts::default();
+        parts.buffer.extend_from_slice(&wire::Message { wantlist, presences }.encode_to_vec());
+        for payload in &self.payload {
+            parts.push(payload);
+        }
+        parts.finish()
     }
 
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
         !self.full && self.entries.is_empty() && self.payload.is_empty() && self.presences.is_empty()
+    }
+}
+
+/// A message on its way out.
+#[derive(Default)]
+struct Parts {
+    done: Vec<Bytes>,
+    buffer: Vec<u8>,
+}
+
+impl Parts {
+    /// Adds a block: field 3, with its prefix as field 1 and its bytes as field 2.
+    fn push(&mut self, payload: &Payload) {
+        let (prefix, len) = (payload.prefix.encode(), payload.bytes.len() as u64);
+        let mut head = Vec::with_capacity(prefix.len() + 16);
+        encode_key(1, WireType::LengthDelimited, &mut head);
+        encode_varint(prefix.len() as u64, &mut head);
+        head.extend_from_slice(&prefix);
+        encode_key(2, WireType::LengthDelimited, &mut head);
+        encode_varint(len, &mut head);
+        encode_key(3, WireType::LengthDelimited, &mut self.buffer);
+        encode_varint((head.len() as u64).saturating_add(len), &mut self.buffer);
+        self.buffer.extend_from_slice(&head);
+        if payload.bytes.len() > COPIED_BYTES_MAX {
+            self.done.push(std::mem::take(&mut self.buffer).into());
+            self.done.push(payload.bytes.clone());
+        } else {
+            self.buffer.extend_from_slice(&payload.bytes);
+        }
+    }
+
+    /// All of it, with its length before it.
+    fn finish(mut self) -> Vec<Bytes> {
+        if !self.buffer.is_empty() {
+            self.done.push(self.buffer.into());
+        }
+        let len = self.done.iter().fold(0_u64, |sum, part| sum.saturating_add(part.len() as u64));
+        let mut length = Vec::with_capacity(4);
+        encode_varint(len, &mut length);
+        match self.done.first_mut() {
+            Some(first) if first.len() <= COPIED_BYTES_MAX => *first = [&length, &first[..]].concat().into(),
+            _ => self.done.insert(0, length.into()),
+        }
+        self.done
     }
 }
 
@@ -268,8 +334,6 @@ mod wire {
     pub(super) struct Message {
         #[prost(message, optional, tag = "1")]
         pub(super) wantlist: Option<Wantlist>,
-        #[prost(message, repeated, tag = "3")]
-        pub(super) payload: Vec<Block>,
         #[prost(message, repeated, tag = "4")]
         pub(super) presences: Vec<Presence>,
     }

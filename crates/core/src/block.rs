@@ -80,6 +80,11 @@ impl Block {
         Ok(Self { cid, ..block })
     }
 
+    /// Bytes whose hash was just computed and named `cid`.
+    pub(crate) fn hashed(cid: Cid, bytes: Bytes) -> Self {
+        Self { cid, bytes }
+    }
+
     /// The block that an identity CID carries in itself, `None` for every other CID.
     pub fn inline(cid: &Cid) -> Option<Self> {
         let hash = cid.hash();

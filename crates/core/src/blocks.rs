@@ -20,6 +20,12 @@ pub trait Blocks: Send + Sync + 'static {
     /// The block, from wherever it can be had. `root` is the DAG that it is wanted for: it names whom to ask and
     /// whether policy lets this node ask at all.
     fn block<'a>(&'a self, root: &'a Cid, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, FetchError>>;
+
+    /// The bytes of each block that is held here, in the order of `cids`. No block is read for it where there is another way
+    /// to know, and nobody else is asked. As it stands, it knows of what is in memory.
+    fn sizes<'a>(&'a self, cids: &'a [Cid]) -> BoxFuture<'a, Vec<Option<u64>>> {
+        Box::pin(async move { cids.iter().map(|cid| self.cached(cid).map(|bytes| bytes.len() as u64)).collect() })
+    }
 }
 
 /// A source that has nothing but what identity CIDs carry in themselves.

@@ -10,7 +10,8 @@ pub trait Storage: Send + Sync + 'static {
     /// The verified block, when it is held.
     fn get<'a>(&'a self, cid: &'a Cid) -> BoxFuture<'a, Result<Option<Bytes>, StorageError>>;
 
-    /// Keeps a block; it survives a crash of the process once this returns.
+    /// Keeps a block; it survives a crash of the process once this returns. Its bytes may be kept in memory too, and should be
+    /// no part of a larger buffer.
     fn put(&self, block: Block) -> BoxFuture<'_, Result<(), StorageError>>;
 
     /// Pins the DAG under `root`, whose blocks are all held, for `reason`; it survives power loss once this returns.

@@ -8,7 +8,7 @@ use multiaddr::Multiaddr;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::block::Cid;
+use crate::block::{Block, BlockError, Cid};
 use crate::blocks::BoxFuture;
 
 /// The most records in one message; with envelopes of 4 KiB that is 1 MiB.
@@ -123,7 +123,7 @@ pub fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, Transport
 /// A stream of bytes that ends early with an error, never silently.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, TransportError>> + Send>>;
 
-/// How to reach a member. Nothing that comes back is verified yet.
+/// How to reach a member. Of what comes back only blocks are verified.
 pub trait Transport: Send + Sync + 'static {
     /// Asks the member at `to`.
     fn request<'a>(
@@ -132,8 +132,8 @@ pub trait Transport: Send + Sync + 'static {
         request: &'a Request,
     ) -> BoxFuture<'a, Result<Response, TransportError>>;
 
-    /// One block, unverified, at most [`crate::block::BLOCK_BYTES_MAX`] bytes.
-    fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>>;
+    /// One block, which was hashed once on its way: [`TransportError::Block`] says that it was not what was asked for.
+    fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Block, TransportError>>;
 
     /// Tries a stranger, who is said to be at all of `addresses`; the address by which it is then asked for blocks.
     fn probe<'a>(&'a self, addresses: &'a [Multiaddr]) -> BoxFuture<'a, Result<Multiaddr, TransportError>>;
@@ -155,7 +155,7 @@ impl Transport for NoopTransport {
         Box::pin(async { Err(TransportError::Refused) })
     }
 
-    fn block<'a>(&'a self, _to: &'a Multiaddr, _cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>> {
+    fn block<'a>(&'a self, _to: &'a Multiaddr, _cid: &'a Cid) -> BoxFuture<'a, Result<Block, TransportError>> {
         Box::pin(async { Err(TransportError::NotFound) })
     }
 
@@ -236,6 +236,9 @@ pub enum TransportError {
     /// Too large, too deep, or not the expected codec.
     #[error("malformed answer")]
     Malformed,
+    /// The bytes of a block are not what its name says.
+    #[error("{0}")]
+    Block(#[from] BlockError),
     /// The connection broke within a body.
     #[error("the answer broke off: {0}")]
     Broken(String),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use atoll_content::local::LocalBlocks;
+use atoll_content::local::{LocalBlocks, PassingBlocks};
 use atoll_content::store::StoreError;
+use atoll_core::exchange::NoopExchange;
 use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
 use atoll_core::transport::NoopGossip;
@@ -89,7 +90,7 @@ impl Node {
         let me = keys.identity.peer_id();
         let name_records = open_names(folder, &config, &local)?;
         let deny = Arc::new(deny::open(folder, &config.deny)?);
-        let swarm = spawn_swarm(&config, &keys, shown(Arc::clone(&local) as _, &deny)).await?;
+        let swarm = spawn_swarm(&config, &keys, &local, &deny).await?;
         let records = Arc::new(name_records.clone());
         let network = Network::new(me, swarm, &config.delegated.routers);
         let router = Arc::new(spawn_router(folder, &config, keys, &local, (records, &network)).await?);
@@ -244,13 +245,21 @@ fn shown(blocks: Arc<dyn Blocks>, deny: &Arc<Lists>) -> Arc<dyn Blocks> {
     Arc::new(Guarded::new(blocks, Arc::clone(deny) as _))
 }
 
-/// The swarm, if an address to listen on is set.
-async fn spawn_swarm(config: &Config, keys: &NodeKeys, blocks: Arc<dyn Blocks>) -> Result<Option<Swarm>, NodeError> {
+/// The swarm, if an address to listen on is set. It hears of every block that is stored.
+async fn spawn_swarm(
+    config: &Config,
+    keys: &NodeKeys,
+    local: &LocalBlocks,
+    deny: &Arc<Lists>,
+) -> Result<Option<Swarm>, NodeError> {
     if config.swarm.listen.is_empty() {
         return Ok(None);
     }
-    let identity = keys.identity.to_libp2p();
-    Ok(Some(Box::pin(Swarm::spawn(SwarmParts { identity, blocks }, &config.swarm)).await?))
+    let (identity, blocks) = (keys.identity.to_libp2p(), shown(Arc::new(PassingBlocks(local.clone())), deny));
+    let swarm = Box::pin(Swarm::spawn(SwarmParts { identity, blocks }, &config.swarm)).await?;
+    let arrivals = swarm.arrivals();
+    local.store().watch(move |hash| arrivals.arrived(hash));
+    Ok(Some(swarm))
 }
 
 /// The router over HTTP, with this node's member record.
@@ -283,6 +292,7 @@ async fn spawn_router(
         transport: Arc::clone(&network.transport),
         providers: network.providers(),
         gossip: network.swarm.clone().map_or_else(|| Arc::new(NoopGossip) as _, |swarm| Arc::new(swarm) as _),
+        exchange: network.swarm.clone().map_or_else(|| Arc::new(NoopExchange) as _, |swarm| Arc::new(swarm) as _),
         clock: Arc::new(TokioClock),
         storage: Arc::clone(local) as _,
         log: Arc::new(FileLog::new(records.join("known"))),

@@ -142,7 +142,10 @@ impl Peers {
     /// Resolves once members, or peers that say they have the DAG, gave the block; never, if none does.
     async fn ask_anywhere(&self, root: &Cid, wanted: &Cid) {
         let kept = match self.anywhere.block(root, wanted).await {
-            Ok(bytes) => self.keep(wanted, bytes).await,
+            Ok(bytes) => match Block::verified(*wanted, bytes) {
+                Ok(block) => self.keep(block).await,
+                Err(_) => false,
+            },
             Err(error) => {
                 tracing::debug!(%root, %error, "a DAG to be pinned was not found");
                 false
@@ -186,16 +189,13 @@ impl Peers {
     async fn ask(&self, address: Multiaddr, wanted: &Cid) -> Option<Multiaddr> {
         let over_libp2p = address.iter().any(|part| matches!(part, Protocol::P2p(_)));
         let answer = if over_libp2p { self.swarm.block(&address, wanted) } else { self.http.block(&address, wanted) };
-        let bytes = timeout(ANSWER_TIMEOUT, answer).await.ok()?.ok()?;
-        self.keep(wanted, bytes).await.then_some(address)
+        let block = timeout(ANSWER_TIMEOUT, answer).await.ok()?.ok()?;
+        self.keep(block).await.then_some(address)
     }
 
-    /// Stores a block if it is what it should be.
-    async fn keep(&self, cid: &Cid, bytes: bytes::Bytes) -> bool {
-        match Block::verified(*cid, bytes) {
-            Ok(block) => self.local.keep(block).await.is_ok(),
-            Err(_) => false,
-        }
+    /// Stores a block.
+    async fn keep(&self, block: Block) -> bool {
+        self.local.keep(block).await.is_ok()
     }
 
     /// Connects to origins that may be dialled. Those that are gateways are asked over HTTP: the answer.

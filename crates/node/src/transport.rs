@@ -2,10 +2,9 @@
 
 use atoll_core::delegated::is_http;
 use atoll_core::transport::{ByteStream, Request, Response};
-use atoll_core::{BoxFuture, Cid, Multiaddr, Transport, TransportError};
+use atoll_core::{Block, BoxFuture, Cid, Multiaddr, Transport, TransportError};
 use atoll_routing::HttpTransport;
 use atoll_swarm::Swarm;
-use bytes::Bytes;
 use multiaddr::Protocol;
 
 /// HTTP, and libp2p where there is a swarm.
@@ -36,7 +35,7 @@ impl Transport for AnyTransport {
         self.of(to).request(to, request)
     }
 
-    fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>> {
+    fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Block, TransportError>> {
         self.of(to).block(to, cid)
     }
 

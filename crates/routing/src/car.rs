@@ -32,10 +32,13 @@ impl CarReader {
             match self.decoder.next_item()? {
                 Some(Item::Header(_)) => {}
                 Some(Item::Section(section)) => {
-                    return Block::verified(section.cid, section.bytes).map(Some).map_err(|error| match error {
-                        BlockError::Mismatch(cid) => CarError::Lie(cid),
-                        other => CarError::Block(other),
-                    });
+                    // A copy, since it is a part of a buffer that holds more, and may be kept for long.
+                    return Block::verified(section.cid, Bytes::copy_from_slice(&section.bytes)).map(Some).map_err(
+                        |error| match error {
+                            BlockError::Mismatch(cid) => CarError::Lie(cid),
+                            other => CarError::Block(other),
+                        },
+                    );
                 }
                 None if self.fill().await? => {}
                 None => {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use atoll_core::exchange::NoopExchange;
 use atoll_core::transport::{Request, Response};
 use atoll_core::{Block, Blocks, BoxFuture, Cid, Clock, FetchError, Multiaddr, Transport, TransportError};
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use multiaddr::Protocol;
 use serde::Serialize;
 
 use crate::config::{Config, FetchConfig};
-use crate::fetch::{Fetcher, PeerStats};
+use crate::fetch::{Candidates, Fetcher, Means, PeerStats};
 use crate::table::Opened;
 use crate::time::{millis, within};
 use atoll_core::Reach;
@@ -72,7 +73,8 @@ impl Client {
     ) -> Self {
         let defaults = Config::default();
         let lie_backoff = (defaults.lie_backoff_min, defaults.lie_backoff_max);
-        let means = (Arc::clone(&transport), Arc::clone(&clock));
+        let means =
+            Means { transport: Arc::clone(&transport), exchange: Arc::new(NoopExchange), clock: Arc::clone(&clock) };
         let fetcher = Fetcher::new(means, config.fetch, lie_backoff, Box::new(|_, _| {}), seed);
         let gateways = gateways.iter().take(GATEWAYS_MAX).map(Multiaddr::to_vec).collect();
         let (fetcher, gateways) = (Arc::new(fetcher), Mutex::new(gateways));
@@ -153,11 +155,11 @@ impl Client {
     }
 
     /// Tries until it works; the deadline is the caller's.
-    async fn persist(&self, cid: Cid, last: &Mutex<Option<FetchError>>) -> Bytes {
+    async fn persist(&self, cid: Cid, last: &Mutex<Option<FetchError>>) -> Block {
         let mut pause = PAUSE_MIN;
         loop {
-            match self.fetcher.fetch(cid, self.gateways(), None).await {
-                Ok(bytes) => return bytes,
+            match self.fetcher.fetch(cid, Candidates::new(None, self.gateways()), None).await {
+                Ok(block) => return block,
                 Err(error) => *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(error),
             }
             self.clock.sleep(pause).await;
@@ -178,7 +180,7 @@ impl Blocks for Client {
             }
             let last = Mutex::new(None);
             match within(&*self.clock, self.deadline, self.persist(*cid, &last)).await {
-                Some(bytes) => Ok(bytes),
+                Some(block) => Ok(block.into_parts().1),
                 None => {
                     let last = last.into_inner().unwrap_or_else(PoisonError::into_inner);
                     Err(last.unwrap_or(FetchError::TimedOut { cid: *cid, limit_ms: millis(self.deadline) }))

@@ -6,18 +6,19 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use atoll_core::delegated::is_http;
 use atoll_core::{
-    Block, BlockError, BoxFuture, Cid, Clock, FetchError, Multiaddr, Timestamp, Transport, TransportError,
+    Block, BlockError, BoxFuture, Cid, Clock, Exchange, FetchError, Multiaddr, Timestamp, Transport, TransportError,
 };
-use bytes::Bytes;
 use futures_util::future::{FutureExt, Shared, WeakShared, pending};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use multiaddr::Protocol;
 
 use crate::config::FetchConfig;
 use crate::found::Search;
 use crate::time::{millis, within};
 pub use peers::PeerStats;
-use peers::Peers;
+use peers::{Peers, Source};
 
 /// The most CIDs of which it is remembered that nobody has them.
 const NEGATIVE_MAX: usize = 4096;
@@ -25,12 +26,56 @@ const NEGATIVE_MAX: usize = 4096;
 /// Told when a peer sent wrong bytes.
 pub(crate) type OnLie = Box<dyn Fn(&Multiaddr, &str) + Send + Sync>;
 
-type Flight = BoxFuture<'static, Result<Bytes, FetchError>>;
+type Flight = BoxFuture<'static, Result<Block, FetchError>>;
+
+/// How blocks come, and what time it is.
+pub(crate) struct Means {
+    /// From whoever is reached at an address.
+    pub(crate) transport: Arc<dyn Transport>,
+    /// From peers that exchange them.
+    pub(crate) exchange: Arc<dyn Exchange>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Who may have a block.
+#[derive(Clone, Default)]
+pub(crate) struct Candidates {
+    /// The DAG for which it is wanted: whoever had others of its blocks is asked too.
+    root: Option<Cid>,
+    /// Over HTTP.
+    http: Vec<Multiaddr>,
+    /// Over the exchange.
+    peers: Vec<Multiaddr>,
+}
+
+impl Candidates {
+    /// Those at `addresses`.
+    pub(crate) fn new(root: Option<Cid>, addresses: Vec<Multiaddr>) -> Self {
+        let (http, peers) = addresses.into_iter().partition(|address| !is_peer(address));
+        Self { root, http, peers }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.http.is_empty() && self.peers.is_empty()
+    }
+
+    /// Adds more; those of them that speak HTTP.
+    fn add(&mut self, addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+        let more = Self::new(None, addresses);
+        self.http.extend(more.http.iter().cloned());
+        self.peers.extend(more.peers);
+        more.http
+    }
+}
+
+/// Whether it is a peer of the exchange: one that is named, and not reached over HTTP.
+pub(crate) fn is_peer(address: &Multiaddr) -> bool {
+    !is_http(address) && address.iter().any(|part| matches!(part, Protocol::P2p(_)))
+}
 
 /// Fetches blocks; one for each node or client, so that all that is learned is shared.
 pub(crate) struct Fetcher {
-    transport: Arc<dyn Transport>,
-    clock: Arc<dyn Clock>,
+    means: Means,
     config: FetchConfig,
     lie_backoff: (Duration, Duration),
     on_lie: OnLie,
@@ -41,14 +86,14 @@ pub(crate) struct Fetcher {
 
 impl Fetcher {
     pub(crate) fn new(
-        (transport, clock): (Arc<dyn Transport>, Arc<dyn Clock>),
+        means: Means,
         config: FetchConfig,
         lie_backoff: (Duration, Duration),
         on_lie: OnLie,
         seed: [u8; 32],
     ) -> Self {
         let (flights, negative) = (Mutex::default(), Mutex::default());
-        Self { transport, clock, config, lie_backoff, on_lie, peers: Peers::new(seed), flights, negative }
+        Self { means, config, lie_backoff, on_lie, peers: Peers::new(seed), flights, negative }
     }
 
     /// The verified block from one of `candidates`, or of those that `more` finds. Callers who want the same block at the same
@@ -56,9 +101,9 @@ impl Fetcher {
     pub(crate) async fn fetch(
         self: &Arc<Self>,
         cid: Cid,
-        candidates: Vec<Multiaddr>,
+        candidates: Candidates,
         more: Option<Search>,
-    ) -> Result<Bytes, FetchError> {
+    ) -> Result<Block, FetchError> {
         if more.is_none() && self.is_negative(&cid) {
             return Err(FetchError::NotFound(cid));
         }
@@ -68,7 +113,10 @@ impl Fetcher {
 
     /// The candidates that may be asked, the most promising first.
     pub(crate) fn best(&self, candidates: Vec<Multiaddr>) -> Vec<Multiaddr> {
-        self.peers.order(candidates, self.config.candidates_max, self.clock.now())
+        let candidates = candidates.into_iter().map(Source::At).collect();
+        let order = self.peers.order(candidates, self.config.candidates_max, self.means.clock.now()).into_iter();
+        let address = |source| if let Source::At(address) = source { Some(address) } else { None };
+        order.filter_map(address).collect()
     }
 
     /// What each peer did.
@@ -78,11 +126,11 @@ impl Fetcher {
 
     /// Takes note that somebody else caught `address` lying.
     pub(crate) fn drop_peer(&self, address: &Multiaddr, reason: &str) {
-        self.peers.lied(address, reason, self.clock.now(), self.lie_backoff);
+        self.peers.lied(address, reason, self.means.clock.now(), self.lie_backoff);
     }
 
     /// Joins the fetch that is under way, or begins one. It ends when nobody waits for it any more.
-    fn flight(self: &Arc<Self>, cid: Cid, mut candidates: Vec<Multiaddr>, more: Option<Search>) -> Shared<Flight> {
+    fn flight(self: &Arc<Self>, cid: Cid, candidates: Candidates, more: Option<Search>) -> Shared<Flight> {
         let mut flights = lock(&self.flights);
         if let Some(flight) = flights.get(&cid).and_then(WeakShared::upgrade) {
             return flight;
@@ -91,14 +139,7 @@ impl Fetcher {
         let fetcher = Arc::clone(self);
         let flight: Flight = Box::pin(async move {
             let _landing = landing;
-            let mut more = More(more);
-            if candidates.is_empty() {
-                // The search has its own limit; the time for the block begins with the first who may have it.
-                candidates = more.next().await.unwrap_or_default();
-            }
-            let limit = fetcher.config.total_timeout;
-            let race = within(&*fetcher.clock, limit, fetcher.race(cid, candidates, more)).await;
-            race.unwrap_or(Err(FetchError::TimedOut { cid, limit_ms: millis(limit) }))
+            fetcher.race(cid, candidates, More(more)).await
         });
         let flight = flight.shared();
         if let Some(weak) = flight.downgrade() {
@@ -107,102 +148,154 @@ impl Fetcher {
         flight
     }
 
-    /// Asks the most promising candidate, then the next when it fails or takes long, until one answers rightly.
-    async fn race(&self, cid: Cid, candidates: Vec<Multiaddr>, mut more: More) -> Result<Bytes, FetchError> {
+    /// How those are asked who were found while others are asked: over HTTP, or with all others of the exchange, who are told of
+    /// what is asked of them already.
+    fn later(&self, candidates: &mut Candidates, new: Vec<Multiaddr>) -> Vec<Source> {
+        let before = candidates.peers.len();
+        let http = candidates.add(new).into_iter().map(Source::At).collect();
         // The limit is for members. Those who are found are few, and each was there a moment ago.
-        let mut waiting = VecDeque::from(self.peers.order(candidates, self.config.candidates_max, self.clock.now()));
-        let mut known: HashSet<Multiaddr> = waiting.iter().cloned().collect();
+        let mut sources = self.peers.order(http, usize::MAX, self.means.clock.now());
+        let new = candidates.peers.get(before..).filter(|new| !new.is_empty());
+        if let Some((root, peers)) = candidates.root.zip(new) {
+            self.means.exchange.join(&root, peers);
+            sources.push(Source::Exchange(root));
+        }
+        sources
+    }
+
+    /// Asks the most promising candidate, then the next when it fails or takes long, until one answers rightly. The time for
+    /// the block runs while somebody is asked who may have it; a search has a limit of its own.
+    async fn race(&self, cid: Cid, mut candidates: Candidates, mut more: More) -> Result<Block, FetchError> {
+        if let Some(found) = more.next().now_or_never().flatten() {
+            candidates.add(found);
+        }
+        let mut known: HashSet<Multiaddr> = candidates.http.iter().chain(&candidates.peers).cloned().collect();
+        let mut race = Race { waiting: self.order(&candidates).into(), ..Race::default() };
         let mut running = FuturesUnordered::new();
-        let mut tally = Tally::default();
-        let mut latest: Option<Multiaddr> = None;
-        let mut start = true;
+        let (mut limit, mut start) = (None, true);
         loop {
-            if start && let Some(address) = waiting.pop_front() {
-                tally.asked = tally.asked.saturating_add(1);
-                latest = Some(address.clone());
-                running.push(self.ask(address, cid));
+            if start && let Some(source) = race.waiting.pop_front() {
+                // Whether anybody of the exchange is there to be asked is not known before.
+                let somebody = matches!(source, Source::At(_)) || !candidates.peers.is_empty();
+                race.asked = race.asked.saturating_add(usize::from(somebody));
+                race.running.push(source.clone());
+                running.push(self.ask(source, cid, candidates.peers.clone()));
             }
-            if running.is_empty() && waiting.is_empty() && more.is_over() {
-                return Err(self.give_up(cid, tally));
+            if running.is_empty() && race.waiting.is_empty() && more.is_over() {
+                return Err(self.give_up(cid, race));
             }
-            let may_hedge = running.len() < self.config.racers_max && !waiting.is_empty();
+            if running.is_empty() || candidates.is_empty() {
+                limit = None;
+            } else if limit.is_none() {
+                limit = Some(self.means.clock.sleep(self.config.total_timeout));
+            }
+            let may_hedge = running.len() < self.config.racers_max && !race.waiting.is_empty();
             start = tokio::select! {
                 biased;
-                Some(answer) = running.next(), if !running.is_empty() => match answer {
-                    Ok(bytes) => {
-                        return Ok(bytes);
+                Some((source, answer)) = running.next(), if !running.is_empty() => match answer {
+                    Ok(block) => {
+                        self.peers.overtaken(race.before(&source), self.means.clock.now());
+                        return Ok(block);
                     }
                     Err(cause) => {
-                        tally.failed(&cause);
+                        race.failed(&source, &cause);
                         true
                     }
                 },
                 found = more.next(), if !more.is_over() => {
-                    let new = found.unwrap_or_default().into_iter().filter(|address| known.insert(address.clone()));
-                    waiting.extend(self.peers.order(new.collect(), usize::MAX, self.clock.now()));
+                    let mut new = found.unwrap_or_default();
+                    new.retain(|address| known.insert(address.clone()));
+                    race.later(self.later(&mut candidates, new));
                     running.is_empty()
                 }
-                () = self.patience(latest.as_ref().filter(|_| may_hedge)) => true,
+                () = self.patience(race.running.last().filter(|_| may_hedge)) => true,
+                () = passes(&mut limit) => {
+                    return Err(FetchError::TimedOut { cid, limit_ms: millis(self.config.total_timeout) });
+                }
             };
         }
     }
 
-    /// One peer's block, verified.
-    async fn ask(&self, address: Multiaddr, cid: Cid) -> Result<Bytes, Failure> {
-        let mut asking = Asking { fetcher: self, begun: self.clock.now(), address: &address, done: false };
-        let _running = self.peers.begin(address.clone());
-        let limit = self.config.block_timeout;
-        let answer = within(&*self.clock, limit, self.transport.block(&address, &cid)).await;
-        asking.done = true;
-        let bytes = match answer.unwrap_or(Err(TransportError::TimedOut(millis(limit)))) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                let missing = error == TransportError::NotFound;
-                self.peers.failed(&address, self.clock.now(), missing);
-                return Err(Failure { missing, text: error.to_string() });
-            }
+    /// The sources in the order in which they are asked. The exchange is one of them; when nobody of it is known to have such
+    /// blocks, it comes last.
+    fn order(&self, candidates: &Candidates) -> Vec<Source> {
+        let exchange = candidates.root.map(Source::Exchange);
+        let (first, last) = if candidates.peers.is_empty() { (None, exchange) } else { (exchange, None) };
+        let sources = candidates.http.iter().cloned().map(Source::At).chain(first).collect();
+        let mut order = self.peers.order(sources, self.config.candidates_max, self.means.clock.now());
+        order.extend(last);
+        order
+    }
+
+    /// One source's block, verified.
+    async fn ask(&self, source: Source, cid: Cid, peers: Vec<Multiaddr>) -> (Source, Result<Block, Failure>) {
+        let answer = self.answer(&source, cid, peers).await;
+        (source, answer)
+    }
+
+    async fn answer(&self, source: &Source, cid: Cid, peers: Vec<Multiaddr>) -> Result<Block, Failure> {
+        let mut asking = Asking { fetcher: self, begun: self.means.clock.now(), source, done: false };
+        let _running = self.peers.begin(source.clone());
+        // The exchange has times of its own for each peer.
+        let (answer, limit) = match source {
+            Source::At(address) => (self.means.transport.block(address, &cid), self.config.block_timeout),
+            Source::Exchange(root) => (self.means.exchange.block(root, &cid, &peers), self.config.total_timeout),
         };
-        match Block::verified(cid, bytes) {
+        let answer = within(&*self.means.clock, limit, answer).await;
+        asking.done = true;
+        match answer.unwrap_or(Err(TransportError::TimedOut(millis(limit)))) {
             Ok(block) => {
-                let elapsed = self.clock.now().since(asking.begun);
-                self.peers.succeeded(&address, block.bytes().len(), elapsed);
-                Ok(block.into_parts().1)
+                let elapsed = self.means.clock.now().since(asking.begun);
+                self.peers.succeeded(source, block.bytes().len(), elapsed);
+                Ok(block)
             }
-            Err(BlockError::UnknownHash(code)) => {
-                Err(Failure { missing: false, text: BlockError::UnknownHash(code).to_string() })
+            Err(error) => Err(self.failed(source, &cid, error)),
+        }
+    }
+
+    /// Notes what a source did instead of answering.
+    fn failed(&self, source: &Source, cid: &Cid, error: TransportError) -> Failure {
+        match (error, source) {
+            (TransportError::Block(error @ BlockError::UnknownHash(_)), _) => {
+                Failure { missing: false, text: error.to_string() }
             }
-            Err(_) => {
-                let reason = lie(&cid);
-                self.drop_peer(&address, &reason);
-                (self.on_lie)(&address, &reason);
-                Err(Failure { missing: false, text: reason })
+            (TransportError::Block(_), Source::At(address)) => {
+                let reason = lie(cid);
+                self.drop_peer(address, &reason);
+                (self.on_lie)(address, &reason);
+                Failure { missing: false, text: reason }
+            }
+            (error, source) => {
+                let missing = error == TransportError::NotFound;
+                self.peers.failed(source, self.means.clock.now(), missing);
+                Failure { missing, text: error.to_string() }
             }
         }
     }
 
-    /// Waits until another peer should be asked beside `address`; for ever when there is none.
-    async fn patience(&self, address: Option<&Multiaddr>) {
-        match address {
-            Some(address) => {
-                let patience = self.peers.patience(address, self.config.hedge_min, self.config.hedge_max);
-                self.clock.sleep(patience).await;
+    /// Waits until another should be asked beside `source`; for ever when there is none.
+    async fn patience(&self, source: Option<&Source>) {
+        match source {
+            Some(source) => {
+                let patience = self.peers.patience(source, self.config.hedge_min, self.config.hedge_max);
+                self.means.clock.sleep(patience).await;
             }
             None => pending().await,
         }
     }
 
     /// Why nobody gave the block; remembers when nobody has it.
-    fn give_up(&self, cid: Cid, tally: Tally) -> FetchError {
-        if tally.asked > tally.missing {
-            return FetchError::Unreachable { cid, asked: tally.asked, last: tally.last };
+    fn give_up(&self, cid: Cid, race: Race) -> FetchError {
+        if race.failed > 0 {
+            return FetchError::Unreachable { cid, asked: race.asked.max(1), last: race.last };
         }
-        let now = self.clock.now();
+        let now = self.means.clock.now();
         let mut negative = lock(&self.negative);
         if negative.len() >= NEGATIVE_MAX {
             negative.retain(|_, until| *until > now);
         }
         // With nobody to ask, nothing was learned.
-        if tally.asked > 0 && negative.len() < NEGATIVE_MAX {
+        if race.asked > 0 && negative.len() < NEGATIVE_MAX {
             negative.insert(cid, now.after(self.config.negative_ttl));
         }
         FetchError::NotFound(cid)
@@ -210,7 +303,7 @@ impl Fetcher {
 
     fn is_negative(&self, cid: &Cid) -> bool {
         let mut negative = lock(&self.negative);
-        let fresh = negative.get(cid).is_some_and(|until| *until > self.clock.now());
+        let fresh = negative.get(cid).is_some_and(|until| *until > self.means.clock.now());
         if !fresh {
             negative.remove(cid);
         }
@@ -250,21 +343,52 @@ struct Failure {
     text: String,
 }
 
-/// What came of the peers that were asked.
+/// Who is asked, who is next, and what came of it.
 #[derive(Default)]
-struct Tally {
+struct Race {
+    waiting: VecDeque<Source>,
+    /// In the order in which they were asked.
+    running: Vec<Source>,
+    /// Peers of the exchange were found while it was asked: what it says may be said without them.
+    has_joined: bool,
     asked: usize,
-    missing: usize,
+    failed: usize,
     last: String,
 }
 
-impl Tally {
-    fn failed(&mut self, failure: &Failure) {
-        if failure.missing {
-            self.missing = self.missing.saturating_add(1);
-        } else {
+impl Race {
+    /// Takes note of sources that were found.
+    fn later(&mut self, sources: Vec<Source>) {
+        for source in sources {
+            if matches!(source, Source::Exchange(_)) && self.running.contains(&source) {
+                self.has_joined = true;
+            } else if !self.waiting.contains(&source) {
+                self.waiting.push_back(source);
+            }
+        }
+    }
+
+    /// Those who were asked before `winner`, and have not answered.
+    fn before(&self, winner: &Source) -> &[Source] {
+        self.running.split(|source| source == winner).next().unwrap_or_default()
+    }
+
+    fn failed(&mut self, source: &Source, failure: &Failure) {
+        self.running.retain(|other| other != source);
+        if matches!(source, Source::Exchange(_)) && std::mem::take(&mut self.has_joined) {
+            self.waiting.push_back(source.clone());
+        } else if !failure.missing {
+            self.failed = self.failed.saturating_add(1);
             self.last.clone_from(&failure.text);
         }
+    }
+}
+
+/// Waits for a limit, if there is one.
+async fn passes(limit: &mut Option<BoxFuture<'_, ()>>) {
+    match limit {
+        Some(limit) => limit.await,
+        None => pending().await,
     }
 }
 
@@ -272,15 +396,15 @@ impl Tally {
 struct Asking<'a> {
     fetcher: &'a Fetcher,
     begun: Timestamp,
-    address: &'a Multiaddr,
+    source: &'a Source,
     done: bool,
 }
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
         if !self.done {
-            let elapsed = self.fetcher.clock.now().since(self.begun);
-            self.fetcher.peers.outrun(self.address, elapsed);
+            let elapsed = self.fetcher.means.clock.now().since(self.begun);
+            self.fetcher.peers.outrun(self.source, elapsed);
         }
     }
 }

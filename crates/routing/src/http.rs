@@ -1,6 +1,6 @@
 //! [`Transport`] over HTTP/1.1, plain or with TLS: messages by the exchange's paths, blocks and CARs by the trustless gateway protocol.
 //!
-//! Keeps idle connections and nothing else. What comes back is bounded in size and time, and never verified here.
+//! Keeps idle connections and nothing else. What comes back is bounded in size and time; of it only single blocks are verified here.
 
 mod tls;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use atoll_core::block::BLOCK_BYTES_MAX;
 use atoll_core::transport::{ByteStream, MESSAGE_BYTES_MAX, Request, Response, decode, encode};
-use atoll_core::{BoxFuture, Cid, Multiaddr, Transport, TransportError};
+use atoll_core::{Block, BoxFuture, Cid, Multiaddr, Transport, TransportError};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, FuturesUnordered, StreamExt as _};
 use http::{Method, StatusCode, header};
@@ -168,10 +168,10 @@ impl Transport for HttpTransport {
         })
     }
 
-    fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>> {
+    fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Block, TransportError>> {
         Box::pin(async move {
             let request = content(to, &exchange::block_path(cid), "application/vnd.ipld.raw")?;
-            self.exchange(request, BLOCK_BYTES_MAX).await
+            Ok(Block::verified(*cid, self.exchange(request, BLOCK_BYTES_MAX).await?)?)
         })
     }
 

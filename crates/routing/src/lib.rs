@@ -5,6 +5,7 @@
 //! both share one engine that races, hedges, verifies and drops liars. [`HttpTransport`] carries it all over HTTP until
 //! libp2p does. All time comes from a clock that is given, so that whole networks run in simulated time.
 
+mod anywhere;
 mod car;
 mod client;
 mod config;

@@ -7,6 +7,7 @@ use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use crate::anywhere;
 use crate::config::{FetchPolicy, Root};
 use crate::router::Shared;
 
@@ -26,18 +27,18 @@ impl RemoteBlocks {
         Self { shared, local, policy, keeping: Arc::new(Semaphore::new(KEEPING_MAX)) }
     }
 
-    /// Whether blocks under `root` may be fetched for strangers, and the roots whose holders have them.
-    fn allowed(&self, root: &Cid) -> Option<Vec<Cid>> {
+    /// Whether blocks under `root` may be fetched for strangers.
+    fn allows(&self, root: &Cid) -> bool {
         match &self.policy {
-            FetchPolicy::Held => None,
-            FetchPolicy::Any => Some(vec![*root]),
-            FetchPolicy::AllowList(roots) => roots.contains(&Root(*root)).then(|| vec![*root]),
-            FetchPolicy::Placed => self.placed(root),
+            FetchPolicy::Held => false,
+            FetchPolicy::Any => true,
+            FetchPolicy::AllowList(roots) => roots.contains(&Root(*root)),
+            FetchPolicy::Placed => self.is_placed(root),
         }
     }
 
     /// Whether `root` is, or was a little while ago, the root of a site that this node accepts.
-    fn placed(&self, root: &Cid) -> Option<Vec<Cid>> {
+    fn is_placed(&self, root: &Cid) -> bool {
         let now = self.shared.clock.now();
         let state = self.shared.lock();
         let own = state.table.members.get(&self.shared.me).map(|entry| &entry.signed.record().accept);
@@ -47,34 +48,17 @@ impl RemoteBlocks {
             Some(Accept::Any) | None => true,
         };
         let mut live = state.table.placements.iter().filter(|(_, placed)| placed.signed.is_live(now));
-        live.any(|(site, placed)| accepts(site) && placed.roots.contains(root)).then(|| vec![*root])
-    }
-
-    /// The block from members that hold one of `roots`, and from whoever else is found to provide the DAG.
-    async fn fetch(&self, root: &Cid, cid: &Cid, roots: &[Cid]) -> Result<Bytes, FetchError> {
-        let Shared { fetcher, found, .. } = &*self.shared;
-        let holders = self.shared.holders(roots);
-        if let Some(search) = found.known(root) {
-            return fetcher.fetch(*cid, holders, Some(search)).await;
-        }
-        if !holders.is_empty() {
-            match fetcher.fetch(*cid, holders, None).await {
-                Err(FetchError::NotFound(_) | FetchError::Unreachable { .. }) => {}
-                other => return other,
-            }
-        }
-        fetcher.fetch(*cid, Vec::new(), Some(found.search(root))).await
+        live.any(|(site, placed)| accepts(site) && placed.roots.contains(root))
     }
 
     /// Stores a fetched block without anybody waiting for it.
-    fn keep(&self, cid: Cid, bytes: Bytes) {
+    fn keep(&self, block: Block) {
         let Ok(permit) = Arc::clone(&self.keeping).try_acquire_owned() else { return };
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
             let _permit = permit;
-            if let Ok(block) = Block::verified(cid, bytes)
-                && let Err(error) = shared.storage.put(block).await
-            {
+            let cid = *block.cid();
+            if let Err(error) = shared.storage.put(block).await {
                 tracing::debug!(%cid, %error, "a fetched block is not kept");
             }
         });
@@ -92,12 +76,18 @@ impl Blocks for RemoteBlocks {
                 Err(FetchError::NotFound(_)) => {}
                 other => return other,
             }
-            let roots = self.allowed(root).ok_or(FetchError::NotAllowed(*cid))?;
-            let bytes = self.fetch(root, cid, &roots).await?;
-            if self.shared.config.fetch.keep {
-                self.keep(*cid, bytes.clone());
+            if !self.allows(root) {
+                return Err(FetchError::NotAllowed(*cid));
             }
-            Ok(bytes)
+            let block = anywhere::fetch(&self.shared, root, cid).await?;
+            if self.shared.config.fetch.keep {
+                self.keep(block.clone());
+            }
+            Ok(block.into_parts().1)
         })
+    }
+
+    fn sizes<'a>(&'a self, cids: &'a [Cid]) -> BoxFuture<'a, Vec<Option<u64>>> {
+        self.local.sizes(cids)
     }
 }

@@ -19,7 +19,7 @@ use atoll_core::keys::IdentityKey;
 use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::Member;
 use atoll_core::{
-    Answer, Blocks, Cid, Clock, Gossip, Multiaddr, PeerId, Providers, SiteId, Storage, Timestamp, Transport,
+    Answer, Blocks, Cid, Clock, Exchange, Gossip, Multiaddr, PeerId, Providers, SiteId, Storage, Timestamp, Transport,
 };
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -29,12 +29,12 @@ use tokio::task::JoinSet;
 
 use crate::config::{Config, FetchPolicy};
 use crate::error::{PullError, RouteError};
-use crate::fetch::{Fetcher, PeerStats};
+use crate::fetch::{Fetcher, Means, PeerStats};
 use crate::found::Found;
 use crate::log::RecordLog;
 use crate::remote::RemoteBlocks;
 use crate::snapshot::Snapshot;
-use crate::table::{Opened, Table};
+use crate::table::{Opened, Peer, Table};
 use crate::time::backoff;
 use atoll_core::Reach;
 
@@ -63,6 +63,8 @@ pub struct Parts {
     pub providers: Arc<dyn Providers>,
     /// How all members are told at once.
     pub gossip: Arc<dyn Gossip>,
+    /// How blocks come from those of them that are not reached over HTTP.
+    pub exchange: Arc<dyn Exchange>,
     /// Gateways of members that are asked first; who else is there is learned from them.
     pub seeds: Vec<Multiaddr>,
     /// Fresh randomness for nonces and samples; a simulation fixes it.
@@ -262,7 +264,11 @@ impl Shared {
                     shared.drop_members_at(address, reason);
                 }
             });
-            let means = (Arc::clone(&parts.transport), Arc::clone(&parts.clock));
+            let means = Means {
+                transport: Arc::clone(&parts.transport),
+                exchange: parts.exchange,
+                clock: Arc::clone(&parts.clock),
+            };
             let fetcher = Fetcher::new(means, config.fetch.clone(), lie_backoff, on_lie, fetch_seed);
             Self {
                 me: parts.identity.peer_id(),
@@ -376,20 +382,19 @@ impl Shared {
 
     /// Addresses of live members that are known to hold one of `roots`; of all live members when none is known to.
     pub(crate) fn holders(&self, roots: &[Cid]) -> Vec<Multiaddr> {
+        let known = self.known_holders(roots);
+        if known.is_empty() { self.live_members(|_| true) } else { known }
+    }
+
+    /// Where members are reached that said they hold one of `roots`.
+    pub(crate) fn known_holders(&self, roots: &[Cid]) -> Vec<Multiaddr> {
+        self.live_members(|entry| entry.health.holds_any(roots))
+    }
+
+    fn live_members(&self, which: impl Fn(&Peer) -> bool) -> Vec<Multiaddr> {
         let state = self.lock();
-        let others = || {
-            state
-                .table
-                .members
-                .iter()
-                .filter(|(peer, entry)| **peer != self.me && entry.health.live)
-                .map(|(_, entry)| entry)
-        };
-        let holders: Vec<_> = others()
-            .filter(|entry| entry.health.holds_any(roots))
-            .filter_map(|entry| entry.address().cloned())
-            .collect();
-        if holders.is_empty() { others().filter_map(|entry| entry.address().cloned()).collect() } else { holders }
+        let others = state.table.members.iter().filter(|(peer, entry)| **peer != self.me && entry.health.live);
+        others.filter(|(_, entry)| which(entry)).filter_map(|(_, entry)| entry.address().cloned()).collect()
     }
 }
 

@@ -32,4 +32,13 @@ impl Blocks for Guarded {
             None => self.blocks.block(root, cid),
         }
     }
+
+    fn sizes<'a>(&'a self, cids: &'a [Cid]) -> BoxFuture<'a, Vec<Option<u64>>> {
+        Box::pin(async move {
+            let sizes = self.blocks.sizes(cids).await;
+            let shown =
+                |(size, cid): (Option<u64>, &Cid)| size.filter(|_| self.deny.decide(Subject::Block(cid)).is_none());
+            sizes.into_iter().zip(cids).map(shown).collect()
+        })
+    }
 }

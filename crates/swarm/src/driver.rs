@@ -52,6 +52,8 @@ pub(crate) enum Order {
         peer: PeerId,
         /// Where it may be.
         addresses: Vec<Multiaddr>,
+        /// Told once the attempt has begun.
+        begun: oneshot::Sender<()>,
     },
     /// Find who provides a key. Each is named once it is connected; the channel closes at the end.
     Find {
@@ -189,7 +191,11 @@ impl Driver {
 
     fn order(&mut self, order: Order) {
         match order {
-            Order::Dial { peer, addresses } => self.dial(peer, addresses),
+            Order::Dial { peer, addresses, begun } => {
+                self.dial(peer, addresses);
+                // Whoever asked may have gone.
+                let _ = begun.send(());
+            }
             Order::Find { key, found } => self.queries.find(&mut self.swarm, &key, &found),
             Order::Own(own) => {
                 self.swarm.behaviour_mut().tables().for_each(|kad| kad.store_mut().set_own(Arc::clone(&own)));

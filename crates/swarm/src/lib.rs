@@ -19,6 +19,7 @@ mod names;
 mod records;
 mod swarm;
 
+pub use bitswap::Arrivals;
 pub use config::{Config, Provide};
 pub use dht::{Network, Own};
 pub use error::SwarmError;

@@ -8,8 +8,7 @@ use atoll_core::ipns::{Name, Record};
 use atoll_core::names::Asked;
 use atoll_core::providers::ProviderStream;
 use atoll_core::transport::{ByteStream, Gossip, Request, Response};
-use atoll_core::{Answer, Blocks, BoxFuture, Cid, Providers, Transport, TransportError};
-use bytes::Bytes;
+use atoll_core::{Answer, Block, Blocks, BoxFuture, Cid, Exchange, Providers, Transport, TransportError};
 use futures_util::stream::{self, StreamExt as _};
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, StreamProtocol, noise, tcp, tls, yamux};
@@ -20,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::behaviour::{Behaviour, WAN_KAD, lan_kad, protocol};
-use crate::bitswap::{Bitswap, PROTOCOLS};
+use crate::bitswap::{Arrivals, Bitswap, Key, PROTOCOLS};
 use crate::config::{Config, peer_of};
 use crate::dht::{Network, Own, Which};
 use crate::driver::{Driver, Order};
@@ -145,9 +144,12 @@ impl Swarm {
         self.told.borrow().listen.clone()
     }
 
-    /// Connects to a peer.
+    /// Begins to connect to a peer.
     pub async fn dial(&self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let _ = self.orders.send(Order::Dial { peer, addresses }).await;
+        let (begun, begins) = oneshot::channel();
+        if self.orders.send(Order::Dial { peer, addresses, begun }).await.is_ok() {
+            let _ = begins.await;
+        }
     }
 
     /// The DHTs that it takes part in: that of private addresses, or of the private network, and then the public one if it does.
@@ -227,6 +229,22 @@ impl Swarm {
         self.orders.send(order).await.is_ok() && answer.await.unwrap_or(false)
     }
 
+    /// Takes the news that blocks arrived at this node.
+    pub fn arrivals(&self) -> Arrivals {
+        self.bitswap.arrivals()
+    }
+
+    /// Has those of `addresses` dialled that say more than who it is, and are of no peer that the session knows.
+    async fn reach(&self, key: Key, addresses: &[Multiaddr]) {
+        for peer in self.bitswap.strangers(key, addresses.iter().filter_map(peer_of)) {
+            let mut of_peer = addresses.iter().filter(|address| peer_of(address) == Some(peer));
+            if of_peer.any(|address| address.iter().count() > 1) {
+                let of_peer = addresses.iter().filter(|address| peer_of(address) == Some(peer)).cloned();
+                self.dial(peer, of_peer.collect()).await;
+            }
+        }
+    }
+
     /// All that is known now.
     pub fn snapshot(&self) -> Snapshot {
         self.told.borrow().clone()
@@ -275,6 +293,28 @@ impl Gossip for Swarm {
     }
 }
 
+impl Exchange for Swarm {
+    fn block<'a>(
+        &'a self,
+        root: &'a Cid,
+        cid: &'a Cid,
+        peers: &'a [Multiaddr],
+    ) -> BoxFuture<'a, Result<Block, TransportError>> {
+        Box::pin(async move {
+            self.reach(Key::Root(*root), peers).await;
+            self.bitswap.ask(Key::Root(*root), cid, peers.iter().filter_map(peer_of))?.answer().await
+        })
+    }
+
+    fn join(&self, root: &Cid, peers: &[Multiaddr]) {
+        let (swarm, key, peers) = (self.clone(), Key::Root(*root), peers.to_vec());
+        tokio::spawn(async move {
+            swarm.reach(key, &peers).await;
+            swarm.bitswap.join(key, peers.iter().filter_map(peer_of));
+        });
+    }
+}
+
 impl Transport for Swarm {
     fn request<'a>(
         &'a self,
@@ -291,13 +331,11 @@ impl Transport for Swarm {
         })
     }
 
-    fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>> {
+    fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Block, TransportError>> {
         Box::pin(async move {
             let peer = peer_of(to).ok_or_else(|| TransportError::Address(to.clone()))?;
-            if to.iter().count() > 1 {
-                self.dial(peer, vec![to.clone()]).await;
-            }
-            self.bitswap.fetch(peer, cid).await
+            self.reach(Key::Peer(peer), std::slice::from_ref(to)).await;
+            self.bitswap.ask(Key::Peer(peer), cid, std::iter::once(peer))?.answer().await
         })
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use atoll_core::car::{encode_header, encode_section_prefix};
 use atoll_core::transport::NoopAnswer;
 use atoll_core::transport::{ByteStream, Request, Response, decode, encode};
-use atoll_core::{Answer, BoxFuture, Cid, Clock, Multiaddr, Transport, TransportError};
+use atoll_core::{Answer, Block, BoxFuture, Cid, Clock, Multiaddr, Transport, TransportError};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use rand::rngs::StdRng;
@@ -227,10 +227,10 @@ impl Transport for LocalTransport {
         })
     }
 
-    fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>> {
+    fn block<'a>(&'a self, to: &'a Multiaddr, cid: &'a Cid) -> BoxFuture<'a, Result<Block, TransportError>> {
         Box::pin(async move {
             let host = self.net.carry(&self.from, to).await?;
-            self.net.serve(to, &host, cid).await
+            Ok(Block::verified(*cid, self.net.serve(to, &host, cid).await?)?)
         })
     }
 
@@ -248,7 +248,7 @@ impl Transport for LocalTransport {
             let mut pieces = vec![Ok(encode_header(&[*root]).unwrap())];
             let blocks = match host.fault {
                 Fault::Lies => vec![(*root, Bytes::from_static(b"a lie"))],
-                _ => host.storage.depth_first(root).into_iter().map(atoll_core::Block::into_parts).collect(),
+                _ => host.storage.depth_first(root).into_iter().map(Block::into_parts).collect(),
             };
             let whole = blocks.len();
             let kept = if let Fault::CutsCars(kept) = host.fault { kept } else { whole };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use atoll_core::exchange::NoopExchange;
 use atoll_core::keys::{AnswerKey, IdentityKey, OperatorKey};
 use atoll_core::names::{NameRecords, NoopNameRecords};
 use atoll_core::providers::NoopProviders;
@@ -177,6 +178,7 @@ impl Network {
             names: records,
             providers: Arc::new(NoopProviders),
             gossip,
+            exchange: Arc::new(NoopExchange),
             seeds: seeds.to_vec(),
             seed,
         };

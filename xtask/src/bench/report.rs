@@ -176,6 +176,8 @@ const METHOD: &str = "
   once where synced. Roots are compared with Kubo's.
 - **Publish**: 100 folders of 100 files of 100 to 4,100 bytes, `atoll import` into a running node (a publish without
   placing it elsewhere), which syncs before it acknowledges, against `ipfs add` as it comes (unsynced) and with `sync` on.
+- **Three sources**: four nodes of ours over TCP on loopback, then four Kubos; one is new and empty in each run, and a client reads the
+  file from its gateway while it fetches. They are connected before, which a small file shows. Everything shares the two cores.
 - **Memory**: resident memory of a new node that nobody has asked anything, and the highest during the hot runs.
 ";
 

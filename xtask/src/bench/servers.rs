@@ -115,6 +115,14 @@ impl Server {
 
     /// Starts a node of ours over a folder that is published first.
     pub(super) fn atoll(binary: &Path, folder: &Path, files: Option<&Path>, cores: Cores) -> Result<Self> {
+        let (mut server, _) = Self::atoll_ready(binary, folder, cores)?;
+        if let Some(files) = files {
+            server.prefix = format!("/ipfs/{}/", publish(binary, folder, files)?);
+        }
+        Ok(server)
+    }
+
+    fn atoll_ready(binary: &Path, folder: &Path, cores: Cores) -> Result<(Self, Ready)> {
         let mut command = cores.server(binary);
         command.args(["node", "--gateway-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--json"]);
         command.args(["--set", &format!("gateway.threads={}", cores.threads()), "--dir"]).arg(folder);
@@ -126,10 +134,30 @@ impl Server {
         // Read on, so that the node never waits for a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let address = ready.gateway.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        let mut server = Self { name: "Atoll", address, prefix: String::new(), cores, child };
-        if let Some(files) = files {
-            server.prefix = format!("/ipfs/{}/", publish(binary, folder, files)?);
-        }
+        Ok((Self { name: "Atoll", address, prefix: String::new(), cores, child }, ready))
+    }
+
+    /// Starts a node of ours that has its settings in `folder`; its libp2p addresses too.
+    pub(super) fn atoll_in_swarm(binary: &Path, folder: &Path) -> Result<(Self, Vec<String>)> {
+        let (server, ready) = Self::atoll_ready(binary, folder, Cores::Shared)?;
+        Ok((server, ready.swarm))
+    }
+
+    /// Starts Kubo, online on loopback and without a DHT, over a repository.
+    pub(super) fn kubo_online(repo: &Kubo) -> Result<Self> {
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let gateway = format!("/ip4/127.0.0.1/tcp/{}", address.rsplit(':').next().unwrap_or_default());
+        output(repo.command(&["bootstrap", "rm", "--all"]))?;
+        output(repo.command(&["config", "Addresses.Gateway", &gateway]))?;
+        output(repo.command(&["config", "Addresses.API", "/ip4/127.0.0.1/tcp/0"]))?;
+        output(repo.command(&["config", "--json", "Addresses.Swarm", "[\"/ip4/127.0.0.1/tcp/0\"]"]))?;
+        output(repo.command(&["config", "--json", "Discovery.MDNS.Enabled", "false"]))?;
+        output(repo.command(&["config", "--json", "AutoTLS.Enabled", "false"]))?;
+        output(repo.command(&["config", "Routing.Type", "none"]))?;
+        let mut command = repo.command(&["daemon"]);
+        command.env("GOMAXPROCS", "2").stdout(Stdio::null()).stderr(Stdio::null());
+        let server = Self::start("Kubo", command, address, String::new(), Cores::Shared)?;
+        wait_for("Kubo's API", || repo.address().is_ok())?;
         Ok(server)
     }
 
@@ -210,6 +238,8 @@ fn processor_seconds(pid: &str) -> Result<f64> {
 #[derive(Deserialize)]
 struct Ready {
     gateway: String,
+    #[serde(default)]
+    swarm: Vec<String>,
 }
 
 /// Brings files into the running node of a folder, synced and pinned: a publish without placing, and returns their root.
@@ -264,6 +294,12 @@ impl Kubo {
         let mut command = Command::new(&self.binary);
         command.args(arguments).env("IPFS_PATH", &self.folder);
         command
+    }
+
+    /// Where its running daemon is reached over libp2p.
+    pub(super) fn address(&self) -> Result<String> {
+        let addresses = output(self.command(&["id", "--format=<addrs>"]))?;
+        addresses.lines().find(|line| line.contains("/tcp/")).map(str::to_owned).context("Kubo does not listen")
     }
 
     /// Adds a folder and returns its root.

@@ -83,7 +83,7 @@ impl Transport for Good {
         Box::pin(async { Err(TransportError::Refused) })
     }
 
-    fn block<'a>(&'a self, _to: &'a Multiaddr, _cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, TransportError>> {
+    fn block<'a>(&'a self, _to: &'a Multiaddr, _cid: &'a Cid) -> BoxFuture<'a, Result<Block, TransportError>> {
         Box::pin(async { Err(TransportError::NotFound) })
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use atoll_core::{Multiaddr, Timestamp};
+use atoll_core::{Cid, Multiaddr, Timestamp};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::{RngExt, seq::SliceRandom};
@@ -22,13 +22,22 @@ const FAILURE: Duration = Duration::from_millis(500);
 /// One fetch in so many begins with a random peer, so that one who became fast is noticed.
 const EXPLORE_EVERY: u32 = 32;
 
-/// What is known of each address.
+/// Whom a block may be asked of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    /// Whoever is reached at an address.
+    At(Multiaddr),
+    /// The peers that exchange the blocks of a DAG.
+    Exchange(Cid),
+}
+
+/// What is known of each source.
 pub(crate) struct Peers {
     inner: Mutex<Inner>,
 }
 
 struct Inner {
-    peers: HashMap<Multiaddr, Peer>,
+    peers: HashMap<Source, Peer>,
     rng: StdRng,
 }
 
@@ -72,48 +81,51 @@ impl Peers {
     }
 
     /// The candidates that may be asked, the most promising first, at most `most`.
-    pub(crate) fn order(&self, candidates: Vec<Multiaddr>, most: usize, now: Timestamp) -> Vec<Multiaddr> {
+    pub(crate) fn order(&self, candidates: Vec<Source>, most: usize, now: Timestamp) -> Vec<Source> {
         let inner = &mut *self.lock();
         let mut candidates: Vec<_> = candidates
             .into_iter()
-            .filter(|address| inner.peers.get(address).is_none_or(|peer| !peer.is_dropped(now)))
+            .filter(|source| inner.peers.get(source).is_none_or(|peer| !peer.is_dropped(now)))
             .collect();
         // Equals in random order, so that not every node asks the same peer first.
         candidates.shuffle(&mut inner.rng);
-        let cost = |address: &Multiaddr| inner.peers.get(address).map_or(0, |peer| peer.cost(now));
+        let cost = |source: &Source| inner.peers.get(source).map_or(0, |peer| peer.cost(now));
         candidates.sort_by_cached_key(cost);
         if candidates.len() > 1 && inner.rng.random_range(0..EXPLORE_EVERY) == 0 {
             let chosen = inner.rng.random_range(1..candidates.len());
-            candidates.swap(0, chosen);
+            let is_bad = |source| inner.peers.get(source).is_some_and(|peer| peer.failed_lately(now));
+            if !candidates.get(chosen).is_some_and(is_bad) {
+                candidates.swap(0, chosen);
+            }
         }
         candidates.truncate(most);
         candidates
     }
 
-    /// How long to wait for `address` before another is asked: about its 95th percentile.
-    pub(crate) fn patience(&self, address: &Multiaddr, least: Duration, most: Duration) -> Duration {
-        let time = self.lock().peers.get(address).and_then(|peer| peer.time);
+    /// How long to wait for `source` before another is asked: about its 95th percentile.
+    pub(crate) fn patience(&self, source: &Source, least: Duration, most: Duration) -> Duration {
+        let time = self.lock().peers.get(source).and_then(|peer| peer.time);
         let expected =
             time.map(|(mean, deviation)| Duration::from_secs_f64((mean + 2.0 * deviation).max(0.0) / 1000.0));
         expected.unwrap_or(most / 4).clamp(least, most.max(least))
     }
 
     /// Counts a question as under way until the returned guard is finished or dropped.
-    pub(crate) fn begin(&self, address: Multiaddr) -> Running<'_> {
+    pub(crate) fn begin(&self, source: Source) -> Running<'_> {
         let mut inner = self.lock();
-        if inner.peers.len() >= PEERS_MAX && !inner.peers.contains_key(&address) {
+        if inner.peers.len() >= PEERS_MAX && !inner.peers.contains_key(&source) {
             inner.peers.retain(|_, peer| peer.running > 0 || peer.dropped.is_some());
         }
         if inner.peers.len() < 2 * PEERS_MAX {
-            let peer = inner.peers.entry(address.clone()).or_default();
+            let peer = inner.peers.entry(source.clone()).or_default();
             peer.running = peer.running.saturating_add(1);
         }
-        Running { peers: self, address }
+        Running { peers: self, source }
     }
 
     /// A verified block of `bytes` came after `elapsed`.
-    pub(crate) fn succeeded(&self, address: &Multiaddr, bytes: usize, elapsed: Duration) {
-        if let Some(peer) = self.lock().peers.get_mut(address) {
+    pub(crate) fn succeeded(&self, source: &Source, bytes: usize, elapsed: Duration) {
+        if let Some(peer) = self.lock().peers.get_mut(source) {
             peer.failures = 0;
             peer.stats.0 = peer.stats.0.saturating_add(1);
             peer.stats.1 = peer.stats.1.saturating_add(bytes as u64);
@@ -124,8 +136,8 @@ impl Peers {
     }
 
     /// Another was faster; this one took at least `elapsed`.
-    pub(crate) fn outrun(&self, address: &Multiaddr, elapsed: Duration) {
-        if let Some(peer) = self.lock().peers.get_mut(address) {
+    pub(crate) fn outrun(&self, source: &Source, elapsed: Duration) {
+        if let Some(peer) = self.lock().peers.get_mut(source) {
             let elapsed = elapsed.as_secs_f64() * 1000.0;
             if peer.time.is_none_or(|(mean, _)| mean < elapsed) {
                 peer.observe(elapsed);
@@ -133,9 +145,20 @@ impl Peers {
         }
     }
 
+    /// Others were asked after these, and answered before them: they come later in the order for a while.
+    pub(crate) fn overtaken(&self, sources: &[Source], now: Timestamp) {
+        let mut inner = self.lock();
+        for source in sources {
+            if let Some(peer) = inner.peers.get_mut(source) {
+                peer.failures = peer.failures.saturating_add(1);
+                peer.failed_at = now;
+            }
+        }
+    }
+
     /// It does not have the block, which says nothing about its speed, or it failed.
-    pub(crate) fn failed(&self, address: &Multiaddr, now: Timestamp, missing: bool) {
-        if let Some(peer) = self.lock().peers.get_mut(address).filter(|_| !missing) {
+    pub(crate) fn failed(&self, source: &Source, now: Timestamp, missing: bool) {
+        if let Some(peer) = self.lock().peers.get_mut(source).filter(|_| !missing) {
             peer.failures = peer.failures.saturating_add(1);
             peer.failed_at = now;
             peer.stats.2 = peer.stats.2.saturating_add(1);
@@ -145,7 +168,7 @@ impl Peers {
     /// It sent wrong bytes: it is not asked until its backoff, from `least` doubling to `most`, is over.
     pub(crate) fn lied(&self, address: &Multiaddr, reason: &str, now: Timestamp, times: (Duration, Duration)) {
         let mut inner = self.lock();
-        let peer = inner.peers.entry(address.clone()).or_default();
+        let peer = inner.peers.entry(Source::At(address.clone())).or_default();
         peer.lies = peer.lies.saturating_add(1);
         peer.stats.2 = peer.stats.2.saturating_add(1);
         let until = now.after(backoff(times.0, times.1, peer.lies));
@@ -155,7 +178,11 @@ impl Peers {
     /// Everybody, by address.
     pub(crate) fn stats(&self) -> Vec<PeerStats> {
         let inner = self.lock();
-        let mut stats: Vec<_> = inner.peers.iter().map(|(address, peer)| peer.stats(address)).collect();
+        let known = inner.peers.iter().filter_map(|(source, peer)| match source {
+            Source::At(address) => Some(peer.stats(address)),
+            Source::Exchange(_) => None,
+        });
+        let mut stats: Vec<_> = known.collect();
         stats.sort_by_cached_key(|stats| stats.address.to_string());
         stats
     }
@@ -170,9 +197,15 @@ impl Peer {
     fn cost(&self, now: Timestamp) -> u64 {
         let time = Duration::from_secs_f64(self.time.map_or(0.0, |(mean, _)| mean.max(0.0)) / 1000.0);
         let waiting = time.max(Duration::from_millis(1)).saturating_mul(self.running.saturating_add(1));
-        let penalty = backoff(FAILURE, FAILURE * 64, self.failures);
-        let recent = self.failures > 0 && now.since(self.failed_at) < penalty * 4;
-        millis(if recent { waiting.saturating_add(penalty) } else { waiting })
+        millis(if self.failed_lately(now) { waiting.saturating_add(self.penalty()) } else { waiting })
+    }
+
+    fn failed_lately(&self, now: Timestamp) -> bool {
+        self.failures > 0 && now.since(self.failed_at) < self.penalty() * 4
+    }
+
+    fn penalty(&self) -> Duration {
+        backoff(FAILURE, FAILURE * 64, self.failures)
     }
 
     /// Smooths as TCP does its round trip (RFC 6298 §2).
@@ -194,12 +227,12 @@ impl Peer {
 /// A question under way.
 pub(crate) struct Running<'a> {
     peers: &'a Peers,
-    address: Multiaddr,
+    source: Source,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        if let Some(peer) = self.peers.lock().peers.get_mut(&self.address) {
+        if let Some(peer) = self.peers.lock().peers.get_mut(&self.source) {
             peer.running = peer.running.saturating_sub(1);
         }
     }

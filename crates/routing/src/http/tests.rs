@@ -98,7 +98,7 @@ async fn a_block_is_asked_for_as_the_trustless_gateway_protocol_says() {
     let (address, mut heads) = server(Habit::Sends(answer("200 OK", block.bytes()))).await;
     let transport = patient();
     for _ in 0..2 {
-        assert_eq!(transport.block(&address, block.cid()).await.as_ref(), Ok(block.bytes()));
+        assert_eq!(transport.block(&address, block.cid()).await.as_ref(), Ok(&block));
         let head = heads.recv().await.unwrap();
         assert!(head.starts_with(&format!("GET /ipfs/{}?format=raw HTTP/1.1\r\n", block.cid())), "{head}");
         assert!(head.contains("accept: application/vnd.ipld.raw\r\n"), "{head}");
@@ -262,7 +262,7 @@ async fn blocks_come_over_tls_from_whom_the_roots_vouch_for() {
     });
     for kind in ["tls/http", "https"] {
         let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{port}/{kind}").parse().unwrap();
-        assert_eq!(trusting.block(&address, block().cid()).await.as_ref(), Ok(block().bytes()), "{kind}");
+        assert_eq!(trusting.block(&address, block().cid()).await.as_ref(), Ok(&block()), "{kind}");
         let refused = patient().block(&address, block().cid()).await;
         assert!(matches!(refused, Err(TransportError::Connect(_))), "{kind}: {refused:?}");
     }

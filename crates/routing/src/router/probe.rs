@@ -175,16 +175,11 @@ impl Shared {
     async fn block_of(&self, address: &Multiaddr, cid: Cid) -> Result<Block, Miss> {
         let limit = self.config.request_timeout;
         let answer = within(&*self.clock, limit, self.transport.block(address, &cid)).await;
-        let bytes: Bytes = match answer.unwrap_or(Err(TransportError::TimedOut(millis(limit)))) {
-            Err(TransportError::NotFound) => {
-                return Err(Miss::Cause(format!("it says it holds block {cid}, and has it not")));
-            }
-            other => other?,
-        };
-        Block::verified(cid, bytes).map_err(|error| match error {
-            BlockError::Mismatch(cid) => Miss::Lie(cid),
-            other => Miss::Cause(other.to_string()),
-        })
+        match answer.unwrap_or(Err(TransportError::TimedOut(millis(limit)))) {
+            Err(TransportError::NotFound) => Err(Miss::Cause(format!("it says it holds block {cid}, and has it not"))),
+            Err(TransportError::Block(BlockError::Mismatch(cid))) => Err(Miss::Lie(cid)),
+            other => Ok(other?),
+        }
     }
 }
 

@@ -8,10 +8,11 @@ use atoll_core::{Block, Cid, Multiaddr, SiteId, StorageError, TransportError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::Shared;
+use crate::anywhere;
 use crate::car::CarReader;
 use crate::dag::Walk;
 use crate::error::{CarError, PullError};
-use crate::fetch::lie;
+use crate::fetch::{is_peer, lie};
 use crate::time::{millis, within};
 
 /// The most holders that are asked for a CAR in one pull.
@@ -61,7 +62,8 @@ impl Pull<'_> {
     /// Reads CARs until one was begun. Whatever it leaves out comes block by block.
     async fn by_car(&self, walk: &mut Walk) -> Result<(), PullError> {
         let holders = self.shared.fetcher.best(self.shared.holders(&[self.root]));
-        for address in holders.into_iter().take(CAR_SOURCES_MAX) {
+        let holders = holders.into_iter().filter(|address| !is_peer(address));
+        for address in holders.take(CAR_SOURCES_MAX) {
             match self.read_car(&address, walk).await? {
                 Ok(()) => return Ok(()),
                 Err(CarError::Lie(cid)) => {
@@ -129,8 +131,8 @@ impl Pull<'_> {
         if let Some(bytes) = self.shared.storage.get(&cid).await? {
             return Ok(Block::verified(cid, bytes)?);
         }
-        let fetched = self.shared.fetcher.fetch(cid, self.shared.holders(&[self.root]), None).await;
-        let block = Block::verified(cid, fetched.map_err(|error| PullError::Fetch(Box::new(error)))?)?;
+        let fetched = anywhere::fetch(self.shared, &self.root, &cid).await;
+        let block = fetched.map_err(|error| PullError::Fetch(Box::new(error)))?;
         self.shared.storage.put(block.clone()).await?;
         Ok(block)
     }

@@ -103,7 +103,7 @@ impl Liar {
         let mut bytes = Vec::new();
         for from in &self.honest {
             if let Ok(block) = self.transport.block(from, cid).await {
-                bytes = block.to_vec();
+                bytes = block.bytes().to_vec();
                 break;
             }
         }
