@@ -1,3 +1,5 @@
+//! The schedule against a clock of numbers.
+
 use atoll_core::keys::IdentityKey;
 
 use super::*;
