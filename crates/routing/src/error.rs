@@ -38,6 +38,17 @@ pub enum RouteError {
     Log(String),
 }
 
+impl RouteError {
+    /// Whether the record is wrong by itself, whatever is known here and however old this node is: whoever passed it on
+    /// should have seen that.
+    pub(crate) fn is_senders_fault(&self) -> bool {
+        match self {
+            Self::Record(cause) => !matches!(cause, RecordError::OtherKind | RecordError::Version(_)),
+            _ => false,
+        }
+    }
+}
+
 /// Why a site could not be pulled.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]

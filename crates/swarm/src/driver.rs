@@ -183,7 +183,7 @@ impl Driver {
                     Some(order) => self.order(order),
                     None => return,
                 },
-                Some(served) = self.members.next() => self.members.served(&mut self.swarm, served),
+                Some(served) = self.members.next() => Members::served(&mut self.swarm, served),
                 _ = housekeeping.tick() => self.keep_house(),
             }
         }

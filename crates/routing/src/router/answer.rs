@@ -27,7 +27,10 @@ impl Answer for Answerer {
             match request {
                 Request::Records { epoch, since } => Ok(self.0.records(epoch, since)),
                 Request::Announce { records } => {
-                    let accepted = self.0.accept_all(records).await.map_err(|_| TransportError::Refused)?;
+                    let accepted = self.0.accept_all(records).await.map_err(|error| match error {
+                        error if error.is_senders_fault() => TransportError::Malformed,
+                        _ => TransportError::Refused,
+                    })?;
                     Ok(Response::Announced { accepted })
                 }
                 Request::Probe { nonce, roots } => self.0.probed(nonce, roots).await,
@@ -50,12 +53,14 @@ impl Shared {
         Response::Records { epoch: state.table.epoch(), next, records, more }
     }
 
-    /// Takes what is news among `records`; how many were.
+    /// Takes what is news among `records`; how many were. An error if many are refused, and the first one's if each is its
+    /// sender's fault.
     pub(super) async fn accept_all(&self, records: Vec<ByteBuf>) -> Result<u64, RouteError> {
         if records.len() > RECORDS_MAX {
             return Err(RouteError::Message);
         }
-        let (mut accepted, mut refused) = (0u64, 0usize);
+        let all = records.len();
+        let (mut accepted, mut refused, mut wrong) = (0u64, 0usize, 0usize);
         for record in records {
             match self.accept(Bytes::from(record.into_vec())) {
                 Ok(news) => accepted = accepted.saturating_add(u64::from(news)),
@@ -64,6 +69,10 @@ impl Shared {
                 Err(error) => {
                     tracing::debug!(%error, "a record was refused");
                     refused = refused.saturating_add(1);
+                    wrong = wrong.saturating_add(usize::from(error.is_senders_fault()));
+                    if wrong == all {
+                        return Err(error);
+                    }
                     if refused > REFUSED_MAX {
                         return Err(RouteError::Message);
                     }

@@ -193,11 +193,13 @@ impl Shared {
         Ok(Response::Name { record })
     }
 
-    /// Takes what is news among `records`, within the budgets, and passes it on; how many were news.
+    /// Takes what is news among `records`, within the budgets, and passes it on; how many were news. `Malformed` if each of them
+    /// is wrong.
     pub(super) async fn names_told(&self, records: Vec<NamedRecord>) -> Result<u64, TransportError> {
         if records.len() > NAMES_MAX {
             return Err(TransportError::Refused);
         }
+        let all = records.len();
         let mut wanted = Vec::new();
         for NamedRecord { name, record } in records {
             let name = Name::from_bytes(&name).map_err(|_| TransportError::Malformed)?;
@@ -218,7 +220,12 @@ impl Shared {
                 Offered::Bad => refused = refused.saturating_add(1),
             }
         }
-        if refused > REFUSED_MAX { Err(TransportError::Refused) } else { Ok(accepted) }
+        match refused {
+            // Whoever sent only bad ones did not look at them.
+            1.. if refused == all => Err(TransportError::Malformed),
+            0..=REFUSED_MAX => Ok(accepted),
+            _ => Err(TransportError::Refused),
+        }
     }
 
     /// Whether a record of `name` is to be looked at now.

@@ -10,7 +10,7 @@ use libp2p::request_response::{Message, OutboundFailure, OutboundRequestId};
 use libp2p::{PeerId, Swarm};
 use multiaddr::Multiaddr;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
 use crate::behaviour::Behaviour;
 use crate::{gossip, messages};
@@ -31,7 +31,8 @@ pub(super) struct Members {
     serves: Option<Arc<dyn Answer>>,
     asked: HashMap<OutboundRequestId, Answered>,
     serving: JoinSet<Served>,
-    by_peer: HashMap<PeerId, usize>,
+    /// For whom each task of `serving` works.
+    working: HashMap<task::Id, PeerId>,
 }
 
 /// What was looked at, and for whom.
@@ -83,16 +84,16 @@ impl Members {
         if self.serving.is_empty() {
             return std::future::pending().await;
         }
-        self.serving.join_next().await?.ok()
+        let (id, served) = match self.serving.join_next_with_id().await? {
+            Ok((id, served)) => (id, Some(served)),
+            // It panicked; its place is free all the same.
+            Err(error) => (error.id(), None),
+        };
+        self.working.remove(&id);
+        served
     }
 
-    pub(super) fn served(&mut self, swarm: &mut Swarm<Behaviour>, Served(peer, outcome): Served) {
-        if let Some(count) = self.by_peer.get_mut(&peer) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.by_peer.remove(&peer);
-            }
-        }
+    pub(super) fn served(swarm: &mut Swarm<Behaviour>, Served(peer, outcome): Served) {
         match outcome {
             // Without an answer the stream ends, which says "refused"; whoever asked may have gone.
             Outcome::Answer(channel, answer) => {
@@ -112,12 +113,16 @@ impl Members {
         if self.serving.len() >= SERVED_MAX {
             return None;
         }
-        let count = self.by_peer.entry(peer).or_default();
-        if *count >= SERVED_BY_PEER_MAX {
+        let own = self.working.values().filter(|other| **other == peer).count();
+        if own >= SERVED_BY_PEER_MAX {
             return None;
         }
-        *count = count.saturating_add(1);
         Some(serves)
+    }
+
+    fn work(&mut self, peer: PeerId, work: impl Future<Output = Served> + Send + 'static) {
+        let task = self.serving.spawn(work);
+        self.working.insert(task.id(), peer);
     }
 
     pub(super) fn message(&mut self, event: messages::Event) {
@@ -125,7 +130,7 @@ impl Members {
             messages::Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
                 // Without a place the channel is dropped, which refuses.
                 if let Some(serves) = self.place(peer) {
-                    self.serving.spawn(async move {
+                    self.work(peer, async move {
                         let answer = serves.answer(request).await;
                         Served(peer, Outcome::Answer(channel, answer))
                     });
@@ -158,7 +163,7 @@ impl Members {
             swarm.behaviour_mut().gossip.report_message_validation_result(&id, &peer, MessageAcceptance::Ignore);
             return;
         };
-        self.serving.spawn(async move {
+        self.work(peer, async move {
             let acceptance = match serves.answer(news).await {
                 Ok(Response::Announced { accepted: 1.. } | Response::Named { accepted: 1.. }) => {
                     MessageAcceptance::Accept
