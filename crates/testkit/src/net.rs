@@ -8,7 +8,7 @@ use std::time::Duration;
 use atoll_core::car::{encode_header, encode_section_prefix};
 use atoll_core::transport::NoopAnswer;
 use atoll_core::transport::{ByteStream, Request, Response, decode, encode};
-use atoll_core::{Answer, Block, BoxFuture, Cid, Clock, Multiaddr, Transport, TransportError};
+use atoll_core::{Answer, Block, BoxFuture, Cid, Clock, Exchange, Multiaddr, Transport, TransportError};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use rand::rngs::StdRng;
@@ -210,6 +210,30 @@ impl LocalTransport {
     pub fn new(net: &Arc<Net>, from: Multiaddr) -> Arc<Self> {
         Arc::new(Self { net: Arc::clone(net), from })
     }
+}
+
+/// One peer after the other: who is fastest is the business of the real one.
+impl Exchange for LocalTransport {
+    fn block<'a>(
+        &'a self,
+        _root: &'a Cid,
+        cid: &'a Cid,
+        peers: &'a [Multiaddr],
+    ) -> BoxFuture<'a, Result<Block, TransportError>> {
+        Box::pin(async move {
+            let mut last = TransportError::NotFound;
+            for peer in peers {
+                match Transport::block(self, peer, cid).await {
+                    Ok(block) => return Ok(block),
+                    Err(TransportError::NotFound) => {}
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        })
+    }
+
+    fn join(&self, _root: &Cid, _peers: &[Multiaddr]) {}
 }
 
 impl Transport for LocalTransport {

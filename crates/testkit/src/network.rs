@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atoll_core::exchange::NoopExchange;
 use atoll_core::keys::{AnswerKey, IdentityKey, OperatorKey};
 use atoll_core::names::{NameRecords, NoopNameRecords};
 use atoll_core::providers::NoopProviders;
@@ -168,17 +167,18 @@ impl Network {
             }
             None => Arc::new(NoopGossip),
         };
+        let transport = LocalTransport::new(&self.net, node.address.clone());
         let parts = Parts {
             identity: Arc::clone(&node.identity),
             member: node.member_maker(),
-            transport: LocalTransport::new(&self.net, node.address.clone()),
+            transport: Arc::clone(&transport) as _,
             clock: Arc::new(self.clock),
             storage: Arc::clone(&node.storage) as _,
             log: Arc::clone(&node.log) as _,
             names: records,
             providers: Arc::new(NoopProviders),
             gossip,
-            exchange: Arc::new(NoopExchange),
+            exchange: transport,
             seeds: seeds.to_vec(),
             seed,
         };
