@@ -132,7 +132,12 @@ async fn hostile_records_are_refused_and_floods_are_bounded() {
     let good = named(&record(&network, 2, 1));
     let forged = |seed| NamedRecord { name: named(&record(&network, seed, 1)).name, record: good.record.clone() };
     assert_eq!(tell(&network, (10..18).map(forged).chain([good.clone()]).collect()).await, Ok(1));
-    assert_eq!(tell(&network, (20..40).map(forged).collect()).await, Err(TransportError::Refused));
+    assert_eq!(
+        tell(&network, (20..40).map(forged).chain([good.clone()]).collect()).await,
+        Err(TransportError::Refused)
+    );
+    // Whoever sends nothing that is right did not look at it.
+    assert_eq!(tell(&network, vec![forged(40)]).await, Err(TransportError::Malformed));
     assert_eq!(tell(&network, vec![good.clone(); NAMES_MAX + 1]).await, Err(TransportError::Refused));
     let nameless = NamedRecord { name: ByteBuf::from(vec![1, 2, 3]), record: good.record.clone() };
     assert_eq!(tell(&network, vec![nameless]).await, Err(TransportError::Malformed));
