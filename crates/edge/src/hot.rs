@@ -152,7 +152,8 @@ impl Hot {
             Ok(sealed) => {
                 let seal = Seal { sealed, _permit: permit };
                 let ready = Arc::new(ready.sealed_as(seal));
-                self.insert(host, path, Arc::clone(&ready));
+                // Not put back if it was forgotten meanwhile.
+                let _ = self.cache.replace(Key { host: host.into(), path: path.into() }, Arc::clone(&ready), false);
                 ready
             }
             Err(cause) => {

@@ -18,6 +18,7 @@ use libp2p::{PeerId, Stream, StreamProtocol};
 use multiaddr::{Multiaddr, Protocol};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use unsigned_varint::aio::read_usize;
 
 use crate::behaviour::AGENT;
 use crate::driver::{Lookup, Order};
@@ -114,21 +115,7 @@ impl Network {
 
 /// One message, without the length before it. Nothing is reserved on the peer's word.
 async fn read_message(stream: &mut BufReader<Stream>) -> io::Result<Vec<u8>> {
-    let (mut len, mut shift) = (0_usize, 0);
-    loop {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).await?;
-        let [byte] = byte;
-        len |= usize::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            break;
-        }
-        shift += 7;
-        // 64 KiB take three bytes.
-        if shift > 14 {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-    }
+    let len = read_usize(&mut *stream).await.map_err(io::Error::other)?;
     if len > MESSAGE_BYTES_MAX {
         return Err(io::ErrorKind::InvalidData.into());
     }
