@@ -13,6 +13,8 @@ use atoll_core::{
 use futures_util::future::{FutureExt, Shared, WeakShared, pending};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use multiaddr::Protocol;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use crate::config::FetchConfig;
 use crate::found::Search;
@@ -82,9 +84,12 @@ pub(crate) struct Fetcher {
     peers: Peers,
     flights: Mutex<HashMap<Cid, WeakShared<Flight>>>,
     negative: Mutex<HashMap<Cid, Timestamp>>,
+    /// Where blocks are received and verified: a visitor's thread has others to serve.
+    runtime: Handle,
 }
 
 impl Fetcher {
+    /// Wants to be made within a runtime, whose threads then do the work.
     pub(crate) fn new(
         means: Means,
         config: FetchConfig,
@@ -93,7 +98,8 @@ impl Fetcher {
         seed: [u8; 32],
     ) -> Self {
         let (flights, negative) = (Mutex::default(), Mutex::default());
-        Self { means, config, lie_backoff, on_lie, peers: Peers::new(seed), flights, negative }
+        let (peers, runtime) = (Peers::new(seed), Handle::current());
+        Self { means, config, lie_backoff, on_lie, peers, flights, negative, runtime }
     }
 
     /// The verified block from one of `candidates`, or of those that `more` finds. Callers who want the same block at the same
@@ -137,9 +143,15 @@ impl Fetcher {
         }
         let landing = Landing { fetcher: Arc::downgrade(self), cid };
         let fetcher = Arc::clone(self);
+        // A task that ends when it is dropped.
+        let mut race = JoinSet::new();
+        race.spawn_on(async move { fetcher.race(cid, candidates, More(more)).await }, &self.runtime);
         let flight: Flight = Box::pin(async move {
             let _landing = landing;
-            fetcher.race(cid, candidates, More(more)).await
+            match race.join_next().await {
+                Some(Ok(answer)) => answer,
+                _ => Err(FetchError::Unreachable { cid, asked: 1, last: "the fetch was ended".to_owned() }),
+            }
         });
         let flight = flight.shared();
         if let Some(weak) = flight.downgrade() {
@@ -153,7 +165,7 @@ impl Fetcher {
     fn later(&self, candidates: &mut Candidates, new: Vec<Multiaddr>) -> Vec<Source> {
         let before = candidates.peers.len();
         let http = candidates.add(new).into_iter().map(Source::At).collect();
-        // The limit is for members. Those who are found are few, and each was there a moment ago.
+        // Without the limit, as in `order`.
         let mut sources = self.peers.order(http, usize::MAX, self.means.clock.now());
         let new = candidates.peers.get(before..).filter(|new| !new.is_empty());
         if let Some((root, peers)) = candidates.root.zip(new) {
@@ -166,11 +178,9 @@ impl Fetcher {
     /// Asks the most promising candidate, then the next when it fails or takes long, until one answers rightly. The time for
     /// the block runs while somebody is asked who may have it; a search has a limit of its own.
     async fn race(&self, cid: Cid, mut candidates: Candidates, mut more: More) -> Result<Block, FetchError> {
-        if let Some(found) = more.next().now_or_never().flatten() {
-            candidates.add(found);
-        }
+        let found = candidates.add(more.next().now_or_never().flatten().unwrap_or_default()).len();
         let mut known: HashSet<Multiaddr> = candidates.http.iter().chain(&candidates.peers).cloned().collect();
-        let mut race = Race { waiting: self.order(&candidates).into(), ..Race::default() };
+        let mut race = Race { waiting: self.order(&candidates, found).into(), ..Race::default() };
         let mut running = FuturesUnordered::new();
         let (mut limit, mut start) = (None, true);
         loop {
@@ -217,12 +227,14 @@ impl Fetcher {
     }
 
     /// The sources in the order in which they are asked. The exchange is one of them; when nobody of it is known to have such
-    /// blocks, it comes last.
-    fn order(&self, candidates: &Candidates) -> Vec<Source> {
+    /// blocks, it comes last. `found` of the candidates come on top of the limit, which is for members: those who are found are
+    /// few, and each was there a moment ago.
+    fn order(&self, candidates: &Candidates, found: usize) -> Vec<Source> {
         let exchange = candidates.root.map(Source::Exchange);
         let (first, last) = if candidates.peers.is_empty() { (None, exchange) } else { (exchange, None) };
         let sources = candidates.http.iter().cloned().map(Source::At).chain(first).collect();
-        let mut order = self.peers.order(sources, self.config.candidates_max, self.means.clock.now());
+        let most = self.config.candidates_max.saturating_add(found);
+        let mut order = self.peers.order(sources, most, self.means.clock.now());
         order.extend(last);
         order
     }

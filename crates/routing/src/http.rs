@@ -27,8 +27,8 @@ use crate::time::millis;
 
 /// The most idle connections that are kept to one member.
 const IDLE_PER_HOST_MAX: usize = 8;
-/// The largest response head, in bytes.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// The largest response head, and the most of a body that is read at once, in bytes.
+const READ_BYTES_MAX: usize = 64 * 1024;
 /// The most headers in a response.
 const HEADERS_MAX: usize = 64;
 
@@ -93,7 +93,7 @@ impl HttpTransport {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(config.keep_alive)
             .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
-            .http1_max_buf_size(HEAD_BYTES_MAX)
+            .http1_max_buf_size(READ_BYTES_MAX)
             .http1_max_headers(HEADERS_MAX)
             .build(tls(connector));
         Self { client, config }

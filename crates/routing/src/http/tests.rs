@@ -161,7 +161,7 @@ async fn bodies_that_are_too_long_or_too_short_are_refused() {
 
 #[tokio::test]
 async fn garbage_and_endless_heads_are_refused() {
-    let endless = [&b"HTTP/1.1 200 OK\r\nx: "[..], &[b'x'; 2 * HEAD_BYTES_MAX]].concat();
+    let endless = [&b"HTTP/1.1 200 OK\r\nx: "[..], &[b'x'; 2 * READ_BYTES_MAX]].concat();
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(HEADERS_MAX + 1)).into_bytes();
     for bytes in [b"SSH-2.0-OpenSSH\r\n".to_vec(), endless, many] {
         let (address, _heads) = server(Habit::Closes(bytes)).await;
