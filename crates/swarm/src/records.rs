@@ -3,6 +3,8 @@
 //!
 //! When there is no room, keys farther from this node give way to nearer ones, which are the ones that it will be asked for.
 
+mod providers;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,25 +18,17 @@ use libp2p::kad::{KBucketDistance, KBucketKey, ProviderRecord, Record, RecordKey
 
 use crate::dht::Own;
 use crate::names;
+use providers::Providers;
 
-/// The most keys of which providers are known.
-pub(crate) const KEYS_MAX: usize = 65_536;
 /// The most IPNS records.
 pub(crate) const VALUES_MAX: usize = 8192;
 /// The most bytes of IPNS records.
 const VALUE_BYTES_MAX: usize = 16 << 20;
-/// The most providers of one key (Kademlia's k).
-const PROVIDERS_MAX: usize = 20;
-/// The longest key, in bytes: a multihash.
-const KEY_BYTES_MAX: usize = 64;
-/// The most addresses that are kept of a provider.
-const ADDRESSES_MAX: usize = 8;
-
-/// The store of one DHT. Both maps are ordered by the distance from this node.
+/// The store of one DHT. Both parts are ordered by the distance from this node.
 pub(crate) struct Records {
     me: PeerId,
     place: KBucketKey<PeerId>,
-    providers: BTreeMap<KBucketDistance, Vec<ProviderRecord>>,
+    providers: Providers,
     values: BTreeMap<KBucketDistance, Value>,
     value_bytes: usize,
     /// Tells the keys that this node provides.
@@ -49,7 +43,7 @@ struct Value {
 
 impl Records {
     pub(crate) fn new(me: PeerId) -> Self {
-        let (providers, values) = (BTreeMap::new(), BTreeMap::new());
+        let (providers, values) = (Providers::default(), BTreeMap::new());
         Self { me, place: KBucketKey::from(me), providers, values, value_bytes: 0, own: Arc::new(|_| false) }
     }
 
@@ -70,10 +64,7 @@ impl Records {
 
     /// Forgets what has expired.
     pub(crate) fn sweep(&mut self, now: Instant) {
-        for providers in self.providers.values_mut() {
-            providers.retain(|provider| provider.expires.is_none_or(|at| at > now));
-        }
-        self.providers.retain(|_, providers| !providers.is_empty());
+        self.providers.sweep(now);
         let is_live = |value: &Value| !value.record.is_expired(now) && names::is_live(&value.checked);
         self.values.retain(|_, value| is_live(value));
         self.value_bytes = self.values.values().map(|value| value.record.value.len()).sum();
@@ -150,34 +141,13 @@ impl RecordStore for Records {
         std::iter::empty()
     }
 
-    fn add_provider(&mut self, mut record: ProviderRecord) -> Result<()> {
-        if record.key.as_ref().len() > KEY_BYTES_MAX {
-            return Err(Error::ValueTooLarge);
-        }
-        if record.provider == self.me {
-            // What this node provides, it knows itself.
-            return Ok(());
-        }
-        record.addresses.truncate(ADDRESSES_MAX);
-        let at = self.distance(&record.key);
-        if self.providers.len() >= KEYS_MAX && !self.providers.contains_key(&at) {
-            if self.providers.last_key_value().is_none_or(|(farthest, _)| *farthest < at) {
-                return Err(Error::MaxProvidedKeys);
-            }
-            self.providers.pop_last();
-        }
-        let providers = self.providers.entry(at).or_default();
-        providers.retain(|known| known.provider != record.provider);
-        if providers.len() >= PROVIDERS_MAX {
-            // The oldest gives way: whoever still has it announces itself again.
-            providers.remove(0);
-        }
-        providers.push(record);
-        Ok(())
+    fn add_provider(&mut self, record: ProviderRecord) -> Result<()> {
+        // What this node provides, it knows itself.
+        if record.provider == self.me { Ok(()) } else { self.providers.add(self.distance(&record.key), record) }
     }
 
     fn providers(&self, key: &RecordKey) -> Vec<ProviderRecord> {
-        let others = self.providers.get(&self.distance(key)).into_iter().flatten().cloned();
+        let others = self.providers.of(self.distance(key)).cloned();
         self.mine(key).into_iter().chain(others).collect()
     }
 
@@ -187,13 +157,7 @@ impl RecordStore for Records {
     }
 
     fn remove_provider(&mut self, key: &RecordKey, peer: &PeerId) {
-        let at = self.distance(key);
-        if let Some(providers) = self.providers.get_mut(&at) {
-            providers.retain(|known| known.provider != *peer);
-            if providers.is_empty() {
-                self.providers.remove(&at);
-            }
-        }
+        self.providers.remove(&self.distance(key), peer);
     }
 }
 
@@ -207,45 +171,21 @@ mod tests {
 
     use super::*;
 
-    fn record(key: usize, provider: PeerId) -> ProviderRecord {
-        ProviderRecord {
-            key: RecordKey::from(key.to_be_bytes().to_vec()),
-            provider,
-            expires: Some(Instant::now() + Duration::from_secs(1)),
-            addresses: Vec::new(),
-        }
-    }
-
     #[test]
-    fn providers_of_a_key_and_keys_have_limits() {
+    fn what_this_node_provides_has_room_whatever_others_announce() {
         let mut records = Records::new(PeerId::random());
-        let peers: Vec<PeerId> = (0..=PROVIDERS_MAX).map(|_| PeerId::random()).collect();
-        for peer in &peers {
-            records.add_provider(record(0, *peer)).unwrap();
-        }
-        let known: Vec<_> =
-            records.providers(&record(0, peers[0]).key).into_iter().map(|known| known.provider).collect();
-        assert_eq!(known, peers[1..]);
-        for key in 1..KEYS_MAX {
-            records.add_provider(record(key, peers[0])).unwrap();
-        }
-        // Of many more, those are kept that are nearer than what was there.
-        let farthest = |records: &Records| *records.providers.last_key_value().unwrap().0;
-        let before = farthest(&records);
-        let kept = (KEYS_MAX..KEYS_MAX + 1000).filter(|key| records.add_provider(record(*key, peers[0])).is_ok());
-        assert!((1..1000).contains(&kept.count()));
-        assert!(farthest(&records) < before);
-        assert_eq!(records.len(), KEYS_MAX);
-        // Whatever this node provides has room.
-        let own = record(KEYS_MAX, records.me);
-        let key = own.key.to_vec();
-        records.set_own(Arc::new(move |other| *other == key));
-        assert!(records.providers(&own.key).iter().any(|known| known.provider == records.me));
-        let long = ProviderRecord { key: vec![0; KEY_BYTES_MAX + 1].into(), ..record(0, peers[0]) };
-        assert!(records.add_provider(long).is_err());
-        records.sweep(Instant::now() + Duration::from_secs(2));
-        assert_eq!(records.len(), 0);
-        assert_eq!(records.providers(&own.key).len(), 1);
+        let key = RecordKey::from(b"calm water".to_vec());
+        let other =
+            ProviderRecord { key: key.clone(), provider: PeerId::random(), expires: None, addresses: Vec::new() };
+        records.add_provider(other.clone()).unwrap();
+        records.add_provider(ProviderRecord { provider: records.me, ..other.clone() }).unwrap();
+        let known = |records: &Records| records.providers(&key).iter().map(|known| known.provider).collect::<Vec<_>>();
+        assert_eq!(known(&records), [other.provider]);
+        let own = key.to_vec();
+        records.set_own(Arc::new(move |other| *other == own));
+        assert_eq!(known(&records), [records.me, other.provider]);
+        records.remove_provider(&key, &other.provider);
+        assert_eq!((known(&records), records.len()), (vec![records.me], 0));
     }
 
     fn signed(seed: u8, sequence: u64, lives_on: u64) -> Record {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
 #[path = "hostile/peer.rs"]
+#[expect(dead_code, reason = "another test does more with it")]
 mod peer;
 
 use std::pin::Pin;

@@ -160,3 +160,34 @@ async fn hostile_records_are_refused_and_floods_are_bounded() {
     };
     assert_eq!(tell(&network, vec![named(&placed.sign(site.key()).unwrap())]).await, Ok(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_site_and_its_name_outlive_their_publisher_and_all_nodes_that_first_had_them() {
+    const NODES: u8 = 5;
+    let mut network = network(NODES, Config::demo()).await;
+    let site = Site::new(3, 20);
+    network.publish(0, &site, 1, 3).await;
+    let eol = network.now().after(6 * HOUR);
+    let target = format!("/ipfs/{}", site.root(1)).parse().unwrap();
+    let record = NewRecord { target, sequence: 1, eol, ttl: 60 * SECOND }.sign(site.key()).unwrap();
+    names(&network, 0).publish(record.clone(), None).await.unwrap();
+    let name = record.name().to_string();
+    let copies = |network: &Network| network.copies(&site, 1).len() >= 3;
+    network.until("three copies", 600 * SECOND, copies).await;
+    // The publisher goes, and what it holds with it; then one node after the other, each for one that knows nothing.
+    for gone in 0..NODES {
+        network.kill(gone.into());
+        let new = network.add(NODES + gone + 1, false);
+        network.until("three copies again", HOUR, copies).await;
+        network.until("everybody knows everybody", HOUR, Network::is_converged).await;
+        assert_eq!(names(&network, new).resolve(&name).await.unwrap().path, Vec::<String>::new());
+        network.pass(30 * 60 * SECOND).await;
+    }
+    assert!(network.copies(&site, 1).iter().all(|holder| *holder >= NODES.into()));
+    let last = network.nodes.len() - 1;
+    assert!(network.now() < eol && names(&network, last).resolve(&name).await.is_ok());
+    network.pass(eol.since(network.now()) + HOUR).await;
+    assert!(names(&network, last).resolve(&name).await.is_err(), "shown behind its end");
+    // The site itself stays as long as its placement says.
+    assert!(copies(&network));
+}

@@ -13,6 +13,7 @@ const BITSWAP: StreamProtocol = StreamProtocol::new("/ipfs/bitswap/1.2.0");
 
 pub(crate) struct Hostile {
     pub(crate) address: Multiaddr,
+    me: PeerId,
     other: PeerId,
     control: Control,
     incoming: IncomingStreams,
@@ -62,12 +63,22 @@ impl Hostile {
                 swarm.select_next_some().await;
             }
         });
-        Self { address, other, control, incoming, held: Vec::new(), swarm }
+        Self { address, me, other, control, incoming, held: Vec::new(), swarm }
     }
 
-    /// A stream to the peer that it is connected to.
+    /// Who it is.
+    pub(crate) fn me(&self) -> PeerId {
+        self.me
+    }
+
+    /// A stream of Bitswap to the peer that it is connected to.
     pub(crate) async fn open(&self) -> Wire {
-        Wire(self.control.clone().open_stream(self.other, BITSWAP).await.unwrap())
+        self.open_as(BITSWAP).await
+    }
+
+    /// A stream of another protocol.
+    pub(crate) async fn open_as(&self, protocol: StreamProtocol) -> Wire {
+        Wire(self.control.clone().open_stream(self.other, protocol).await.unwrap())
     }
 
     /// Takes the next stream of the other side, and never reads from it.
