@@ -3,7 +3,7 @@
 //! While there is room, everybody has it. When there is none, whoever holds more than its share gives way first, then the keys
 //! that are farther from this node than the new one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use libp2p::PeerId;
@@ -24,8 +24,6 @@ const BYTES_MAX: usize = 64 << 20;
 const RECORD_BYTES: usize = 256;
 /// Records of one provider above which it gives way when there is no room.
 const SHARE: usize = KEYS_MAX / 8;
-/// The farthest keys among which one of such a provider is looked for.
-const LOOK: usize = 64;
 
 /// The records, by their keys' distance from this node.
 #[derive(Default)]
@@ -38,10 +36,10 @@ pub(super) struct Providers {
 #[derive(Default)]
 struct Held {
     bytes: usize,
-    /// How many records each provider has.
-    counts: HashMap<PeerId, usize>,
-    /// How many providers have more than their share.
-    greedy: usize,
+    /// The keys of each provider.
+    keys: HashMap<PeerId, BTreeSet<KBucketDistance>>,
+    /// Those that have more than their share.
+    greedy: BTreeSet<PeerId>,
 }
 
 impl Providers {
@@ -80,7 +78,7 @@ impl Providers {
                 self.make_room(&at, &record.provider)?;
             }
         }
-        self.held.add(&record);
+        self.held.add(at, &record);
         self.keys.entry(at).or_default().push(record);
         Ok(())
     }
@@ -93,11 +91,11 @@ impl Providers {
     /// Forgets what has expired.
     pub(super) fn sweep(&mut self, now: Instant) {
         let held = &mut self.held;
-        self.keys.retain(|_, providers| {
+        self.keys.retain(|at, providers| {
             providers.retain(|record| {
                 let is_live = record.expires.is_none_or(|at| at > now);
                 if !is_live {
-                    held.remove(record);
+                    held.remove(at, record);
                 }
                 is_live
             });
@@ -112,20 +110,17 @@ impl Providers {
 
     /// Makes some room for a record of `provider` at that distance.
     fn make_room(&mut self, at: &KBucketDistance, provider: &PeerId) -> Result<()> {
-        if self.held.has_much(provider) {
+        if self.held.greedy.contains(provider) {
             return Err(Error::MaxProvidedKeys);
         }
-        if self.held.greedy > 0 {
-            let farthest = self.keys.iter().rev().take(LOOK);
-            let mut farthest = farthest.flat_map(|(at, records)| records.iter().map(|record| (*at, record.provider)));
-            if let Some((at, peer)) = farthest.find(|(_, peer)| self.held.has_much(peer)) {
-                self.remove(&at, &peer);
-                return Ok(());
-            }
+        if let Some((farthest, greedy)) = self.held.farthest_of_greedy() {
+            self.remove(&farthest, &greedy);
+            return Ok(());
         }
         match self.keys.last_entry() {
             Some(farthest) if farthest.key() > at => {
-                farthest.remove().iter().for_each(|record| self.held.remove(record));
+                let (at, records) = farthest.remove_entry();
+                records.iter().for_each(|record| self.held.remove(&at, record));
                 Ok(())
             }
             _ => Err(Error::MaxProvidedKeys),
@@ -139,30 +134,36 @@ impl Providers {
         if records.is_empty() {
             self.keys.remove(at);
         }
-        self.held.remove(&record);
+        self.held.remove(at, &record);
         Some(record)
     }
 }
 
 impl Held {
-    fn has_much(&self, provider: &PeerId) -> bool {
-        self.counts.get(provider).is_some_and(|count| *count > SHARE)
+    /// The farthest key of somebody who has more than its share.
+    fn farthest_of_greedy(&self) -> Option<(KBucketDistance, PeerId)> {
+        let greedy = *self.greedy.first()?;
+        Some((*self.keys.get(&greedy)?.last()?, greedy))
     }
 
-    fn add(&mut self, record: &ProviderRecord) {
+    fn add(&mut self, at: KBucketDistance, record: &ProviderRecord) {
         self.bytes = self.bytes.saturating_add(bytes(record));
-        let count = self.counts.entry(record.provider).or_default();
-        *count = count.saturating_add(1);
-        self.greedy = self.greedy.saturating_add(usize::from(*count == SHARE + 1));
+        let keys = self.keys.entry(record.provider).or_default();
+        keys.insert(at);
+        if keys.len() > SHARE {
+            self.greedy.insert(record.provider);
+        }
     }
 
-    fn remove(&mut self, record: &ProviderRecord) {
+    fn remove(&mut self, at: &KBucketDistance, record: &ProviderRecord) {
         self.bytes = self.bytes.saturating_sub(bytes(record));
-        let Some(count) = self.counts.get_mut(&record.provider) else { return };
-        self.greedy = self.greedy.saturating_sub(usize::from(*count == SHARE + 1));
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            self.counts.remove(&record.provider);
+        let Some(keys) = self.keys.get_mut(&record.provider) else { return };
+        keys.remove(at);
+        if keys.len() <= SHARE {
+            self.greedy.remove(&record.provider);
+        }
+        if keys.is_empty() {
+            self.keys.remove(&record.provider);
         }
     }
 }
@@ -211,8 +212,9 @@ mod tests {
             let all: Vec<_> = self.1.keys.values().flatten().collect();
             let held = &self.1.held;
             assert_eq!(held.bytes, all.iter().map(|record| bytes(record)).sum::<usize>());
-            assert_eq!(held.counts.values().sum::<usize>(), all.len());
-            assert_eq!(held.greedy, held.counts.values().filter(|count| **count > SHARE).count());
+            assert_eq!(held.keys.values().map(BTreeSet::len).sum::<usize>(), all.len());
+            let greedy = held.keys.iter().filter(|(_, keys)| keys.len() > SHARE).map(|(peer, _)| *peer);
+            assert_eq!(held.greedy, greedy.collect());
             assert!(held.bytes <= BYTES_MAX && self.1.len() <= KEYS_MAX);
             assert!(self.1.keys.values().all(|records| (1..=PROVIDERS_MAX).contains(&records.len())));
         }
@@ -261,7 +263,7 @@ mod tests {
             node.add(record(key, peer)).unwrap();
         }
         assert_eq!(node.1.len(), KEYS_MAX);
-        assert_eq!((node.1.held.counts[&flood], node.1.held.counts[&other]), (KEYS_MAX - 2 * SHARE, SHARE));
+        assert_eq!((node.1.held.keys[&flood].len(), node.1.held.keys[&other].len()), (KEYS_MAX - 2 * SHARE, SHARE));
         // What it announces anew keeps its place.
         let own = (0..KEYS_MAX).find(|key| node.of(*key) == [flood]).unwrap();
         node.add(record(own, flood)).unwrap();
