@@ -240,7 +240,33 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use atoll_core::ipns::NewRecord;
+    use atoll_core::keys::SiteKey;
+    use atoll_core::names::NoopNameRecords;
+
     use super::*;
+
+    fn record(number: usize, sequence: u64) -> Record {
+        let mut seed = [7; 32];
+        seed[..8].copy_from_slice(&number.to_be_bytes());
+        let eol = Timestamp::from_secs(1_800_000_000);
+        let new = NewRecord { target: "/ipfs/bafkqaaa".parse().unwrap(), sequence, eol, ttl: Duration::from_secs(60) };
+        new.sign(&SiteKey::from_seed(&seed)).unwrap()
+    }
+
+    #[test]
+    fn so_many_names_wait_to_be_passed_on_and_each_with_its_last_record() {
+        let passing = Passing::new(Arc::new(NoopNameRecords), &Config::default());
+        (0..NEWS_MAX + 100).for_each(|number| passing.add_news(&record(number, 1)));
+        let newer = record(0, 2);
+        passing.add_news(&newer);
+        let messages: Vec<_> =
+            std::iter::from_fn(|| Some(passing.take_news()).filter(|news| !news.is_empty())).collect();
+        assert!(messages.iter().all(|message| message.len() <= NAMES_MAX));
+        let all: Vec<_> = messages.into_iter().flatten().collect();
+        assert_eq!(all.len(), NEWS_MAX);
+        assert!(all.iter().any(|news| news.record == *newer.bytes()));
+    }
 
     #[test]
     fn a_budget_is_a_minutes_worth_and_comes_back() {
