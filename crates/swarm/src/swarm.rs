@@ -351,4 +351,11 @@ impl Transport for Swarm {
     fn car<'a>(&'a self, to: &'a Multiaddr, _root: &'a Cid) -> BoxFuture<'a, Result<ByteStream, TransportError>> {
         Box::pin(async { Err(TransportError::Address(to.clone())) })
     }
+
+    fn round_trip(&self, to: &Multiaddr) -> Option<Duration> {
+        let peer = peer_of(to)?.to_string();
+        let told = self.told.borrow();
+        let view = told.peers.iter().find(|view| view.peer == peer)?;
+        view.round_trip_us.map(Duration::from_micros)
+    }
 }
