@@ -76,11 +76,12 @@ fn swarm_text(peers: &[PeerView]) -> String {
         .map(|peer| {
             let rtt = round_trip(peer.round_trip_us);
             let way = if peer.outbound { "out" } else { "in" };
+            let found_by = format!("{:?}", peer.found_by).to_lowercase();
             let agent = if peer.agent.is_empty() { "-" } else { &peer.agent };
-            vec![peer.peer.clone(), peer.address.to_string(), way.to_owned(), agent.to_owned(), rtt]
+            vec![peer.peer.clone(), peer.address.to_string(), way.to_owned(), agent.to_owned(), rtt, found_by]
         })
         .collect();
-    table(&["PEER", "ADDRESS", "WAY", "AGENT", "RTT"], &rows)
+    table(&["PEER", "ADDRESS", "WAY", "AGENT", "RTT", "FOUND BY"], &rows)
 }
 
 /// Tells of a site id and a root whether they are the ones that were asked for.
