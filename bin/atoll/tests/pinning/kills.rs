@@ -1,22 +1,23 @@
 //! A node that is killed in the middle of a pin goes on with it; origins that lead into private networks are not dialled.
 
-use super::node::Node;
-use super::{noise, until};
+use atoll_testkit::trial::{noise, until};
+
+use super::node::start;
 
 /// Blocks of the DAG, small ones, so that a kill meets it half-way.
 const BYTES: usize = 48 << 20;
-const CHUNK: usize = 4096;
+const CHUNK: &str = "size-4096";
 /// Blocks that are waited for before each kill.
 const STEP: u64 = 1500;
 
 #[test]
 fn a_pin_that_is_cut_by_kills_is_finished_and_no_request_is_lost() {
-    let source = Node::start("");
+    let source = start("");
     let bytes = noise(7, BYTES);
-    let root = source.import(&bytes, CHUNK);
-    let mut node = Node::start("private_origins = true");
+    let root = source.import_bytes(&bytes, CHUNK);
+    let mut node = start("private_origins = true");
     let token = node.token("site", "1GiB");
-    let id = node.pin(&token, &root, &source.swarm);
+    let id = node.pin(&token, &root, &source.swarm());
     let blocks = |answer: &serde_json::Value| answer["info"]["blocks"].as_str().unwrap().parse::<u64>().unwrap();
     let mut cut = 0;
     for round in 1..=5 {
@@ -28,7 +29,7 @@ fn a_pin_that_is_cut_by_kills_is_finished_and_no_request_is_lost() {
         });
         node.kill();
         cut += u32::from(!pinned);
-        node.restart();
+        node.start();
         assert_eq!(node.request(&token, &id)["pin"]["cid"], root.as_str(), "lost by kill {round}");
     }
     assert!(cut >= 2, "of five kills {cut} met the pin half-way");
@@ -36,7 +37,7 @@ fn a_pin_that_is_cut_by_kills_is_finished_and_no_request_is_lost() {
     let pins = node.json(&["pin", "ls"]);
     assert_eq!(pins[0]["name"], format!("remote:site:{id}"));
     drop(source);
-    let (status, shown) = node.get(&root);
+    let (status, shown) = node.shown(&root);
     assert!(status == 200 && shown == bytes, "{status}, {} bytes", shown.len());
     assert_eq!(node.ask(&token, "DELETE", &format!("/pins/{id}"), "").0, 202);
     assert_eq!(node.json(&["pin", "ls"]).as_array().unwrap().len(), 0);
@@ -44,17 +45,17 @@ fn a_pin_that_is_cut_by_kills_is_finished_and_no_request_is_lost() {
 
 #[test]
 fn origins_on_this_machine_are_dialled_only_if_that_is_allowed() {
-    let source = Node::start("");
-    let root = source.import(b"calm water", CHUNK);
-    let node = Node::start("seek_timeout = \"300ms\"");
+    let source = start("");
+    let root = source.import_bytes(b"calm water", CHUNK);
+    let node = start("seek_timeout = \"300ms\"");
     let token = node.token("site", "1MiB");
-    let id = node.pin(&token, &root, &source.swarm);
+    let id = node.pin(&token, &root, &source.swarm());
     until("it was tried", || {
         node.request(&token, &id)["info"]["status_details"].as_str().unwrap_or_default().contains("tried again")
     });
     assert_eq!(source.json(&["status"])["swarm"]["peers"].as_array().unwrap().len(), 0, "nobody has come");
-    let open = Node::start("private_origins = true");
+    let open = start("private_origins = true");
     let token = open.token("site", "1MiB");
-    let id = open.pin(&token, &root, &source.swarm);
+    let id = open.pin(&token, &root, &source.swarm());
     until("it is pinned", || open.request(&token, &id)["status"] == "pinned");
 }
