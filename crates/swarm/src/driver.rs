@@ -286,8 +286,10 @@ impl Driver {
                 self.tell();
             }
             BehaviourEvent::Ping(event) => {
-                if let Ok(round_trip) = event.result {
-                    self.peers.answered(&event.peer, round_trip);
+                if let Ok(round_trip) = event.result
+                    && self.peers.answered(&event.peer, round_trip)
+                {
+                    self.tell();
                 }
             }
             BehaviourEvent::Lan(event) | BehaviourEvent::Wan(event) => self.kademlia(event),

@@ -1,6 +1,7 @@
 //! A node that is killed in the middle of a pin goes on with it; origins that lead into private networks are not dialled.
 
-use atoll_testkit::trial::{noise, until};
+use atoll_testkit::kubo::Kubo;
+use atoll_testkit::trial::{installed, noise, until};
 
 use super::node::start;
 
@@ -41,6 +42,35 @@ fn a_pin_that_is_cut_by_kills_is_finished_and_no_request_is_lost() {
     assert!(status == 200 && shown == bytes, "{status}, {} bytes", shown.len());
     assert_eq!(node.ask(&token, "DELETE", &format!("/pins/{id}"), "").0, 202);
     assert_eq!(node.json(&["pin", "ls"]).as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_pin_of_what_only_a_kubo_has_goes_on_after_kills() {
+    let Some(binary) = installed("ATOLL_KUBO") else { return };
+    let kubo = Kubo::home(binary).started();
+    let root = kubo.add("site", &noise(9, BYTES), &["--chunker=size-4096"]);
+    let mut node = start("private_origins = true");
+    let token = node.token("site", "1GiB");
+    let origin = kubo.over("/tcp/");
+    let id = node.pin(&token, &root, &[&origin]);
+    let blocks = |answer: &serde_json::Value| answer["info"]["blocks"].as_str().unwrap().parse::<u64>().unwrap();
+    let mut cut = 0;
+    for round in 1..=3 {
+        let mut pinned = false;
+        until("the pin goes on", || {
+            let answer = node.request(&token, &id);
+            pinned = answer["status"] == "pinned";
+            pinned || blocks(&answer) >= STEP * round
+        });
+        node.kill();
+        cut += u32::from(!pinned);
+        node.start();
+    }
+    assert!(cut >= 1, "of three kills {cut} met the pin half-way");
+    until("the pin is finished", || node.request(&token, &id)["status"] == "pinned");
+    drop(kubo);
+    let (status, shown) = node.shown(&root);
+    assert!(status == 200 && shown == noise(9, BYTES), "{status}, {} bytes", shown.len());
 }
 
 #[test]

@@ -90,10 +90,10 @@ impl Peers {
         }
     }
 
-    pub(super) fn answered(&mut self, peer: &PeerId, round_trip: Duration) {
-        if let Some(about) = self.connected.get_mut(peer) {
-            about.round_trip = Some(round_trip);
-        }
+    /// It answered a ping; whether that is the first.
+    pub(super) fn answered(&mut self, peer: &PeerId, round_trip: Duration) -> bool {
+        let about = self.connected.get_mut(peer);
+        about.is_some_and(|about| about.round_trip.replace(round_trip).is_none())
     }
 
     /// Whether another name's record of `peer` is to be looked at.
