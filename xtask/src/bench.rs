@@ -11,6 +11,7 @@ mod large;
 pub(crate) mod least;
 mod load;
 mod report;
+mod rest;
 mod servers;
 mod soak;
 mod swarm;
@@ -62,6 +63,8 @@ enum Part {
     Publish,
     /// 512 MiB, and 10,000 small blocks, from three nodes over libp2p
     Swarm,
+    /// Memory of the nodes of a demo
+    Rest,
     /// Two minutes of mixed load; only when it is named
     Soak,
 }
@@ -70,7 +73,7 @@ enum Part {
 type Measure = fn(&Bench, &mut Report) -> Result<()>;
 
 /// The parts in the order of the page.
-const PARTS: [(Part, Measure); 9] = [
+const PARTS: [(Part, Measure); 10] = [
     (Part::Hot, hot::objects),
     (Part::Ranges, hot::ranges),
     (Part::Pages, hot::pages),
@@ -79,6 +82,7 @@ const PARTS: [(Part, Measure); 9] = [
     (Part::Import, import::measure_large),
     (Part::Publish, import::measure_small),
     (Part::Swarm, swarm::measure),
+    (Part::Rest, rest::measure),
     (Part::Soak, soak::measure),
 ];
 

@@ -36,11 +36,12 @@ struct Step {
 }
 
 /// The steps, in an order in which each finds what it needs.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step { name: "rust", about: "the components that rust-toolchain.toml names", run: rust },
     Step { name: "chromium", about: "Debian's Chromium, which looks at the status page", run: chromium },
     Step { name: "npm", about: "the npm packages that read our CARs and judge our pinning service", run: npm },
     Step { name: "kubo", about: "Kubo, built from its Go module", run: kubo },
+    Step { name: "net", about: "Debian's iproute2 and nftables, which make networks for nodes", run: net },
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "build", about: "the release build of the demo", run: build },
     Step { name: "tidy", about: "direction, sizes, links, bans, goldens", run: tidy },
@@ -138,6 +139,11 @@ fn npm(run: &Run<'_>, _: &mut Tally) -> Result<()> {
 
 fn kubo(run: &Run<'_>, _: &mut Tally) -> Result<()> {
     install::kubo(run.workspace).map(drop)
+}
+
+fn net(_: &Run<'_>, _: &mut Tally) -> Result<()> {
+    install::debian("ip", "iproute2")?;
+    install::debian("nft", "nftables").map(drop)
 }
 
 fn fmt(run: &Run<'_>, _: &mut Tally) -> Result<()> {

@@ -2,130 +2,47 @@
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
+use atoll_testkit::process::Node;
+use atoll_testkit::trial::{installed, noise, until};
 use serde_json::Value;
 
 #[path = "cli/imports.rs"]
 mod imports;
 
-/// A folder for one test, and the node that may run in it.
-struct Bench {
-    dir: tempfile::TempDir,
-    node: Option<Child>,
-    gateway: String,
-    admin: String,
+/// A home in which no node runs yet.
+fn home() -> Node {
+    Node::home(env!("CARGO_BIN_EXE_atoll"))
 }
 
-impl Bench {
-    /// With a running node.
-    fn with_node() -> Self {
-        let mut bench = Self::without_node();
-        bench.start();
-        bench
-    }
-
-    fn without_node() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), node: None, gateway: String::new(), admin: String::new() }
-    }
-
-    fn start(&mut self) {
-        self.start_with("gateway.threads=1");
-    }
-
-    fn start_with(&mut self, setting: &str) {
-        let mut command = self.atoll(&["node", "--json", "--gateway-listen", "127.0.0.1:0"]);
-        command.args(["--admin-listen", "127.0.0.1:0", "--set", setting]);
-        let log = fs::File::options().create(true).append(true).open(self.path("node.log")).unwrap();
-        let mut node = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let log = || fs::read_to_string(self.path("node.log")).unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the node said {line:?}:\n{}", log()));
-        self.gateway = ready["gateway"].as_str().unwrap().to_owned();
-        self.admin = ready["admin"].as_str().unwrap().to_owned();
-        self.node = Some(node);
-    }
-
-    /// SIGTERM, and waits; the exit code.
-    fn stop(&mut self) -> Option<i32> {
-        let mut node = self.node.take().unwrap();
-        assert!(Command::new("kill").arg(node.id().to_string()).status().unwrap().success());
-        node.wait().unwrap().code()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn atoll(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_atoll"));
-        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
-        command.env("ATOLL_DIR", self.path("node")).env("ATOLL_KEYRING", self.path("keyring"));
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.atoll(args).output().unwrap()
-    }
-
-    /// Runs with a file as standard input.
-    fn piped(&self, args: &[&str], input: &Path) -> Output {
-        self.atoll(args).stdin(fs::File::open(input).unwrap()).output().unwrap()
-    }
-
-    /// Runs with `--json`, expects success, and reads the result.
-    fn json(&self, args: &[&str]) -> Value {
-        let output = self.atoll(args).arg("--json").output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{args:?} printed {text:?}"))
-    }
-
-    /// Runs, expects failure, and gives what it said.
-    fn fails(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert_eq!(output.status.code(), Some(1), "{args:?}");
-        assert!(output.stdout.is_empty() || args.contains(&"verify") || args[0] == "status", "{args:?}");
-        String::from_utf8(output.stderr).unwrap()
-    }
-
-    fn import(&self, path: &Path) -> String {
-        self.json(&["import", path.to_str().unwrap()])["root"].as_str().unwrap().to_owned()
-    }
+/// One in which a node runs.
+fn start() -> Node {
+    home().started()
 }
 
-impl Drop for Bench {
-    fn drop(&mut self) {
-        if let Some(mut node) = self.node.take() {
-            let _ = node.kill();
-            let _ = node.wait();
-        }
-    }
+/// Runs with a file as standard input.
+fn piped(node: &Node, args: &[&str], input: &Path) -> Output {
+    node.command(args).stdin(fs::File::open(input).unwrap()).output().unwrap()
+}
+
+/// Runs, expects failure, and gives what it said.
+fn fails(node: &Node, args: &[&str]) -> String {
+    let output = node.run(args);
+    assert_eq!(output.status.code(), Some(1), "{args:?}");
+    assert!(output.stdout.is_empty() || args.contains(&"verify") || args[0] == "status", "{args:?}");
+    String::from_utf8(output.stderr).unwrap()
 }
 
 fn site() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/site")
 }
 
-/// Bytes that look random but are the same in every run.
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_be_bytes()[3]
-    };
-    std::iter::repeat_with(step).take(len).collect()
-}
-
 #[test]
 fn content_goes_in_and_comes_out() {
-    let bench = Bench::with_node();
+    let bench = start();
     let root = bench.import(&site());
     assert_eq!(bench.json(&["publish", site().to_str().unwrap(), "--only-hash"])["root"], root.as_str());
     let names = bench.json(&["ls", &root]);
@@ -135,10 +52,10 @@ fn content_goes_in_and_comes_out() {
 
     let page = bench.run(&["get", &format!("{root}/pages/deep.html"), "-o", "-"]);
     assert_eq!(page.stdout, fs::read(site().join("pages/deep.html")).unwrap());
-    let got = bench.json(&["get", &format!("{}/ipfs/{root}/", bench.gateway), "-o", "copy"]);
+    let got = bench.json(&["get", &format!("http://{}/ipfs/{root}/", bench.gateway()), "-o", "copy"]);
     assert_eq!(got["nodes"], 1);
     assert_eq!(fs::read(bench.path("copy/style.css")).unwrap(), fs::read(site().join("style.css")).unwrap());
-    assert!(bench.fails(&["get", &root, "-o", "copy"]).contains("a folder is there already"));
+    assert!(fails(&bench, &["get", &root, "-o", "copy"]).contains("a folder is there already"));
 
     let archive = bench.run(&["car", "export", &root]).stdout;
     assert!(bench.run(&["car", "export", &root, "-o", "site.car"]).status.success());
@@ -152,17 +69,16 @@ fn content_goes_in_and_comes_out() {
     bench.json(&["car", "import", "site.car", "--name", "a name"]);
     bench.json(&["pin", "rm", &root, "--name", "a name"]);
     assert_eq!(bench.json(&["pin", "ls"]).as_array().unwrap().len(), 2);
-    assert!(bench.fails(&["pin", "rm", &root, "--name", "other"]).contains("is not pinned"));
+    assert!(fails(&bench, &["pin", "rm", &root, "--name", "other"]).contains("is not pinned"));
 }
 
 #[test]
 fn cars_are_uploaded_with_the_token_whole_or_not_at_all() {
-    let source = Bench::with_node();
+    let source = start();
     let root = source.import(&site());
     let archive = source.run(&["car", "export", &root]).stdout;
-    let mut bench = Bench::without_node();
-    bench.start_with("admin.upload_bytes_max=100000");
-    let admin: std::net::SocketAddr = bench.admin.trim_start_matches("http://").parse().unwrap();
+    let bench = home().set(&["admin.upload_bytes_max=100000"]).started();
+    let admin = bench.admin();
     let token = fs::read_to_string(bench.path("node/admin.token")).unwrap();
     let upload = |token: &str, framing: &str, body: &[u8]| {
         let head = format!(
@@ -203,28 +119,24 @@ fn cars_are_uploaded_with_the_token_whole_or_not_at_all() {
 
 #[test]
 fn a_broken_car_leaves_no_pin_and_names_the_byte() {
-    let bench = Bench::with_node();
+    let bench = start();
     let root = bench.import(&site());
     let archive = bench.run(&["car", "export", &root]).stdout;
-    let fresh = Bench::with_node();
+    let fresh = start();
     fs::write(fresh.path("short.car"), &archive[..archive.len() - 7]).unwrap();
-    assert!(fresh.fails(&["car", "import", "short.car"]).contains("byte"));
+    assert!(fails(&fresh, &["car", "import", "short.car"]).contains("byte"));
     let mut wrong = archive.clone();
     let last = wrong.len() - 1;
     wrong[last] ^= 1;
     fs::write(fresh.path("wrong.car"), &wrong).unwrap();
-    assert!(fresh.fails(&["car", "import", "wrong.car"]).contains("byte"));
+    assert!(fails(&fresh, &["car", "import", "wrong.car"]).contains("byte"));
     assert_eq!(fresh.json(&["pin", "ls"]).as_array().unwrap().len(), 0);
 }
 
 #[test]
 fn npm_ipld_car_finds_the_same_files() {
-    let Ok(modules) = std::env::var("ATOLL_NODE_MODULES") else {
-        assert!(std::env::var_os("CI").is_none(), "ATOLL_NODE_MODULES is not set: run `cargo xtask test`");
-        eprintln!("did not run: ATOLL_NODE_MODULES is not set; `cargo xtask test` sets it");
-        return;
-    };
-    let bench = Bench::with_node();
+    let Some(modules) = installed("ATOLL_NODE_MODULES") else { return };
+    let bench = start();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/site");
     let root = bench.import(&folder);
     assert!(bench.run(&["car", "export", &root, "-o", "site.car"]).status.success());
@@ -240,8 +152,8 @@ fn npm_ipld_car_finds_the_same_files() {
 
 #[test]
 fn a_download_goes_on_where_it_was() {
-    let bench = Bench::with_node();
-    let content = noise(9_000_000);
+    let bench = start();
+    let content = noise(1, 9_000_000);
     fs::write(bench.path("chart.bin"), &content).unwrap();
     let root = bench.import(&bench.path("chart.bin"));
     // What an interrupted run left: a good beginning, then rubbish.
@@ -255,8 +167,8 @@ fn a_download_goes_on_where_it_was() {
 }
 
 /// Turns a bit of the second leaf of `content`, which a pack holds as it is.
-fn damage_second_leaf(bench: &Bench, content: &[u8]) {
-    let pack = fs::read_dir(bench.path("node/store/packs")).unwrap().next().unwrap().unwrap().path();
+fn damage_second_leaf(node: &Node, content: &[u8]) {
+    let pack = fs::read_dir(node.path("node/store/packs")).unwrap().next().unwrap().unwrap().path();
     let mut bytes = fs::read(&pack).unwrap();
     let wanted = &content[(1 << 20) + 1000..(1 << 20) + 1064];
     let at = bytes.windows(64).position(|window| window == wanted).unwrap();
@@ -266,8 +178,8 @@ fn damage_second_leaf(bench: &Bench, content: &[u8]) {
 
 #[test]
 fn damage_on_disk_is_named_and_never_served() {
-    let mut bench = Bench::with_node();
-    let content = noise(3 << 20);
+    let mut bench = start();
+    let content = noise(1, 3 << 20);
     fs::write(bench.path("chart.bin"), &content).unwrap();
     let root = bench.import(&bench.path("chart.bin"));
     assert_eq!(bench.stop(), Some(0));
@@ -284,14 +196,11 @@ fn damage_on_disk_is_named_and_never_served() {
 
 #[test]
 fn damage_on_disk_is_mended_by_other_members() {
-    let other = Bench::with_node();
-    let mut bench = Bench::without_node();
-    fs::create_dir(bench.path("node")).unwrap();
-    let seeds = format!("[node]\nseeds = [\"{}\"]\n", other.gateway);
+    let other = start();
+    let seeds = format!("[node]\nseeds = [\"http://{}\"]\n", other.gateway());
     // The pace of the demo, so that both soon know one another.
-    fs::write(bench.path("node/node.toml"), seeds + "[routing]\nprobe_interval = \"200ms\"\n").unwrap();
-    bench.start();
-    let content = noise(3 << 20);
+    let mut bench = home().configured(&(seeds + "[routing]\nprobe_interval = \"200ms\"\n")).started();
+    let content = noise(1, 3 << 20);
     fs::write(bench.path("chart.bin"), &content).unwrap();
     let root = bench.import(&bench.path("chart.bin"));
     assert_eq!(other.import(&bench.path("chart.bin")), root);
@@ -299,25 +208,20 @@ fn damage_on_disk_is_mended_by_other_members() {
     damage_second_leaf(&bench, &content);
     bench.start();
     let live = || bench.json(&["peers"]).as_array().unwrap().iter().filter(|member| member["live"] == true).count();
-    assert!((0..600).any(|_| live() == 2 || {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        false
-    }));
+    until("both know one another", || live() == 2);
     let found = bench.json(&["store", "verify"]);
     assert_eq!((found["damaged"].as_array().unwrap().len(), &found["mended"]), (1, &1.into()), "{found}");
     assert_eq!(bench.json(&["store", "verify"])["damaged"].as_array().unwrap().len(), 0);
-    let got = bench.run(&["get", &root, "--from", &bench.gateway, "-o", "-"]);
+    let got = bench.run(&["get", &root, "--from", &format!("http://{}", bench.gateway()), "-o", "-"]);
     assert_eq!(got.stdout, content);
 }
 
 #[test]
 fn a_node_that_was_killed_comes_back_with_everything() {
-    let mut bench = Bench::with_node();
+    let mut bench = start();
     let root = bench.import(&site());
     let peer = bench.json(&["status"])["peer_id"].clone();
-    let mut node = bench.node.take().unwrap();
-    node.kill().unwrap();
-    node.wait().unwrap();
+    bench.kill();
     bench.start();
     assert_eq!(bench.json(&["status"])["peer_id"], peer);
     assert_eq!(bench.json(&["pin", "ls"])[0]["root"], root.as_str());
@@ -327,7 +231,7 @@ fn a_node_that_was_killed_comes_back_with_everything() {
 
 #[test]
 fn a_publish_says_what_it_reached() {
-    let bench = Bench::with_node();
+    let bench = start();
     let site = site();
     let published = bench.json(&["publish", site.to_str().unwrap(), "--replicas", "1", "--site", "blog"]);
     assert_eq!((&published["verified_nodes"], &published["verified_operators"]), (&1.into(), &1.into()));
@@ -341,17 +245,17 @@ fn a_publish_says_what_it_reached() {
 
 #[test]
 fn keys_stay_private_and_keep_their_roles() {
-    let bench = Bench::without_node();
+    let bench = home();
     let made = bench.json(&["key", "new", "blog"]);
     assert_eq!(bench.json(&["key", "show", "blog"]), made);
     bench.json(&["key", "new", "lagoon", "--operator"]);
     assert_eq!(bench.json(&["key", "list"]).as_array().unwrap().len(), 2);
     let file = bench.path("keyring/blog.site.pem");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(bench.fails(&["key", "new", "blog"]).contains("already"));
-    assert!(bench.fails(&["key", "new", "../evil"]).contains("no name for a key"));
+    assert!(fails(&bench, &["key", "new", "blog"]).contains("already"));
+    assert!(fails(&bench, &["key", "new", "../evil"]).contains("no name for a key"));
     let peer = bench.json(&["key", "peer-id"])["peer_id"].as_str().unwrap().to_owned();
-    assert!(bench.fails(&["key", "certify", "blog", "--peer", &peer]).contains("not of an operator"));
+    assert!(fails(&bench, &["key", "certify", "blog", "--peer", &peer]).contains("not of an operator"));
     assert!(bench.run(&["key", "certify", "lagoon", "--peer", &peer, "-o", "operator.json"]).status.success());
     let exported = bench.run(&["key", "export", "blog"]).stdout;
     fs::write(bench.path("backup.pem"), exported).unwrap();
@@ -361,10 +265,9 @@ fn keys_stay_private_and_keep_their_roles() {
 
 #[test]
 fn settings_say_where_they_come_from_and_all_that_is_wrong() {
-    let bench = Bench::without_node();
-    fs::create_dir(bench.path("node")).unwrap();
+    let bench = home();
     fs::write(bench.path("node/node.toml"), "[store]\nbytes_max = 33554432\n").unwrap();
-    let output = bench.atoll(&["config", "--json"]).env("ATOLL_LOG_JSON", "true").output().unwrap();
+    let output = bench.command(&["config", "--json"]).env("ATOLL_LOG_JSON", "true").output().unwrap();
     let settings: Value = serde_json::from_slice(&output.stdout).unwrap();
     let source = |path: &str| {
         let found = settings.as_array().unwrap().iter().find(|setting| setting["path"] == path).unwrap();
@@ -372,24 +275,24 @@ fn settings_say_where_they_come_from_and_all_that_is_wrong() {
     };
     assert_eq!((source("store.bytes_max"), source("log.json")), ("node.toml".into(), "environment".into()));
     fs::write(bench.path("node/node.toml"), "[store]\nbytes = 1\n[gateway]\nlisten = \"here\"\n").unwrap();
-    let said = bench.fails(&["node"]);
+    let said = fails(&bench, &["node"]);
     assert!(said.contains("store.bytes:") && said.contains("gateway.listen:"), "{said}");
-    assert!(bench.fails(&["status"]).contains("no node answers"));
+    assert!(fails(&bench, &["status"]).contains("no node answers"));
 }
 
 #[test]
 fn the_admin_listener_shows_and_changes_nothing_without_its_token() {
-    let bench = Bench::with_node();
+    let bench = start();
     let code = |args: &[&str]| {
         let mut command = Command::new("curl");
         let output = command.args(["-s", "-o", "/dev/null", "-w", "%{http_code}"]).args(args).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
     for path in ["/", "/healthz", "/readyz", "/metrics", "/v1/status"] {
-        assert_eq!(code(&[&format!("{}{path}", bench.admin)]), "200", "{path}");
-        assert_eq!(code(&[&format!("{}{path}", bench.gateway)]), "404", "the public listener has no {path}");
+        assert_eq!(code(&[&format!("http://{}{path}", bench.admin())]), "200", "{path}");
+        assert_eq!(code(&[&format!("http://{}{path}", bench.gateway())]), "404", "the public listener has no {path}");
     }
-    let gc = format!("{}/v1/gc", bench.admin);
+    let gc = format!("http://{}/v1/gc", bench.admin());
     assert_eq!(code(&["-X", "POST", &gc]), "401");
     let token = fs::read_to_string(bench.path("node/admin.token")).unwrap();
     assert_eq!(code(&["-X", "POST", &gc, "-H", &format!("Authorization: Bearer {token}")]), "200");
@@ -400,7 +303,7 @@ fn the_admin_listener_shows_and_changes_nothing_without_its_token() {
 
 #[test]
 fn a_name_follows_what_is_published_and_newest_wins() {
-    let bench = Bench::with_node();
+    let bench = start();
     let root = bench.import(&site());
     let key = bench.json(&["key", "new", "blog"]);
     let first = bench.json(&["name", "publish", "blog", &root, "--days", "2", "--ttl", "60"]);
@@ -413,8 +316,8 @@ fn a_name_follows_what_is_published_and_newest_wins() {
     let refused = bench.run(&["name", "import", "old.ipns-record", "--name", name]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stdout).contains("sequence 1 is known"), "{refused:?}");
-    assert!(bench.fails(&["name", "publish", "nobody", &root]).contains("no site key"));
-    assert!(bench.fails(&["name", "resolve", "unknown.example"]).contains("no record of unknown.example"));
+    assert!(fails(&bench, &["name", "publish", "nobody", &root]).contains("no site key"));
+    assert!(fails(&bench, &["name", "resolve", "unknown.example"]).contains("no record of unknown.example"));
 
     // A record that is none is kept for a name of which nothing is known, and shown as such.
     let other = bench.json(&["key", "new", "other"])["ipns"].as_str().unwrap().to_owned();

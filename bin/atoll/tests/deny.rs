@@ -2,92 +2,40 @@
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
 
 use atoll_testkit::http::{Reply, request};
+use atoll_testkit::process::Node;
 use serde_json::Value;
 
 /// What may not be shown.
 const SECRET: &str = "what must not leave this node";
 
-struct Node {
-    folder: tempfile::TempDir,
-    process: Child,
-    address: SocketAddr,
-    admin: SocketAddr,
+/// A node with this in its settings.
+fn start(settings: &str) -> Node {
+    Node::home(env!("CARGO_BIN_EXE_atoll")).configured(settings).started()
 }
 
-impl Node {
-    /// A node with this in its settings.
-    fn start(settings: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("node.toml"), settings).unwrap();
-        let mut command = atoll(folder.path().to_owned(), &["node", "--json", "--gateway-listen", "127.0.0.1:0"]);
-        command.args(["--admin-listen", "127.0.0.1:0", "--set", "gateway.threads=1"]);
-        let log = fs::File::create(folder.path().join("node.log")).unwrap();
-        let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let log = || fs::read_to_string(folder.path().join("node.log")).unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the node said {line:?}:\n{}", log()));
-        let address = |name: &str| ready[name].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
-        Self { folder, process, address: address("gateway"), admin: address("admin") }
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        atoll(self.folder.path().to_owned(), arguments).arg("--json").output().unwrap()
-    }
-
-    /// Runs, expects success, and reads the result.
-    fn json(&self, arguments: &[&str]) -> Value {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    fn get(&self, target: &str) -> Reply {
-        request(self.address, "GET", "127.0.0.1", target, &[])
-    }
-
-    /// A figure among the metrics.
-    fn figure(&self, name: &str) -> u64 {
-        let reply = request(self.admin, "GET", "127.0.0.1", "/metrics", &[]);
-        let line = reply.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in:\n{}", reply.text())).parse().unwrap()
-    }
-
-    fn head(&self, target: &str) -> Reply {
-        request(self.address, "HEAD", "127.0.0.1", target, &[])
-    }
-
-    /// A folder with a file that may be shown and one that may not; its root, and the latter's CID.
-    fn import(&self) -> (String, String) {
-        let folder = self.folder.path().join("content");
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("a.txt"), "harmless").unwrap();
-        fs::write(folder.join("secret.txt"), SECRET).unwrap();
-        let root = self.json(&["import", folder.to_str().unwrap()])["root"].as_str().unwrap().to_owned();
-        let secret = self.head(&format!("/ipfs/{root}/secret.txt"));
-        let cid = secret.header("x-ipfs-roots").unwrap().rsplit(',').next().unwrap().to_owned();
-        (root, cid)
-    }
+fn head(node: &Node, target: &str) -> Reply {
+    request(node.gateway(), "HEAD", "127.0.0.1", target, &[])
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// A figure among the metrics.
+fn figure(node: &Node, name: &str) -> u64 {
+    let reply = request(node.admin(), "GET", "127.0.0.1", "/metrics", &[]);
+    let line = reply.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in:\n{}", reply.text())).parse().unwrap()
 }
 
-fn atoll(folder: PathBuf, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_atoll"));
-    command.args(arguments).env("ATOLL_KEYRING", folder.join("keyring")).env("ATOLL_DIR", folder);
-    command.stdin(Stdio::null());
-    command
+/// A folder with a file that may be shown and one that may not; its root, and the latter's CID.
+fn import(node: &Node) -> (String, String) {
+    let folder = node.path("content");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("a.txt"), "harmless").unwrap();
+    fs::write(folder.join("secret.txt"), SECRET).unwrap();
+    let root = node.import(&folder);
+    let secret = head(node, &format!("/ipfs/{root}/secret.txt"));
+    let cid = secret.header("x-ipfs-roots").unwrap().rsplit(',').next().unwrap().to_owned();
+    (root, cid)
 }
 
 fn holds_secret(body: &[u8]) -> bool {
@@ -96,8 +44,8 @@ fn holds_secret(body: &[u8]) -> bool {
 
 #[test]
 fn what_is_taken_down_is_in_no_answer() {
-    let node = Node::start("[gateway]\nabuse_contact = \"abuse@edge.example\"\n[deny]\nreload = \"1h\"\n");
-    let (root, secret) = node.import();
+    let node = start("[gateway]\nabuse_contact = \"abuse@edge.example\"\n[deny]\nreload = \"1h\"\n");
+    let (root, secret) = import(&node);
     let file = format!("/ipfs/{root}/secret.txt");
     // Twice, so that it is kept ready.
     assert!(holds_secret(&node.get(&file).body) && holds_secret(&node.get(&file).body));
@@ -114,7 +62,7 @@ fn what_is_taken_down_is_in_no_answer() {
         format!("{file}?format=raw"),
         format!("{file}?format=tar"),
     ] {
-        for reply in [node.get(&target), node.head(&target)] {
+        for reply in [node.get(&target), head(&node, &target)] {
             assert_eq!(reply.status, 451, "{target}");
             assert_eq!(reply.header("link"), Some("<mailto:abuse@edge.example>; rel=\"blocked-by\""));
         }
@@ -128,7 +76,7 @@ fn what_is_taken_down_is_in_no_answer() {
     assert_eq!(node.get(&format!("/ipfs/{root}/a.txt")).text(), "harmless");
     assert_eq!(node.get(&format!("/ipfs/{root}/")).status, 200);
 
-    let checked = node.run(&["deny", "check", &format!("https://{secret}.ipfs.elsewhere.example/")]);
+    let checked = node.run(&["deny", "check", "--json", &format!("https://{secret}.ipfs.elsewhere.example/")]);
     assert_eq!(checked.status.code(), Some(1));
     let checked: Value = serde_json::from_slice(&checked.stdout).unwrap();
     assert_eq!((&checked["denied"], &checked["line"]), (&Value::from(451), &Value::from(2)));
@@ -144,8 +92,8 @@ fn lists_of_others_are_followed_while_the_node_runs() {
     let list = lists.path().join("theirs.deny");
     fs::write(&list, "name: theirs\n---\n").unwrap();
     let settings = format!("[deny]\nreload = \"100ms\"\nlists = [\"{}\"]\n", lists.path().display());
-    let node = Node::start(&settings);
-    let (root, secret) = node.import();
+    let node = start(&settings);
+    let (root, secret) = import(&node);
     let file = format!("/ipfs/{root}/secret.txt");
     assert_eq!(node.get(&file).status, 200);
     let until = |status| while node.get(&file).status != status {};
@@ -154,7 +102,7 @@ fn lists_of_others_are_followed_while_the_node_runs() {
     // One that cannot be used changes nothing; the next that can does.
     fs::write(&list, "version: 2\n---\n").unwrap();
     let told: Vec<String> = loop {
-        let log = fs::read_to_string(node.folder.path().join("node.log")).unwrap();
+        let log = node.log();
         let told: Vec<_> = log.lines().filter(|line| line.contains("is refused")).map(str::to_owned).collect();
         if !told.is_empty() {
             break told;
@@ -162,9 +110,9 @@ fn lists_of_others_are_followed_while_the_node_runs() {
     };
     assert!(told[0].contains("theirs.deny") && told[0].contains("version 2"), "{told:?}");
     assert_eq!(node.get(&file).status, 410);
-    assert!(node.figure("atoll_deny_denials_total") > 0);
+    assert!(figure(&node, "atoll_deny_denials_total") > 0);
     let figures =
-        ["lists", "rules", "rules_skipped", "lists_refused"].map(|name| node.figure(&format!("atoll_deny_{name}")));
+        ["lists", "rules", "rules_skipped", "lists_refused"].map(|name| figure(&node, &format!("atoll_deny_{name}")));
     assert_eq!(figures, [1, 1, 0, 1]);
     fs::write(&list, "").unwrap();
     until(200);
@@ -172,9 +120,8 @@ fn lists_of_others_are_followed_while_the_node_runs() {
 
 #[test]
 fn a_node_does_not_start_without_its_lists() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("node.toml"), "[deny]\nlists = [\"/nowhere/x.deny\"]\n").unwrap();
-    let output = atoll(folder.path().to_owned(), &["node", "--admin-listen", "127.0.0.1:0"]).output().unwrap();
+    let home = Node::home(env!("CARGO_BIN_EXE_atoll")).configured("[deny]\nlists = [\"/nowhere/x.deny\"]\n");
+    let output = home.run(&["node", "--admin-listen", "127.0.0.1:0"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/x.deny"));
 }

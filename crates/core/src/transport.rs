@@ -1,6 +1,7 @@
 //! What members say to each other, and how it travels: a trait, so that libp2p can replace HTTP, and a simulation both.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -140,6 +141,11 @@ pub trait Transport: Send + Sync + 'static {
 
     /// The whole DAG under `root` as a CARv1, depth first, without duplicates, unverified.
     fn car<'a>(&'a self, to: &'a Multiaddr, root: &'a Cid) -> BoxFuture<'a, Result<ByteStream, TransportError>>;
+
+    /// The last round trip to the member at `to` that the transport has measured by itself, if it does.
+    fn round_trip(&self, _to: &Multiaddr) -> Option<Duration> {
+        None
+    }
 }
 
 /// Reaches nobody.

@@ -1,6 +1,7 @@
 //! Figures of the node, for Prometheus and for the status page. Lost with the process, as scraped figures are.
 
 mod providing;
+mod swarm;
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -15,6 +16,7 @@ use atoll_pinning::Service;
 use atoll_routing::{Router, RouterView, Routers, Sweep};
 use atoll_security::Lists;
 use atoll_security::deny::lists::Summary;
+use atoll_swarm::Swarm;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -24,6 +26,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::api::Traffic;
 use crate::delegated::Counts;
 use providing::SweepCollector;
+use swarm::SwarmCollector;
 
 /// How often the totals are remembered, and for how many times: percentiles look back five minutes.
 const STEP: Duration = Duration::from_secs(10);
@@ -55,9 +58,12 @@ impl Metrics {
         Self { counters, window: Mutex::default(), registry }
     }
 
-    /// The same, and how announcing goes.
-    pub(crate) fn with_sweeps(mut self, sweeps: Vec<Sweep>) -> Self {
+    /// The same, and those of the swarm, and how announcing goes.
+    pub(crate) fn with_swarm(mut self, swarm: Option<&Swarm>, sweeps: Vec<Sweep>) -> Self {
         self.registry.register_collector(Box::new(SweepCollector(sweeps)));
+        if let Some(swarm) = swarm {
+            self.registry.register_collector(Box::new(SwarmCollector(swarm.clone())));
+        }
         self
     }
 

@@ -122,7 +122,7 @@ impl Node {
             router,
             names,
             name_records,
-            metrics: metrics.with_sweeps(providing.sweeps()),
+            metrics: metrics.with_swarm(network.swarm.as_ref(), providing.sweeps()),
             sources,
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,8 +75,9 @@ impl Providing {
     pub(crate) async fn save(&self) {
         for (sweep, path) in &self.sweeps {
             let (sweep, path) = (sweep.clone(), path.clone());
-            let written =
-                tokio::task::spawn_blocking(move || sweep.saved().map_or(Ok(()), |bytes| write(&path, &bytes)));
+            let written = tokio::task::spawn_blocking(move || {
+                sweep.saved().map_or(Ok(()), |bytes| atoll_durable::replace(&path, |file| file.write_all(&bytes)))
+            });
             if let Ok(Err(error)) = written.await {
                 tracing::warn!(%error, "what was announced cannot be written: after a restart it is announced anew");
             }
@@ -92,15 +93,6 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
-}
-
-/// Writes beside the file, syncs, and renames: what is there is whole.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = fs::File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
 }
 
 /// Looks for what is to be announced, for ever, or until `stop` changes.

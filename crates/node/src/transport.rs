@@ -1,5 +1,7 @@
 //! How peers are reached: over HTTP, or over libp2p when their address names a peer id. Keeps nothing.
 
+use std::time::Duration;
+
 use atoll_core::delegated::is_http;
 use atoll_core::transport::{ByteStream, Request, Response};
 use atoll_core::{Block, BoxFuture, Cid, Multiaddr, Transport, TransportError};
@@ -48,5 +50,9 @@ impl Transport for AnyTransport {
 
     fn car<'a>(&'a self, to: &'a Multiaddr, root: &'a Cid) -> BoxFuture<'a, Result<ByteStream, TransportError>> {
         self.of(to).car(to, root)
+    }
+
+    fn round_trip(&self, to: &Multiaddr) -> Option<Duration> {
+        self.of(to).round_trip(to)
     }
 }

@@ -1,10 +1,11 @@
 //! Whether a member lives, as this node saw it: a small state machine without I/O. Lost upon a restart, and measured anew.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use atoll_core::record::PROBE_ROOTS_MAX;
 use atoll_core::{Cid, Timestamp};
+
+use crate::nearness::RoundTrip;
 
 /// The most roots that are remembered of one member.
 const HOLDS_MAX: usize = 16 * PROBE_ROOTS_MAX;
@@ -24,8 +25,8 @@ pub(crate) struct Health {
     pub(crate) probing: bool,
     /// Failed probes in a row.
     pub(crate) missed: u32,
-    /// Time to answer a probe, smoothed.
-    pub(crate) rtt: Option<Duration>,
+    /// How near it is.
+    pub(crate) round_trip: Option<RoundTrip>,
     /// Roots it holds; each was verified by a random block, at the time given.
     pub(crate) holds: BTreeMap<Cid, Timestamp>,
     /// Which of its addresses is used; counts on, so taken modulo their number.
@@ -55,7 +56,7 @@ impl Health {
             probed: None,
             probing: false,
             missed: 0,
-            rtt: None,
+            round_trip: None,
             holds: BTreeMap::new(),
             address: 0,
             lies: 0,
@@ -75,12 +76,12 @@ impl Health {
     }
 
     /// It answered a probe about `asked`; of those it claims `claims`, and served a random block of each of `verified`.
-    pub(crate) fn answered(&mut self, now: Timestamp, rtt: Duration, probe: &Probed) {
+    pub(crate) fn answered(&mut self, now: Timestamp, round_trip: RoundTrip, probe: &Probed) {
         self.seen = Some(now);
         self.missed = 0;
         self.trouble = None;
         self.dropped = None;
-        self.rtt = Some(self.rtt.map_or(rtt, |old| (old * 7 + rtt) / 8));
+        self.round_trip = Some(round_trip.after(self.round_trip));
         self.holds.retain(|root, _| probe.claims.contains(root) || !probe.asked.contains(root));
         for root in &probe.verified {
             if self.holds.len() < HOLDS_MAX || self.holds.contains_key(root) {
@@ -129,7 +130,12 @@ pub(crate) struct Probed {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::nearness::MeasuredBy;
+
+    const NEAR: RoundTrip = RoundTrip { time: Duration::from_millis(8), by: MeasuredBy::Probe };
 
     fn at(secs: u64) -> Timestamp {
         Timestamp::from_secs(secs)
@@ -138,14 +144,14 @@ mod tests {
     #[test]
     fn dead_after_k_misses_and_back_with_one_answer() {
         let mut health = Health::unknown(at(1));
-        health.answered(at(2), Duration::from_millis(8), &Probed::default());
+        health.answered(at(2), NEAR, &Probed::default());
         for now in 3..5 {
             health.missed(at(now), "no connection".to_owned(), 3);
             assert!(health.live);
         }
         health.missed(at(5), "no connection".to_owned(), 3);
         assert_eq!((health.live, health.changed), (false, at(5)));
-        health.answered(at(9), Duration::from_millis(8), &Probed::default());
+        health.answered(at(9), NEAR, &Probed::default());
         assert_eq!((health.live, health.changed, health.missed), (true, at(9), 0));
     }
 
@@ -154,11 +160,11 @@ mod tests {
         let root: Cid = "bafkqaaa".parse().unwrap();
         let mut health = Health::unknown(at(1));
         let held = Probed { asked: vec![root], claims: vec![root], verified: vec![root] };
-        health.answered(at(2), Duration::ZERO, &held);
+        health.answered(at(2), NEAR, &held);
         assert!(health.holds_any(&[root]));
-        health.answered(at(3), Duration::ZERO, &Probed::default());
+        health.answered(at(3), NEAR, &Probed::default());
         assert!(health.holds_any(&[root]), "it was not asked about the root");
-        health.answered(at(4), Duration::ZERO, &Probed { asked: vec![root], ..Probed::default() });
+        health.answered(at(4), NEAR, &Probed { asked: vec![root], ..Probed::default() });
         assert!(!health.holds_any(&[root]));
     }
 }

@@ -1,7 +1,7 @@
 //! Known records on disk, so that a node that was restarted knows its network. A crash loses what changed since the last save,
 //! which members tell again.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
 use std::{fs, io};
 
@@ -78,22 +78,16 @@ impl FileLog {
         Ok(envelopes)
     }
 
-    /// Writes beside the file, syncs, and renames.
     fn write(&self, envelopes: &[Bytes]) -> io::Result<()> {
-        let beside = self.path.with_extension("new");
-        let mut file = io::BufWriter::new(fs::File::create(&beside)?);
-        file.write_all(MAGIC)?;
-        for envelope in envelopes {
-            let length = u32::try_from(envelope.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-            file.write_all(&length.to_be_bytes())?;
-            file.write_all(envelope)?;
-        }
-        file.into_inner()?.sync_all()?;
-        fs::rename(&beside, &self.path)?;
-        match self.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => fs::File::open(folder)?.sync_all(),
-            _ => Ok(()),
-        }
+        atoll_durable::replace(&self.path, |file| {
+            file.write_all(MAGIC)?;
+            for envelope in envelopes {
+                let length = u32::try_from(envelope.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+                file.write_all(&length.to_be_bytes())?;
+                file.write_all(envelope)?;
+            }
+            Ok(())
+        })
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use atoll_core::{PeerId, SiteId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::nearness::MeasuredBy;
 use crate::plan::Standing;
 use crate::router::{PullState, Shared, State};
 use crate::table::{Peer, Placed};
-use crate::time::millis;
+use crate::time::micros;
 
 /// Everything at one moment. Ids, roots and addresses are in their text forms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,8 +45,11 @@ pub struct MemberView {
     pub changed_ms: u64,
     /// Its last good answer, in milliseconds since the Unix epoch.
     pub seen_ms: Option<u64>,
-    /// Smoothed time of its answers, in milliseconds.
-    pub rtt_ms: Option<u64>,
+    /// The round trip to it, smoothed, in microseconds.
+    pub rtt_us: Option<u64>,
+    /// How that was measured.
+    #[serde(default)]
+    pub rtt_by: Option<MeasuredBy>,
     /// Failed probes in a row.
     pub missed: u32,
     /// Bytes that it offers.
@@ -145,7 +149,8 @@ impl MemberView {
             live: health.live,
             changed_ms: health.changed.as_millis(),
             seen_ms: health.seen.map(Timestamp::as_millis),
-            rtt_ms: health.rtt.map(millis),
+            rtt_us: health.round_trip.map(|round_trip| micros(round_trip.time)),
+            rtt_by: health.round_trip.map(|round_trip| round_trip.by),
             missed: health.missed,
             free: member.free,
             holds: health.holds.keys().map(ToString::to_string).collect(),

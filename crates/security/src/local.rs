@@ -2,7 +2,6 @@
 //! anew beside itself and renamed, so that a crash leaves the old or the new one.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -105,15 +104,8 @@ impl Local {
     }
 
     fn write(&self, text: &str) -> Result<(), DenyError> {
-        let new = self.path.with_extension("deny.new");
-        let write = || {
-            let mut file = File::create(&new)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new, &self.path)?;
-            self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-        };
-        write().map_err(|cause| self.error(cause))
+        let written = atoll_durable::replace(&self.path, |file| file.write_all(text.as_bytes()));
+        written.map_err(|cause| self.error(cause))
     }
 
     /// Keeps other commands from changing the list at the same time, until it is dropped.

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::dht::Which;
 use crate::error::SwarmError;
 use crate::records::Records;
-use crate::{gossip, inbound, messages};
+use crate::{gossip, identify as own_identify, inbound, messages};
 
 /// Kademlia of the public IPFS network.
 pub(crate) const WAN_KAD: StreamProtocol = StreamProtocol::new("/ipfs/kad/1.0.0");
@@ -41,7 +41,7 @@ pub(crate) const K: NonZeroUsize = NonZeroUsize::new(20).unwrap();
 pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
     allowed: Toggle<allow_block_list::Behaviour<AllowedPeers>>,
-    pub(crate) identify: identify::Behaviour,
+    pub(crate) identify: own_identify::Behaviour,
     ping: ping::Behaviour,
     pub(crate) lan: kad::Behaviour<Records>,
     pub(crate) wan: Toggle<kad::Behaviour<Records>>,
@@ -68,7 +68,7 @@ impl Behaviour {
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),
             allowed: allowed(config).into(),
-            identify: identify::Behaviour::new(identify),
+            identify: own_identify::Behaviour::new(&identify, config.public),
             ping: ping::Behaviour::default(),
             lan: kademlia(me, lan_kad(config)?, Mode::Server, config),
             wan: config.public.then(|| kademlia(me, WAN_KAD, Mode::Client, config)).into(),

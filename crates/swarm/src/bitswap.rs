@@ -29,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
+use crate::counts::{self, Counts};
 use crate::inbound::{Incoming, Streams};
 pub(crate) use asks::Key;
 use asks::{Answer, Asks};
@@ -71,6 +72,7 @@ const MESSAGE_RATE: usize = 64 * 1024;
 pub(crate) struct Bitswap {
     control: Control,
     blocks: Arc<dyn Blocks>,
+    counts: Arc<Counts>,
     peers: Mutex<HashMap<PeerId, Arc<Peer>>>,
     asks: Mutex<Asks>,
     /// Wakes the clock, which stands still while nothing is wanted.
@@ -83,11 +85,16 @@ pub(crate) struct Bitswap {
 
 impl Bitswap {
     /// Wants to be made within a runtime.
-    pub(crate) fn new(control: Control, blocks: Arc<dyn Blocks>, config: &Config) -> Arc<Self> {
+    pub(crate) fn new(
+        control: Control,
+        (blocks, counts): (Arc<dyn Blocks>, Arc<Counts>),
+        config: &Config,
+    ) -> Arc<Self> {
         let kib = |bytes: usize| u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
         Arc::new(Self {
             control,
             blocks,
+            counts,
             peers: Mutex::default(),
             asks: Mutex::default(),
             wanted: Notify::new(),
@@ -113,6 +120,7 @@ impl Bitswap {
                     }
                 }
                 Incoming::Stream(id, stream) => {
+                    counts::one(&self.counts.streams[0]);
                     let Some(peer) = self.peer(id) else { continue };
                     let most = if tasks.len() < STREAMS_MANY { STREAMS_MAX } else { STREAMS_FEW };
                     let Some(place) = peer.begin_reading(most) else {
@@ -219,6 +227,7 @@ impl Bitswap {
         let has_work = || lock(&self.asks).has_work(peer.id);
         while peer.asking.wait(has_work, IDLE).await {
             let entries = lock(&self.asks).take(peer.id, ENTRIES_AT_ONCE);
+            counts::many(&self.counts.wants[1], entries.len());
             let message = Message { entries, ..Message::default() };
             if let Err(error) = self.send(peer, &mut stream, &message).await {
                 tracing::debug!(peer = %peer.id, %error, "nothing can be asked");
@@ -239,6 +248,7 @@ impl Bitswap {
                 self.with_asks(|asks| asks.presence(peer.id, cid, has, Instant::now()));
             }
             if message.full || !message.entries.is_empty() {
+                counts::many(&self.counts.wants[0], message.entries.len());
                 lock(&peer.ledger).receive(message.full, message.entries);
                 self.wake_serving(peer);
             }
@@ -280,9 +290,14 @@ impl Bitswap {
     /// Takes a block. It is only hashed if its peer was asked for something.
     fn receive(self: &Arc<Self>, peer: &Peer, may_send: bool, payload: Payload) -> Result<(), WireError> {
         let now = Instant::now();
+        let len = payload.bytes.len();
         let block = if may_send { payload.into_block() } else { None };
         let was_asked = block.is_some_and(|block| self.with_asks(|asks| asks.block(peer.id, &block, now)));
-        if !was_asked {
+        if was_asked {
+            counts::one(&self.counts.blocks[0]);
+            counts::many(&self.counts.bytes[0], len);
+        } else {
+            counts::one(&self.counts.unasked);
             lock(&self.asks).wrong(peer.id, now);
         }
         if peer.count(was_asked) { Ok(()) } else { Err(WireError::Unasked) }
@@ -294,7 +309,10 @@ impl Bitswap {
             let mut control = self.control.clone();
             let opened = timeout(OPEN_TIMEOUT, control.open_stream(peer, StreamProtocol::new(protocol))).await;
             match opened.map_err(|_| limit.clone())? {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => {
+                    counts::one(&self.counts.streams[1]);
+                    return Ok(stream);
+                }
                 Err(OpenStreamError::UnsupportedProtocol(_)) => {}
                 Err(error) => return Err(TransportError::Connect(error.to_string())),
             }

@@ -1,5 +1,6 @@
 //! What an operator can set about the swarm. Plain data; a crash loses nothing.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use libp2p::PeerId;
@@ -27,6 +28,9 @@ pub struct Config {
     /// Name of a private network: its nodes speak under protocols of their own (`/NAME/lan/kad/1.0.0`, `/NAME/meshsub/…`), so
     /// that they and IPFS peers leave each other alone. Empty: IPFS.
     pub network: String,
+    /// File with the key of a private network, as Kubo's `swarm.key`: who does not have it understands nothing. Such networks
+    /// have TCP only. Empty: none.
+    pub key_file: PathBuf,
     /// The only peers that may connect, as peer ids; empty: all.
     pub allow: Vec<String>,
     /// Whether to take part in the public IPFS network's DHT too, beside that of private addresses.
@@ -67,6 +71,7 @@ impl Default for Config {
             announce: Vec::new(),
             bootstrap: Vec::new(),
             network: String::new(),
+            key_file: PathBuf::new(),
             allow: Vec::new(),
             public: false,
             connections: 512,
@@ -95,6 +100,7 @@ impl Config {
         if self.public && !self.network.is_empty() {
             problems.push("public: a private network has no part in the public one; leave `network` empty".to_owned());
         }
+        problems.extend(self.problems_of_key());
         if self.allow.len() > ALLOWED_MAX {
             problems.push(format!("allow: {} peers are over the limit of {ALLOWED_MAX}", self.allow.len()));
         }
@@ -121,6 +127,27 @@ impl Config {
 }
 
 impl Config {
+    /// What does not go together with the key of a private network.
+    fn problems_of_key(&self) -> Vec<String> {
+        if self.key_file.as_os_str().is_empty() {
+            return Vec::new();
+        }
+        let is_quic = |address: &&Multiaddr| {
+            address.iter().any(|part| matches!(part, Protocol::Udp(_) | Protocol::Quic | Protocol::QuicV1))
+        };
+        let mut problems = Vec::new();
+        for (name, list) in [("listen", &self.listen), ("announce", &self.announce), ("bootstrap", &self.bootstrap)] {
+            let quic = list.iter().filter(is_quic);
+            problems.extend(quic.map(|address| {
+                format!("{name}: {address} is no TCP, and networks behind a key (`key_file`) have no other transport")
+            }));
+        }
+        if self.public {
+            problems.push("public: a network behind a key (`key_file`) has no part in the public one".to_owned());
+        }
+        problems
+    }
+
     /// A protocol's name in this network.
     pub(crate) fn protocol(&self, name: &str) -> String {
         if self.network.is_empty() { name.to_owned() } else { format!("/{}{name}", self.network) }
@@ -144,6 +171,16 @@ mod tests {
         let config = Config::default();
         assert_eq!(config.problems(), Vec::<String>::new());
         assert_eq!(toml::from_str::<Config>(&toml::to_string(&config).unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_network_behind_a_key_has_tcp_alone() {
+        let quic = || vec!["/ip4/127.0.0.1/udp/4001/quic-v1".parse().unwrap()];
+        let config = Config { listen: quic(), key_file: "swarm.key".into(), public: true, ..Config::default() };
+        let problems = config.problems();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].starts_with("listen: /ip4/127.0.0.1/udp/4001/quic-v1 is no TCP"), "{problems:?}");
+        assert_eq!(Config { listen: quic(), ..Config::default() }.problems(), Vec::<String>::new());
     }
 
     #[test]

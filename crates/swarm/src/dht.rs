@@ -158,3 +158,29 @@ impl Dht for Network {
 
 /// Tells whether this node provides a key.
 pub type Own = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+#[cfg(test)]
+mod tests {
+    use atoll_core::blocks::NoopBlocks;
+    use atoll_core::keys::IdentityKey;
+
+    use super::*;
+    use crate::Config;
+    use crate::swarm::Parts;
+
+    #[tokio::test]
+    async fn the_public_network_is_told_public_addresses_alone() {
+        let public: Multiaddr = "/ip4/203.0.113.7/tcp/4001".parse().unwrap();
+        let private: Multiaddr = "/ip4/10.1.2.3/tcp/4001".parse().unwrap();
+        for announce in [vec![], vec![public, private]] {
+            let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+            let config = Config { listen, announce: announce.clone(), public: true, ..Config::default() };
+            let identity = IdentityKey::from_seed(&[1; 32]).to_libp2p();
+            let swarm = Swarm::spawn(Parts { identity, blocks: Arc::new(NoopBlocks) }, &config).await.unwrap();
+            let told = swarm.networks().into_iter().map(|network| (network.name(), network.addresses()));
+            let told: Vec<(&str, Vec<Multiaddr>)> = told.collect();
+            assert_eq!((told[0].0, told[0].1.len()), ("lan", 1 + announce.len()));
+            assert_eq!(told[1], ("wan", announce.into_iter().take(1).collect()));
+        }
+    }
+}

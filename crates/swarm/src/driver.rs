@@ -26,9 +26,10 @@ use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::behaviour::{Behaviour, BehaviourEvent, WAN_KAD};
 use crate::config::peer_of;
+use crate::counts::{self, Counts};
 use crate::dht::Own;
 use crate::error::SwarmError;
-use crate::swarm::Snapshot;
+use crate::swarm::{FoundBy, Snapshot};
 pub(crate) use lookups::Lookup;
 use lookups::Lookups;
 use members::{Answered, Members};
@@ -117,6 +118,7 @@ pub(crate) struct Driver {
     bootstrap: Vec<Multiaddr>,
     /// What is known now, for people.
     told: watch::Sender<Snapshot>,
+    counts: Arc<Counts>,
 }
 
 impl Driver {
@@ -124,18 +126,19 @@ impl Driver {
         swarm: Swarm<Behaviour>,
         orders: mpsc::Receiver<Order>,
         (bootstrap, members_speak): (Vec<Multiaddr>, StreamProtocol),
-        told: watch::Sender<Snapshot>,
+        (told, counts): (watch::Sender<Snapshot>, Arc<Counts>),
     ) -> Self {
         Self {
             swarm,
             orders,
             queries: Queries::default(),
             lookups: Lookups::default(),
-            members: Members::default(),
+            members: Members::new(Arc::clone(&counts)),
             peers: Peers::new(members_speak),
             dialled: HashMap::new(),
             bootstrap,
             told,
+            counts,
         }
     }
 
@@ -183,7 +186,7 @@ impl Driver {
                     Some(order) => self.order(order),
                     None => return,
                 },
-                Some(served) = self.members.next() => Members::served(&mut self.swarm, served),
+                Some(served) = self.members.next() => self.members.served(&mut self.swarm, served),
                 _ = housekeeping.tick() => self.keep_house(),
             }
         }
@@ -192,7 +195,7 @@ impl Driver {
     fn order(&mut self, order: Order) {
         match order {
             Order::Dial { peer, addresses, begun } => {
-                self.dial(peer, addresses);
+                self.dial(peer, addresses, FoundBy::Member);
                 // Whoever asked may have gone.
                 let _ = begun.send(());
             }
@@ -203,18 +206,22 @@ impl Driver {
             Order::GetName { name, found } => self.queries.get_name(&mut self.swarm, &name, &found),
             Order::PutName { name, value, done } => self.queries.put_name(&mut self.swarm, &name, &value, done),
             Order::Ask { peer, addresses, request, answered } => {
+                if !self.swarm.is_connected(&peer) {
+                    self.peers.expect(peer, FoundBy::Member);
+                }
                 self.members.ask(&mut self.swarm, (peer, addresses), *request, answered);
             }
             Order::Publish { news, done } => {
                 // Whoever told may have gone.
-                let _ = done.send(Members::publish(&mut self.swarm, news));
+                let _ = done.send(self.members.publish(&mut self.swarm, news));
             }
             Order::Serve(answer) => self.members.serve(answer),
             Order::Lookup(lookup) => self.look(lookup),
         }
     }
 
-    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, found_by: FoundBy) {
+        self.peers.expect(peer, found_by);
         let dial = DialOpts::peer_id(peer)
             .condition(PeerCondition::DisconnectedAndNotDialing)
             .addresses(addresses)
@@ -238,17 +245,26 @@ impl Driver {
                 self.tell();
             }
             SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
+                self.counts.opened(&endpoint);
                 self.peers.connected(peer_id, &endpoint);
                 self.connected(peer_id);
                 self.tell();
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+            SwarmEvent::ConnectionClosed { num_established: 1.., endpoint, .. } => self.counts.closed(&endpoint),
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, endpoint, .. } => {
+                self.counts.closed(&endpoint);
                 self.peers.gone(&peer_id);
                 self.lookups.gone(&peer_id);
                 self.tell();
             }
+            SwarmEvent::IncomingConnectionError { error, .. } => {
+                tracing::debug!(%error, "a connection to us does not come about");
+                counts::one(&self.counts.failed[0]);
+            }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 tracing::debug!(%peer, %error, "no connection");
+                counts::one(&self.counts.failed[1]);
+                self.peers.missed(&peer);
                 if !self.swarm.is_connected(&peer) {
                     self.dialled.remove(&peer);
                 }
@@ -270,8 +286,10 @@ impl Driver {
                 self.tell();
             }
             BehaviourEvent::Ping(event) => {
-                if let Ok(round_trip) = event.result {
-                    self.peers.answered(&event.peer, round_trip);
+                if let Ok(round_trip) = event.result
+                    && self.peers.answered(&event.peer, round_trip)
+                {
+                    self.tell();
                 }
             }
             BehaviourEvent::Lan(event) | BehaviourEvent::Wan(event) => self.kademlia(event),
@@ -298,7 +316,10 @@ impl Driver {
 
     fn kademlia(&mut self, event: kad::Event) {
         match event {
-            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
+            kad::Event::OutboundQueryProgressed { id, result, stats, step } => {
+                if step.last {
+                    self.counts.asked(&result, stats.duration());
+                }
                 self.lookups.progress(&mut self.swarm, id, &result, step.last);
                 if let Some((new, found)) = self.queries.progress(id, result, &step) {
                     for peer in new {
@@ -339,7 +360,7 @@ impl Driver {
             return;
         }
         self.dialled.entry(peer).or_default().push(found.clone());
-        self.dial(peer, Vec::new());
+        self.dial(peer, Vec::new(), FoundBy::Provider);
     }
 
     fn connected(&mut self, peer: PeerId) {
@@ -358,7 +379,7 @@ impl Driver {
         if self.swarm.connected_peers().count() < CONNECTIONS_FEW {
             for address in self.bootstrap.clone() {
                 if let Some(peer) = peer_of(&address) {
-                    self.dial(peer, vec![address]);
+                    self.dial(peer, vec![address], FoundBy::Bootstrap);
                 }
             }
         }

@@ -8,20 +8,24 @@
 mod behaviour;
 mod bitswap;
 mod config;
+pub mod counts;
 mod dht;
 mod driver;
 mod error;
 mod gossip;
+mod identify;
 mod inbound;
 mod lookup;
 mod messages;
 mod names;
 mod records;
 mod swarm;
+mod transport;
 
 pub use bitswap::Arrivals;
 pub use config::{Config, Provide};
+pub use counts::Counts;
 pub use dht::{Network, Own};
 pub use error::SwarmError;
 pub use lookup::Located;
-pub use swarm::{Parts, PeerView, Snapshot, Swarm};
+pub use swarm::{FoundBy, Parts, PeerView, Snapshot, Swarm};

@@ -1,6 +1,5 @@
 //! The handle to a node's swarm: how the rest of the node fetches from peers, finds providers, and announces itself.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,20 +10,21 @@ use atoll_core::transport::{ByteStream, Gossip, Request, Response};
 use atoll_core::{Answer, Block, Blocks, BoxFuture, Cid, Exchange, Providers, Transport, TransportError};
 use futures_util::stream::{self, StreamExt as _};
 use libp2p::identity::Keypair;
-use libp2p::{PeerId, StreamProtocol, noise, tcp, tls, yamux};
+use libp2p::{PeerId, StreamProtocol};
 use libp2p_stream::Control;
 use multiaddr::{Multiaddr, Protocol};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::behaviour::{Behaviour, WAN_KAD, lan_kad, protocol};
+use crate::behaviour::{WAN_KAD, lan_kad, protocol};
 use crate::bitswap::{Arrivals, Bitswap, Key, PROTOCOLS};
 use crate::config::{Config, peer_of};
+use crate::counts::Counts;
 use crate::dht::{Network, Own, Which};
 use crate::driver::{Driver, Order};
 use crate::error::SwarmError;
-use crate::{gossip, inbound, messages};
+use crate::{gossip, inbound, messages, transport};
 
 /// Orders that wait for the driver.
 const ORDERS_MAX: usize = 1024;
@@ -36,8 +36,6 @@ const NAMES_MAX: usize = 16;
 const NAME_SETTLE: Duration = Duration::from_millis(500);
 /// How long further providers are waited for once one is there.
 const SETTLE: Duration = Duration::from_millis(50);
-/// A connection that nobody uses is closed after this time.
-const IDLE: Duration = Duration::from_secs(120);
 
 /// What a swarm is made of.
 pub struct Parts {
@@ -81,6 +79,29 @@ pub struct PeerView {
     pub round_trip_us: Option<u64>,
     /// How long it has been connected.
     pub connected_seconds: u64,
+    /// Where it says that it listens.
+    #[serde(default)]
+    pub listens: Vec<Multiaddr>,
+    /// How it was found.
+    #[serde(default)]
+    pub found_by: FoundBy,
+}
+
+/// How a peer was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FoundBy {
+    /// It came by itself.
+    #[default]
+    Itself,
+    /// The settings name it (`swarm.bootstrap`).
+    Bootstrap,
+    /// It is a member, or was named by one or by a router.
+    Member,
+    /// It provides what was looked for.
+    Provider,
+    /// On the way of a question to the DHT.
+    Dht,
 }
 
 /// A running swarm. Dropping the last clone ends it.
@@ -92,6 +113,7 @@ pub struct Swarm {
     control: Control,
     networks: Arc<[(Which, StreamProtocol)]>,
     bitswap: Arc<Bitswap>,
+    counts: Arc<Counts>,
     told: watch::Receiver<Snapshot>,
     _tasks: Arc<JoinSet<()>>,
 }
@@ -102,41 +124,29 @@ impl Swarm {
     /// # Errors
     /// [`SwarmError`] names the address.
     pub async fn spawn(parts: Parts, config: &Config) -> Result<Self, SwarmError> {
-        let transport = |error: &dyn std::fmt::Display| SwarmError::Transport(error.to_string());
-        let key = Keypair::from_protobuf_encoding(&parts.identity).map_err(|error| transport(&error))?;
+        let key = Keypair::from_protobuf_encoding(&parts.identity);
+        let key = key.map_err(|error| SwarmError::Transport(error.to_string()))?;
         let (incoming, streams) = inbound::Behaviour::new(&PROTOCOLS);
-        let mut swarm = libp2p::SwarmBuilder::with_existing_identity(key)
-            .with_tokio()
-            .with_tcp(
-                tcp::Config::default().nodelay(true),
-                (tls::Config::new, noise::Config::new),
-                yamux::Config::default,
-            )
-            .map_err(|error| transport(&error))?
-            .with_quic()
-            .with_dns()
-            .map_err(|error| transport(&error))?
-            .with_behaviour(|key| Behaviour::new(key, config, incoming).map_err(Box::<dyn Error + Send + Sync>::from))
-            .map_err(|error| transport(&error))?
-            .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE))
-            .build();
+        let mut swarm = transport::build(key, config, incoming)?;
         for address in &config.announce {
             swarm.add_external_address(address.clone());
         }
         let (me, control) = (*swarm.local_peer_id(), swarm.behaviour().stream.new_control());
         let networks = [(Which::Lan, lan_kad(config)?), (Which::Wan, WAN_KAD)].into_iter();
         let networks = networks.take(1 + usize::from(config.public)).collect();
-        let bitswap = Bitswap::new(control.clone(), parts.blocks, config);
+        let counts = Arc::<Counts>::default();
+        let bitswap = Bitswap::new(control.clone(), (parts.blocks, Arc::clone(&counts)), config);
         let members_speak = protocol(config, messages::PROTOCOL)?;
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let (tell, told) = watch::channel(Snapshot::default());
-        let mut driver = Driver::new(swarm, received, (config.bootstrap.clone(), members_speak), tell);
+        let mut driver =
+            Driver::new(swarm, received, (config.bootstrap.clone(), members_speak), (tell, Arc::clone(&counts)));
         driver.listen(&config.listen).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&bitswap).accept(streams));
         tasks.spawn(driver.run());
         let (find_timeout, tasks) = (config.find_timeout, Arc::new(tasks));
-        Ok(Self { orders, find_timeout, me, control, networks, bitswap, told, _tasks: tasks })
+        Ok(Self { orders, find_timeout, me, control, networks, bitswap, counts, told, _tasks: tasks })
     }
 
     /// The addresses under which others reach this node, each with its peer id.
@@ -245,6 +255,11 @@ impl Swarm {
         }
     }
 
+    /// What was counted since the start.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
     /// All that is known now.
     pub fn snapshot(&self) -> Snapshot {
         self.told.borrow().clone()
@@ -350,5 +365,12 @@ impl Transport for Swarm {
 
     fn car<'a>(&'a self, to: &'a Multiaddr, _root: &'a Cid) -> BoxFuture<'a, Result<ByteStream, TransportError>> {
         Box::pin(async { Err(TransportError::Address(to.clone())) })
+    }
+
+    fn round_trip(&self, to: &Multiaddr) -> Option<Duration> {
+        let peer = peer_of(to)?.to_string();
+        let told = self.told.borrow();
+        let view = told.peers.iter().find(|view| view.peer == peer)?;
+        view.round_trip_us.map(Duration::from_micros)
     }
 }

@@ -253,7 +253,7 @@ async fn a_provider_that_says_it_has_all_and_sends_nothing_is_asked_less_and_les
             message.entries.iter().filter(|entry| entry.wish != Wish::Cancel).map(|entry| (entry.cid, true));
         Message { presences: presences.collect(), ..Message::default() }
     };
-    let asked = exchange_with(1, WANTED as usize, says_yes).await;
+    let asked = Box::pin(exchange_with(1, WANTED as usize, says_yes)).await;
     assert!(asked <= 12, "{asked} of {WANTED} were asked of it");
 }
 
@@ -264,7 +264,7 @@ async fn a_provider_of_wrong_bytes_is_asked_less_and_less() {
         let wanted = message.entries.iter().filter(|entry| entry.wish == Wish::Block);
         Message { payload: wanted.map(|entry| Payload::new(&entry.cid, wrong.clone())).collect(), ..Message::default() }
     };
-    let asked = exchange_with(3, WANTED as usize, lies).await;
+    let asked = Box::pin(exchange_with(3, WANTED as usize, lies)).await;
     assert!(asked <= 12, "{asked} of {WANTED} were asked of it");
 }
 

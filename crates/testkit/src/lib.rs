@@ -2,16 +2,23 @@
 //!
 //! Unpublished, and only for tests. Wants tokio's paused clock (`#[tokio::test(start_paused = true)]`): hours pass in
 //! milliseconds, and the same seed gives the same run.
+//!
+//! And for trials in real time: nodes and other people's peers as processes ([`process`], [`kubo`]), and networks for them
+//! ([`netns`]).
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test where it stands")]
 
 mod clock;
 mod gossip;
 pub mod http;
+pub mod kubo;
 mod memory;
 mod net;
+pub mod netns;
 mod network;
+pub mod process;
 mod site;
+pub mod trial;
 
 pub use clock::SimClock;
 pub use gossip::{LocalGossip, Rumours};

@@ -14,6 +14,7 @@ use futures_util::stream::{self, StreamExt};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::clock::SimClock;
 use crate::memory::MemoryStorage;
@@ -73,6 +74,21 @@ struct Host {
     up: bool,
     /// Blocks that were served, right or wrong.
     served: u64,
+    /// Where it is, on a line.
+    place: Duration,
+    /// How long it is busy with each block, one after the other, and until when it is.
+    pace: Duration,
+    busy_until: Option<Instant>,
+}
+
+impl Host {
+    /// How long a block waits until it is served.
+    fn queue(&mut self) -> Duration {
+        let now = Instant::now();
+        let served = self.busy_until.map_or(now, |until| until.max(now)) + self.pace;
+        self.busy_until = Some(served);
+        served.duration_since(now)
+    }
 }
 
 impl Net {
@@ -89,9 +105,19 @@ impl Net {
     /// Starts a host, or starts it again, as it was before.
     pub fn up(&self, address: &Multiaddr, answer: Arc<dyn Answer>, storage: Arc<MemoryStorage>) {
         let mut inner = self.lock();
-        let old = inner.hosts.get(&address.to_vec());
-        let (fault, group, served) = old.map_or((Fault::None, 0, 0), |old| (old.fault, old.group, old.served));
-        inner.hosts.insert(address.to_vec(), Host { answer, storage, fault, group, up: true, served });
+        let new = Host {
+            answer: Arc::clone(&answer),
+            storage: Arc::clone(&storage),
+            fault: Fault::None,
+            group: 0,
+            up: true,
+            served: 0,
+            place: Duration::ZERO,
+            pace: Duration::ZERO,
+            busy_until: None,
+        };
+        let host = inner.hosts.entry(address.to_vec()).or_insert(new);
+        (host.answer, host.storage, host.up) = (answer, storage, true);
         drop(inner);
         self.ups.send_modify(|ups| *ups += 1);
     }
@@ -114,6 +140,16 @@ impl Net {
     /// Puts a host on one side of a partition; all begin in group 0.
     pub fn set_group(&self, address: &Multiaddr, group: u32) {
         self.change(address, |host| host.group = group);
+    }
+
+    /// Puts a host somewhere on a line; all begin at its start. A message takes as much longer as two hosts are apart.
+    pub fn set_place(&self, address: &Multiaddr, place: Duration) {
+        self.change(address, |host| host.place = place);
+    }
+
+    /// Has a host serve one block after the other, so long for each.
+    pub fn set_pace(&self, address: &Multiaddr, pace: Duration) {
+        self.change(address, |host| host.pace = pace);
     }
 
     /// Changes what is wrong between all hosts.
@@ -172,10 +208,11 @@ impl Net {
     async fn carry(&self, from: &Multiaddr, to: &Multiaddr) -> Result<Host, TransportError> {
         let (host, delay, lost) = {
             let inner = &mut *self.lock();
-            let group = inner.hosts.get(&from.to_vec()).map_or(0, |host| host.group);
+            let asker = inner.hosts.get(&from.to_vec());
+            let (group, place) = asker.map_or((0, Duration::ZERO), |host| (host.group, host.place));
             let refused = || TransportError::Connect("connection refused".to_owned());
             let host = inner.hosts.get(&to.to_vec()).filter(|host| host.up).cloned().ok_or_else(refused)?;
-            let delay = inner.rng.random_range(inner.weather.delay.clone());
+            let delay = inner.rng.random_range(inner.weather.delay.clone()) + place.abs_diff(host.place);
             let lost = inner.rng.random_bool(inner.weather.loss) || host.group != group || host.fault == Fault::Hangs;
             (host, delay, lost)
         };
@@ -190,7 +227,14 @@ impl Net {
 
     /// The bytes that `host` gives for `cid`.
     async fn serve(&self, to: &Multiaddr, host: &Host, cid: &Cid) -> Result<Bytes, TransportError> {
-        self.change(to, |host| host.served += 1);
+        let mut queue = Duration::ZERO;
+        self.change(to, |host| {
+            host.served += 1;
+            queue = host.queue();
+        });
+        if !queue.is_zero() {
+            self.clock.sleep(queue).await;
+        }
         if host.fault == Fault::Lies {
             return Ok(Bytes::from_static(b"a lie"));
         }

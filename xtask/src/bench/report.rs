@@ -178,6 +178,8 @@ const METHOD: &str = "
   placing it elsewhere), which syncs before it acknowledges, against `ipfs add` as it comes (unsynced) and with `sync` on.
 - **Three sources**: four nodes of ours over TCP on loopback, then four Kubos; one is new and empty in each run, and a client reads the
   file from its gateway while it fetches. They are connected before, which a small file shows. Everything shares the two cores.
+- **A demo's nodes at rest**: of five nodes in one swarm that hold a site, the largest after half a minute; its program's pages, which the nodes share, count for
+  each.
 - **Memory**: resident memory of a new node that nobody has asked anything, and the highest during the hot runs.
 ";
 

@@ -58,27 +58,30 @@ pub(crate) async fn peers(args: &PeersArgs, control: &Control, output: &Output) 
                 (None, false, true) => "live".to_owned(),
                 (None, false, false) => "not seen".to_owned(),
             };
-            let rtt = member
-                .rtt_ms
-                .map_or_else(|| "-".to_owned(), |ms| if ms == 0 { "< 1 ms".to_owned() } else { format!("{ms} ms") });
+            let rtt = round_trip(member.rtt_us);
             vec![member.peer.clone(), member.operator_label.clone(), member.addresses.join(" "), rtt, state]
         })
         .collect();
     Ok(output.result(members, || table(&["PEER", "OPERATOR", "ADDRESS", "RTT", "STATE"], &rows))?)
 }
 
+/// A time of so many microseconds.
+fn round_trip(us: Option<u64>) -> String {
+    us.map_or_else(|| "-".to_owned(), |us| format!("{}.{:03} ms", us / 1000, us % 1000))
+}
+
 fn swarm_text(peers: &[PeerView]) -> String {
     let rows: Vec<_> = peers
         .iter()
         .map(|peer| {
-            let rtt =
-                peer.round_trip_us.map_or_else(|| "-".to_owned(), |us| format!("{}.{:03} ms", us / 1000, us % 1000));
+            let rtt = round_trip(peer.round_trip_us);
             let way = if peer.outbound { "out" } else { "in" };
+            let found_by = format!("{:?}", peer.found_by).to_lowercase();
             let agent = if peer.agent.is_empty() { "-" } else { &peer.agent };
-            vec![peer.peer.clone(), peer.address.to_string(), way.to_owned(), agent.to_owned(), rtt]
+            vec![peer.peer.clone(), peer.address.to_string(), way.to_owned(), agent.to_owned(), rtt, found_by]
         })
         .collect();
-    table(&["PEER", "ADDRESS", "WAY", "AGENT", "RTT"], &rows)
+    table(&["PEER", "ADDRESS", "WAY", "AGENT", "RTT", "FOUND BY"], &rows)
 }
 
 /// Tells of a site id and a root whether they are the ones that were asked for.

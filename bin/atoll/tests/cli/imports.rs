@@ -4,9 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use atoll_testkit::kubo::Kubo;
+use atoll_testkit::process::Node;
+use atoll_testkit::trial::{installed, noise};
 use serde_json::Value;
 
-use super::{Bench, noise, site};
+use super::{fails, piped, site, start};
 
 /// The root that a run printed as JSON.
 fn root(output: &std::process::Output) -> String {
@@ -16,8 +19,8 @@ fn root(output: &std::process::Output) -> String {
 }
 
 /// Packs a folder.
-fn packed(bench: &Bench, folder: &Path) -> std::path::PathBuf {
-    let archive = bench.path("site.tar");
+fn packed(node: &Node, folder: &Path) -> std::path::PathBuf {
+    let archive = node.path("site.tar");
     let tar = Command::new("tar").arg("cf").arg(&archive).arg("-C").arg(folder).arg(".").status().unwrap();
     assert!(tar.success());
     archive
@@ -25,10 +28,10 @@ fn packed(bench: &Bench, folder: &Path) -> std::path::PathBuf {
 
 #[test]
 fn streams_and_archives_have_the_roots_of_their_files() {
-    let mut bench = Bench::with_node();
+    let mut bench = start();
     let archive = packed(&bench, &site());
     let big = bench.path("big");
-    fs::write(&big, noise(3_000_000)).unwrap();
+    fs::write(&big, noise(1, 3_000_000)).unwrap();
     let named = bench.path("named");
     fs::create_dir(&named).unwrap();
     fs::copy(&big, named.join("big.bin")).unwrap();
@@ -37,7 +40,7 @@ fn streams_and_archives_have_the_roots_of_their_files() {
         let only = bench.run(&["publish", site().to_str().unwrap(), "--only-hash", "--profile", profile, "--json"]);
         assert_eq!(root(&only), of(&site()), "{profile}");
         let stdin = |args: &[&str], input: &Path| {
-            root(&bench.piped(&[&["import", "--json", "--profile", profile][..], args].concat(), input))
+            root(&piped(&bench, &[&["import", "--json", "--profile", profile][..], args].concat(), input))
         };
         assert_eq!(stdin(&["--tar", "-"], &archive), of(&site()), "{profile}");
         assert_eq!(root(&bench.run(&["import", "--tar", "site.tar", "--profile", profile, "--json"])), of(&site()));
@@ -50,32 +53,22 @@ fn streams_and_archives_have_the_roots_of_their_files() {
     let pins = bench.json(&["pin", "ls"]).as_array().unwrap().len();
     let whole = fs::read(&archive).unwrap();
     fs::write(bench.path("short.tar"), &whole[..1000]).unwrap();
-    assert!(bench.fails(&["import", "--tar", "short.tar"]).contains("could not be read"));
+    assert!(fails(&bench, &["import", "--tar", "short.tar"]).contains("could not be read"));
     assert_eq!(bench.json(&["pin", "ls"]).as_array().unwrap().len(), pins);
 
     let expected = bench.import(&site());
     assert_eq!(bench.stop(), Some(0));
-    assert_eq!(root(&bench.piped(&["import", "--tar", "-", "--offline", "--json"], &archive)), expected);
-}
-
-/// Runs Kubo on a repository.
-fn kubo(binary: &str, repository: &Path, args: &[&str]) -> String {
-    let output = Command::new(binary).env("IPFS_PATH", repository).arg("--offline").args(args).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    assert_eq!(root(&piped(&bench, &["import", "--tar", "-", "--offline", "--json"], &archive)), expected);
 }
 
 #[test]
 fn a_kubo_repository_is_taken_over_with_its_pins_and_keys() {
-    let Ok(binary) = std::env::var("ATOLL_KUBO") else {
-        assert!(std::env::var_os("CI").is_none(), "ATOLL_KUBO is not set: run `cargo xtask test`");
-        eprintln!("did not run: ATOLL_KUBO is not set; `cargo xtask test` sets it");
-        return;
-    };
-    let mut bench = Bench::with_node();
-    let repository = bench.path("ipfs");
-    let run = |args: &[&str]| kubo(&binary, &repository, args);
-    run(&["init", "--empty-repo"]);
+    let Some(binary) = installed("ATOLL_KUBO") else { return };
+    let mut bench = start();
+    let kubo = Kubo::repository(binary, &["--empty-repo"]);
+    let repository = kubo.folder().join("repo");
+    let taken_over = repository.to_str().unwrap();
+    let run = |args: &[&str]| kubo.run(&[&["--offline"], args].concat());
     let blog = run(&["add", "-r", "-Q", "--pin-name=blog", site().to_str().unwrap()]);
     let plain = run(&["add", "-Q", "--cid-version=1", site().join("style.css").to_str().unwrap()]);
     let lost = run(&["add", "-r", "-Q", "--pin-name=lost", "--cid-version=1", site().join("pages").to_str().unwrap()]);
@@ -90,7 +83,7 @@ fn a_kubo_repository_is_taken_over_with_its_pins_and_keys() {
     let leaf = files.map(|file| file.unwrap().path()).find(|file| fs::read(file).unwrap() == page);
     fs::remove_file(leaf.unwrap()).unwrap();
 
-    let taken = bench.json(&["import", "--kubo-repo", "ipfs"]);
+    let taken = bench.json(&["import", "--kubo-repo", taken_over]);
     let names = |list: &str, fields: [&str; 2]| -> Vec<(String, String)> {
         let entry = |entry: &Value| fields.map(|field| entry[field].as_str().unwrap_or_default().to_owned());
         let mut found: Vec<_> = taken[list].as_array().unwrap().iter().map(entry).map(|[a, b]| (a, b)).collect();
@@ -107,11 +100,11 @@ fn a_kubo_repository_is_taken_over_with_its_pins_and_keys() {
     assert_eq!(page.stdout, fs::read(site().join("pages/deep.html")).unwrap());
 
     // A second time changes nothing, and beside a stopped node neither.
-    let keyring = |bench: &Bench| bench.json(&["key", "list"]).as_array().unwrap().len();
+    let keyring = |node: &Node| node.json(&["key", "list"]).as_array().unwrap().len();
     assert_eq!(keyring(&bench), 2);
-    bench.json(&["import", "--kubo-repo", "ipfs"]);
+    bench.json(&["import", "--kubo-repo", taken_over]);
     bench.json(&["gc"]);
     assert_eq!(bench.stop(), Some(0));
-    let again = bench.json(&["import", "--kubo-repo", "ipfs", "--offline"]);
+    let again = bench.json(&["import", "--kubo-repo", taken_over, "--offline"]);
     assert_eq!((&again["pins"], keyring(&bench)), (&taken["pins"], 2));
 }

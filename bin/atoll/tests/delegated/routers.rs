@@ -4,8 +4,10 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
-use crate::node::{Node, RECORD, atoll, record};
-use crate::{noise, until};
+use atoll_testkit::process::Node;
+use atoll_testkit::trial::{noise, until};
+
+use crate::node::{RECORD, import, put, record, start};
 
 /// A router that takes connections and does this with each.
 fn router(habit: impl Fn(std::net::TcpStream) + Send + Sync + Clone + 'static) -> String {
@@ -47,24 +49,23 @@ const PAGE: &str = "<h1>calm water</h1>";
 
 /// A site that `node` holds, and its name.
 fn site(node: &Node) -> (String, String) {
-    let folder = node.folder.path().join("site");
+    let folder = node.path("site");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("index.html"), PAGE).unwrap();
-    let imported = node.run(&["import", "--json", folder.to_str().unwrap()]);
-    let root = imported["root"].as_str().unwrap().to_owned();
+    let root = node.import(&folder);
     let (name, record) = record(&format!("/ipfs/{root}"), 1, (3600, 300));
-    assert_eq!(node.put(&format!("/routing/v1/ipns/{name}"), RECORD, &record), 200);
+    assert_eq!(put(node, &format!("/routing/v1/ipns/{name}"), RECORD, &record), 200);
     (root, name)
 }
 
 #[test]
 fn a_node_without_a_swarm_reads_a_site_by_way_of_a_router() {
     // The holder is no member that the asker knows: all it has is the router.
-    let holder = Node::start(&["delegated.listen=127.0.0.1:0"]);
+    let holder = start(&["delegated.listen=127.0.0.1:0"]);
     let (root, name) = site(&holder);
     let large = noise(3, 4 << 20);
-    let file = holder.import("large.bin", &large);
-    let asker = Node::start(&["gateway.fetch=any", &urls(&[&holder.router])]);
+    let file = import(&holder, &large);
+    let asker = start(&["gateway.fetch=any", &urls(&[holder.router()])]);
     let reply = asker.get(&format!("/ipfs/{root}/"));
     assert_eq!((reply.status, reply.text()), (200, PAGE));
     assert_eq!(asker.get(&format!("/ipns/{name}/")).text(), PAGE);
@@ -76,9 +77,9 @@ fn a_node_without_a_swarm_reads_a_site_by_way_of_a_router() {
 
 #[test]
 fn dead_hanging_and_lying_routers_cost_the_honest_one_nothing() {
-    let holder = Node::start(&["delegated.listen=127.0.0.1:0", "swarm.listen=/ip4/127.0.0.1/tcp/0"]);
+    let holder = start(&["delegated.listen=127.0.0.1:0", "swarm.listen=/ip4/127.0.0.1/tcp/0"]);
     let bytes = noise(4, 1 << 20);
-    let root = holder.import("one.bin", &bytes);
+    let root = import(&holder, &bytes);
     let nobody = serde_json::json!({
         "Schema": "peer", "ID": "12D3KooWM8sovaEGU1bmiWGWAzvs47DEcXKZZTuJnpQyVTkRs2Vn",
         "Addrs": ["/ip4/127.0.0.1/tcp/1/http", "/ip4/127.0.0.1/tcp/1"],
@@ -93,11 +94,11 @@ fn dead_hanging_and_lying_routers_cost_the_honest_one_nothing() {
         flooding(format!("{nobody}\n")),
         flooding(format!("{stuck}\n")),
     ];
-    let all: Vec<&str> = liars.iter().map(String::as_str).chain([holder.router.as_str()]).collect();
+    let all: Vec<&str> = liars.iter().map(String::as_str).chain([holder.router()]).collect();
     // Had anything to wait for the others, this would take longer than the gateway lets a request wait.
     let waits = ["delegated.routers.timeout=300s", "gateway.fetch=any", &urls(&all)];
     for swarm in [&["swarm.listen="][..], &["swarm.listen=/ip4/127.0.0.1/tcp/0"]] {
-        let asker = Node::start(&[&waits[..], swarm].concat());
+        let asker = start(&[&waits[..], swarm].concat());
         let reply = asker.get(&format!("/ipfs/{root}"));
         assert!(reply.status == 200 && reply.body == bytes, "{}", reply.status);
         until("the dead one rests", || asker.status()["routers"][0]["failed"].as_u64().unwrap() >= 1);
@@ -107,23 +108,23 @@ fn dead_hanging_and_lying_routers_cost_the_honest_one_nothing() {
 #[test]
 fn blocks_come_over_bitswap_from_peers_that_a_router_names() {
     // What the holder's gateway is told to be is nowhere, so that only its swarm is left.
-    let holder = Node::start(&[
+    let holder = start(&[
         "delegated.listen=127.0.0.1:0",
         "swarm.listen=/ip4/127.0.0.1/tcp/0",
         "node.announce=/ip4/127.0.0.1/tcp/1/http",
     ]);
     let bytes = noise(5, 2 << 20);
-    let root = holder.import("two.bin", &bytes);
-    let asker = Node::start(&["swarm.listen=/ip4/127.0.0.1/tcp/0", "gateway.fetch=any", &urls(&[&holder.router])]);
+    let root = import(&holder, &bytes);
+    let asker = start(&["swarm.listen=/ip4/127.0.0.1/tcp/0", "gateway.fetch=any", &urls(&[holder.router()])]);
     assert!(asker.get(&format!("/ipfs/{root}")).body == bytes);
     let peers = asker.status()["swarm"]["peers"].to_string();
-    assert!(peers.contains(&holder.peer), "{peers}");
+    assert!(peers.contains(holder.peer()), "{peers}");
 }
 
 #[test]
 fn settings_that_name_no_router_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = atoll(folder.path(), &["node", "--set", "delegated.routers.urls=nowhere"]).output().unwrap();
+    let home = Node::home(env!("CARGO_BIN_EXE_atoll"));
+    let output = home.run(&["node", "--set", "delegated.routers.urls=nowhere"]);
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("delegated.routers.urls: "), "{output:?}");
 }

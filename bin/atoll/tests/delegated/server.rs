@@ -3,9 +3,9 @@
 use std::io::{Read as _, Write as _};
 
 use atoll_testkit::http::Reply;
+use atoll_testkit::trial::until;
 
-use crate::node::{Node, RECORD, record};
-use crate::until;
+use crate::node::{RECORD, import, put, record, route, start};
 
 fn header<'a>(reply: &'a Reply, name: &str) -> &'a str {
     reply.header(name).unwrap_or_else(|| panic!("no {name} in {:?}", reply.headers))
@@ -15,37 +15,37 @@ const NOBODY: &str = "/routing/v1/providers/bafkreidcd7frenco2m6ch7mny63wztgztv3
 
 #[test]
 fn lists_and_streams_say_what_the_specification_asks() {
-    let node = Node::start(&["delegated.listen=127.0.0.1:0"]);
-    let root = node.import("held.txt", b"held here");
+    let node = start(&["delegated.listen=127.0.0.1:0"]);
+    let root = import(&node, b"held here");
     let path = format!("/routing/v1/providers/{root}");
-    let list = node.route("GET", &path, &[]);
+    let list = route(&node, "GET", &path, &[]);
     assert_eq!((list.status, header(&list, "content-type")), (200, "application/json"));
     let cache = "public, max-age=300, stale-while-revalidate=172800, stale-if-error=172800";
     assert_eq!((header(&list, "cache-control"), header(&list, "vary")), (cache, "Accept"));
     assert!(header(&list, "last-modified").ends_with(" GMT"));
     assert_eq!(header(&list, "access-control-allow-origin"), "*");
     let said: serde_json::Value = serde_json::from_slice(&list.body).unwrap();
-    assert_eq!(said["Providers"][0]["ID"], node.peer.as_str());
+    assert_eq!(said["Providers"][0]["ID"], node.peer());
     assert_eq!(said["Providers"][0]["Protocols"], serde_json::json!(["transport-ipfs-gateway-http"]));
-    let stream = node.route("GET", &path, &["Accept: application/x-ndjson"]);
+    let stream = route(&node, "GET", &path, &["Accept: application/x-ndjson"]);
     assert_eq!((header(&stream, "content-type"), header(&stream, "cache-control")), ("application/x-ndjson", cache));
     let line: serde_json::Value = serde_json::from_slice(&stream.body).unwrap();
     assert_eq!(line, said["Providers"][0]);
     for (accept, body) in [("*/*", &b"{\"Providers\":[]}"[..]), ("application/x-ndjson", b"")] {
-        let empty = node.route("GET", NOBODY, &[&format!("Accept: {accept}")]);
+        let empty = route(&node, "GET", NOBODY, &[&format!("Accept: {accept}")]);
         assert_eq!((empty.status, &*empty.body), (200, body));
         assert!(header(&empty, "cache-control").starts_with("public, max-age=15, stale-while-revalidate=172800"));
     }
-    let peer = node.route("GET", &format!("/routing/v1/peers/{}", node.peer), &[]);
+    let peer = route(&node, "GET", &format!("/routing/v1/peers/{}", node.peer()), &[]);
     let said: serde_json::Value = serde_json::from_slice(&peer.body).unwrap();
-    assert_eq!(said["Peers"][0]["ID"], node.peer.as_str());
-    assert_eq!(node.route("HEAD", &path, &[]).status, 200);
-    assert_eq!(node.status()["delegated"][0], node.router.as_str());
+    assert_eq!(said["Peers"][0]["ID"], node.peer());
+    assert_eq!(route(&node, "HEAD", &path, &[]).status, 200);
+    assert_eq!(node.status()["delegated"][0], node.router());
 }
 
 #[test]
 fn what_is_asked_wrongly_is_told_why() {
-    let node = Node::start(&["delegated.listen=127.0.0.1:0", "delegated.publish=false"]);
+    let node = start(&["delegated.listen=127.0.0.1:0", "delegated.publish=false"]);
     let name = "/routing/v1/ipns/k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8";
     let record = "Accept: application/vnd.ipfs.ipns-record";
     for (method, path, headers, status) in [
@@ -66,23 +66,23 @@ fn what_is_asked_wrongly_is_told_why() {
         ("GET", "/routing/v1/ipns/example.org", &[record], 400),
         ("OPTIONS", NOBODY, &["Access-Control-Request-Method: GET", "Origin: http://page.example"], 204),
     ] {
-        let reply = node.route(method, path, headers);
+        let reply = route(&node, method, path, headers);
         assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
         assert_eq!(header(&reply, "access-control-allow-origin"), "*", "{method} {path}");
         assert!(header(&reply, "access-control-allow-methods").contains("GET"), "{method} {path}");
         assert!(status == 204 || !reply.text().trim().is_empty(), "{method} {path} says nothing");
     }
-    let unknown = node.route("GET", name, &[record]);
+    let unknown = route(&node, "GET", name, &[record]);
     assert_eq!((unknown.status, header(&unknown, "content-type")), (200, "text/plain; charset=utf-8"));
     assert!(header(&unknown, "cache-control").starts_with("public, max-age=15,"));
 }
 
 #[test]
 fn a_record_is_put_and_comes_back_with_its_times() {
-    let node = Node::start(&["delegated.listen=127.0.0.1:0"]);
+    let node = start(&["delegated.listen=127.0.0.1:0"]);
     let (name, newer) = record("/ipfs/bafkqaaa", 3, (3600, 300));
     let path = format!("/routing/v1/ipns/{name}");
-    let put = |path: &str, kind: &str, bytes: &[u8]| node.put(path, kind, bytes);
+    let put = |path: &str, kind: &str, bytes: &[u8]| put(&node, path, kind, bytes);
     assert_eq!(put(&path, "application/octet-stream", &newer), 406);
     assert_eq!(put(&path, RECORD, &newer[1..]), 400);
     assert_eq!(put(&path, RECORD, &vec![0; 11 * 1024]), 400);
@@ -93,21 +93,21 @@ fn a_record_is_put_and_comes_back_with_its_times() {
     assert_eq!(put(&path, RECORD, &newer), 200);
     assert_eq!(put(&path, RECORD, &newer), 200);
     assert_eq!(put(&path, RECORD, &record("/ipfs/bafkqaaa", 2, (3600, 300)).1), 409);
-    let got = node.route("GET", &path, &["Accept: application/vnd.ipfs.ipns-record"]);
+    let got = route(&node, "GET", &path, &["Accept: application/vnd.ipfs.ipns-record"]);
     assert_eq!((got.status, header(&got, "content-type")), (200, RECORD));
     assert!(got.body == newer);
     let cache = header(&got, "cache-control");
     assert!(cache.starts_with("public, max-age=300, stale-while-revalidate=32"), "{cache}");
     assert!(header(&got, "expires").ends_with(" GMT") && header(&got, "last-modified").ends_with(" GMT"));
     let known = format!("If-None-Match: {}", header(&got, "etag"));
-    let again = node.route("GET", &path, &["Accept: application/vnd.ipfs.ipns-record", &known]);
+    let again = route(&node, "GET", &path, &["Accept: application/vnd.ipfs.ipns-record", &known]);
     assert_eq!((again.status, again.body.len()), (304, 0));
 }
 
 #[test]
 fn one_address_has_so_many_connections() {
-    let node = Node::start(&["delegated.listen=127.0.0.1:0", "delegated.connections_per_address=2"]);
-    let address = node.router.strip_prefix("http://").unwrap().parse().unwrap();
+    let node = start(&["delegated.listen=127.0.0.1:0", "delegated.connections_per_address=2"]);
+    let address = node.router().strip_prefix("http://").unwrap().parse().unwrap();
     let held: Vec<_> = (0..2).map(|_| atoll_testkit::http::connect(address)).collect();
     let answer = || {
         let mut stream = atoll_testkit::http::connect(address);

@@ -1,22 +1,24 @@
 //! A node that is killed in the middle of a pin goes on with it; origins that lead into private networks are not dialled.
 
-use super::node::Node;
-use super::{noise, until};
+use atoll_testkit::kubo::Kubo;
+use atoll_testkit::trial::{installed, noise, until};
+
+use super::node::start;
 
 /// Blocks of the DAG, small ones, so that a kill meets it half-way.
 const BYTES: usize = 48 << 20;
-const CHUNK: usize = 4096;
+const CHUNK: &str = "size-4096";
 /// Blocks that are waited for before each kill.
 const STEP: u64 = 1500;
 
 #[test]
 fn a_pin_that_is_cut_by_kills_is_finished_and_no_request_is_lost() {
-    let source = Node::start("");
+    let source = start("");
     let bytes = noise(7, BYTES);
-    let root = source.import(&bytes, CHUNK);
-    let mut node = Node::start("private_origins = true");
+    let root = source.import_bytes(&bytes, CHUNK);
+    let mut node = start("private_origins = true");
     let token = node.token("site", "1GiB");
-    let id = node.pin(&token, &root, &source.swarm);
+    let id = node.pin(&token, &root, &source.swarm());
     let blocks = |answer: &serde_json::Value| answer["info"]["blocks"].as_str().unwrap().parse::<u64>().unwrap();
     let mut cut = 0;
     for round in 1..=5 {
@@ -28,7 +30,7 @@ fn a_pin_that_is_cut_by_kills_is_finished_and_no_request_is_lost() {
         });
         node.kill();
         cut += u32::from(!pinned);
-        node.restart();
+        node.start();
         assert_eq!(node.request(&token, &id)["pin"]["cid"], root.as_str(), "lost by kill {round}");
     }
     assert!(cut >= 2, "of five kills {cut} met the pin half-way");
@@ -36,25 +38,54 @@ fn a_pin_that_is_cut_by_kills_is_finished_and_no_request_is_lost() {
     let pins = node.json(&["pin", "ls"]);
     assert_eq!(pins[0]["name"], format!("remote:site:{id}"));
     drop(source);
-    let (status, shown) = node.get(&root);
+    let (status, shown) = node.shown(&root);
     assert!(status == 200 && shown == bytes, "{status}, {} bytes", shown.len());
     assert_eq!(node.ask(&token, "DELETE", &format!("/pins/{id}"), "").0, 202);
     assert_eq!(node.json(&["pin", "ls"]).as_array().unwrap().len(), 0);
 }
 
 #[test]
+fn a_pin_of_what_only_a_kubo_has_goes_on_after_kills() {
+    let Some(binary) = installed("ATOLL_KUBO") else { return };
+    let kubo = Kubo::home(binary).started();
+    let root = kubo.add("site", &noise(9, BYTES), &["--chunker=size-4096"]);
+    let mut node = start("private_origins = true");
+    let token = node.token("site", "1GiB");
+    let origin = kubo.over("/tcp/");
+    let id = node.pin(&token, &root, &[&origin]);
+    let blocks = |answer: &serde_json::Value| answer["info"]["blocks"].as_str().unwrap().parse::<u64>().unwrap();
+    let mut cut = 0;
+    for round in 1..=3 {
+        let mut pinned = false;
+        until("the pin goes on", || {
+            let answer = node.request(&token, &id);
+            pinned = answer["status"] == "pinned";
+            pinned || blocks(&answer) >= STEP * round
+        });
+        node.kill();
+        cut += u32::from(!pinned);
+        node.start();
+    }
+    assert!(cut >= 1, "of three kills {cut} met the pin half-way");
+    until("the pin is finished", || node.request(&token, &id)["status"] == "pinned");
+    drop(kubo);
+    let (status, shown) = node.shown(&root);
+    assert!(status == 200 && shown == noise(9, BYTES), "{status}, {} bytes", shown.len());
+}
+
+#[test]
 fn origins_on_this_machine_are_dialled_only_if_that_is_allowed() {
-    let source = Node::start("");
-    let root = source.import(b"calm water", CHUNK);
-    let node = Node::start("seek_timeout = \"300ms\"");
+    let source = start("");
+    let root = source.import_bytes(b"calm water", CHUNK);
+    let node = start("seek_timeout = \"300ms\"");
     let token = node.token("site", "1MiB");
-    let id = node.pin(&token, &root, &source.swarm);
+    let id = node.pin(&token, &root, &source.swarm());
     until("it was tried", || {
         node.request(&token, &id)["info"]["status_details"].as_str().unwrap_or_default().contains("tried again")
     });
     assert_eq!(source.json(&["status"])["swarm"]["peers"].as_array().unwrap().len(), 0, "nobody has come");
-    let open = Node::start("private_origins = true");
+    let open = start("private_origins = true");
     let token = open.token("site", "1MiB");
-    let id = open.pin(&token, &root, &source.swarm);
+    let id = open.pin(&token, &root, &source.swarm());
     until("it is pinned", || open.request(&token, &id)["status"] == "pinned");
 }

@@ -8,25 +8,25 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use atoll_testkit::trial::installed;
 use serde_json::Value;
 
-use super::kubo::Kubo;
-use super::node::Node;
-use super::peer;
+use super::kubo::start_kubo;
+use super::node::start;
 
 /// More CIDs than the suite asks for.
 const BLOCKS: usize = 40;
 
 #[test]
 fn the_compliance_suite_passes() {
-    let (Some(binary), Some(modules)) = (peer("ATOLL_KUBO"), peer("ATOLL_NODE_MODULES")) else { return };
-    let (node, kubo) = (Node::start(""), Kubo::start(binary.clone()));
+    let (Some(binary), Some(modules)) = (installed("ATOLL_KUBO"), installed("ATOLL_NODE_MODULES")) else { return };
+    let (node, kubo) = (start(""), start_kubo(binary.clone()));
     let token = node.token("suite", "1MiB");
     let files: Vec<String> =
         (0..BLOCKS).map(|n| kubo.write(&format!("block-{n}"), format!("atoll-compliance-{n}").as_bytes())).collect();
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     kubo.run(&[&["block", "put", "--cid-codec=raw"], files.as_slice()].concat());
-    kubo.run(&["swarm", "connect", &node.swarm[0]]);
+    kubo.run(&["swarm", "connect", node.swarm()[0]]);
     let package = modules.join("@ipfs-shipyard/pinning-service-compliance");
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pinning");
     // It writes its report beside itself, so that it runs from a copy with the same packages around it.

@@ -1,10 +1,10 @@
 //! Tokens by the command line.
 
-use super::node::Node;
+use super::node::start;
 
 #[test]
 fn tokens_are_made_listed_and_revoked() {
-    let node = Node::start("");
+    let node = start("");
     let made = node.json(&["pinning", "token", "add", "blog", "--quota", "10MiB", "--allow", "bafkqaaa"]);
     let token = made["token"].as_str().unwrap();
     assert_eq!(made["urls"][0], node.url());
@@ -16,7 +16,7 @@ fn tokens_are_made_listed_and_revoked() {
     assert_eq!(again.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&again.stderr).contains("has a token already"), "{again:?}");
     assert_eq!(node.json(&["status"])["pinning"]["publishers"], 1);
-    let database = std::fs::read(node.path().join("pinning/pinning.redb")).unwrap();
+    let database = std::fs::read(node.path("node/pinning/pinning.redb")).unwrap();
     assert!(!database.windows(token.len()).any(|part| part == token.as_bytes()), "the token is on disk");
     node.json(&["pinning", "token", "revoke", "blog"]);
     assert_eq!(node.ask(token, "GET", "/pins", "").0, 401);

@@ -1,22 +1,26 @@
-//! Who answers how fast: learned from every block, kept in memory only.
+//! Who answers how fast: learned from every block, and from round trips as long as there were no blocks. Kept in memory only.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use atoll_core::{Cid, Multiaddr, Timestamp};
-use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, seq::SliceRandom};
+use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
 use crate::health::Dropped;
+use crate::nearness::{self, Choice};
 use crate::time::{backoff, millis};
 
 /// The most addresses that are remembered.
 const PEERS_MAX: usize = 4096;
 /// Blocks are compared as if each had this size, so that a fast sender of large blocks does not seem slow.
 const TYPICAL_BYTES: f64 = 256.0 * 1024.0;
+/// What is known of a source's speed is forgotten when its round trip was measured so often since its last block.
+const UNASKED_MAX: u32 = 40;
+/// A source seems twice as slow with this many questions under way.
+const BUSY: u32 = 8;
 /// What one recent failure costs in the order, doubled for each further one.
 const FAILURE: Duration = Duration::from_millis(500);
 /// One fetch in so many begins with a random peer, so that one who became fast is noticed.
@@ -45,6 +49,9 @@ struct Inner {
 struct Peer {
     /// Smoothed time of a block of typical size, and how much it varies, in milliseconds.
     time: Option<(f64, f64)>,
+    round_trip: Option<Duration>,
+    /// How often the round trip was measured since the last block.
+    unasked: u32,
     running: u32,
     /// Failures in a row, and the last one's time.
     failures: u32,
@@ -80,26 +87,26 @@ impl Peers {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The candidates that may be asked, the most promising first, at most `most`.
+    /// The candidates that may be asked, the most promising first, at most `most`; of those that promise as much, who has less to do.
     pub(crate) fn order(&self, candidates: Vec<Source>, most: usize, now: Timestamp) -> Vec<Source> {
         let inner = &mut *self.lock();
-        let mut candidates: Vec<_> = candidates
-            .into_iter()
-            .filter(|source| inner.peers.get(source).is_none_or(|peer| !peer.is_dropped(now)))
-            .collect();
-        // Equals in random order, so that not every node asks the same peer first.
-        candidates.shuffle(&mut inner.rng);
-        let cost = |source: &Source| inner.peers.get(source).map_or(0, |peer| peer.cost(now));
-        candidates.sort_by_cached_key(cost);
-        if candidates.len() > 1 && inner.rng.random_range(0..EXPLORE_EVERY) == 0 {
-            let chosen = inner.rng.random_range(1..candidates.len());
-            let is_bad = |source| inner.peers.get(source).is_some_and(|peer| peer.failed_lately(now));
-            if !candidates.get(chosen).is_some_and(is_bad) {
-                candidates.swap(0, chosen);
-            }
-        }
-        candidates.truncate(most);
-        candidates
+        let allowed = candidates.into_iter().filter_map(|source| match inner.peers.get(&source) {
+            None => Some(Choice { who: source, cost: Duration::ZERO, running: 0 }),
+            Some(peer) if peer.is_dropped(now) => None,
+            Some(peer) => Some(Choice { who: source, cost: peer.cost(now), running: peer.running }),
+        });
+        let mut choices: Vec<_> = allowed.collect();
+        let explores = choices.len() > 1 && inner.rng.random_range(0..EXPLORE_EVERY) == 0;
+        let by_chance = explores.then(|| inner.rng.random_range(0..choices.len()));
+        let is_good = |index: &usize| {
+            let peer = choices.get(*index).and_then(|choice| inner.peers.get(&choice.who));
+            peer.is_none_or(|peer| !peer.failed_lately(now))
+        };
+        let first = by_chance.filter(is_good).map(|index| choices.swap_remove(index).who);
+        let mut order = Vec::from_iter(first);
+        let rest = most.saturating_sub(order.len());
+        order.extend(nearness::order(choices, rest, &mut inner.rng));
+        order
     }
 
     /// How long to wait for `source` before another is asked: about its 95th percentile.
@@ -112,21 +119,27 @@ impl Peers {
 
     /// Counts a question as under way until the returned guard is finished or dropped.
     pub(crate) fn begin(&self, source: Source) -> Running<'_> {
-        let mut inner = self.lock();
-        if inner.peers.len() >= PEERS_MAX && !inner.peers.contains_key(&source) {
-            inner.peers.retain(|_, peer| peer.running > 0 || peer.dropped.is_some());
-        }
-        if inner.peers.len() < 2 * PEERS_MAX {
-            let peer = inner.peers.entry(source.clone()).or_default();
+        if let Some(peer) = self.lock().peer(source.clone()) {
             peer.running = peer.running.saturating_add(1);
         }
         Running { peers: self, source }
     }
 
+    /// The round trip to whoever is at `address` is as long as that.
+    fn near(&self, address: &Multiaddr, round_trip: Duration) {
+        if let Some(peer) = self.lock().peer(Source::At(address.clone())) {
+            peer.round_trip = Some(round_trip);
+            peer.unasked = peer.unasked.saturating_add(1);
+            if peer.unasked > UNASKED_MAX {
+                peer.time = None;
+            }
+        }
+    }
+
     /// A verified block of `bytes` came after `elapsed`.
     pub(crate) fn succeeded(&self, source: &Source, bytes: usize, elapsed: Duration) {
         if let Some(peer) = self.lock().peers.get_mut(source) {
-            peer.failures = 0;
+            (peer.failures, peer.unasked) = (0, 0);
             peer.stats.0 = peer.stats.0.saturating_add(1);
             peer.stats.1 = peer.stats.1.saturating_add(bytes as u64);
             #[expect(clippy::cast_precision_loss, reason = "a block is far below 2^52 bytes")]
@@ -188,16 +201,36 @@ impl Peers {
     }
 }
 
+impl super::Fetcher {
+    /// Takes note of how near whoever is at `address` is.
+    pub(crate) fn near(&self, address: &Multiaddr, round_trip: Duration) {
+        self.peers.near(address, round_trip);
+    }
+}
+
+impl Inner {
+    /// What is known of a source, if there is room for it.
+    fn peer(&mut self, source: Source) -> Option<&mut Peer> {
+        if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&source) {
+            self.peers.retain(|_, peer| peer.running > 0 || peer.dropped.is_some());
+        }
+        let has_room = self.peers.len() < 2 * PEERS_MAX || self.peers.contains_key(&source);
+        has_room.then(|| self.peers.entry(source).or_default())
+    }
+}
+
 impl Peer {
     fn is_dropped(&self, now: Timestamp) -> bool {
         self.dropped.as_ref().is_some_and(|dropped| dropped.until > now)
     }
 
-    /// Expected milliseconds, worse the more it has to do and the more it failed lately. An unknown one costs nothing: try it.
-    fn cost(&self, now: Timestamp) -> u64 {
+    /// The time that is expected, longer the more it has to do and the more it failed lately: that of its last blocks, or its
+    /// round trip, below which none comes. An unknown one costs nothing: try it.
+    fn cost(&self, now: Timestamp) -> Duration {
         let time = Duration::from_secs_f64(self.time.map_or(0.0, |(mean, _)| mean.max(0.0)) / 1000.0);
-        let waiting = time.max(Duration::from_millis(1)).saturating_mul(self.running.saturating_add(1));
-        millis(if self.failed_lately(now) { waiting.saturating_add(self.penalty()) } else { waiting })
+        let time = time.max(self.round_trip.unwrap_or_default()).max(Duration::from_millis(1));
+        let waiting = time + time.saturating_mul(self.running) / BUSY;
+        if self.failed_lately(now) { waiting.saturating_add(self.penalty()) } else { waiting }
     }
 
     fn failed_lately(&self, now: Timestamp) -> bool {

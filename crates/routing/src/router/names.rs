@@ -15,7 +15,6 @@ use atoll_core::transport::{NAMES_MAX, NamedRecord, Request, Response};
 use atoll_core::{BoxFuture, Multiaddr, Timestamp, TransportError};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use rand::seq::IteratorRandom;
 use serde_bytes::ByteBuf;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -168,16 +167,15 @@ impl Shared {
         }
     }
 
-    /// Whom to ask: who holds the site of that name, then others, then the seeds.
+    /// Whom to ask: who holds the site of that name, the near ones of them, then others, then the seeds.
     fn name_targets(&self, name: &Name) -> Vec<Multiaddr> {
         let roots = name.site().map_or(Vec::new(), |site| {
             let placed = self.lock();
             placed.table.placements.get(&site).map_or(Vec::new(), |placed| placed.roots.clone())
         });
-        let mut targets = if roots.is_empty() { Vec::new() } else { self.holders(&roots) };
-        if targets.len() > ASKED_MAX / 2 {
-            targets = targets.into_iter().sample(&mut self.lock().rng, ASKED_MAX / 2);
-        }
+        let holders = if roots.is_empty() { Vec::new() } else { self.holders(&roots) };
+        let mut targets = self.fetcher.best(holders);
+        targets.truncate(ASKED_MAX / 2);
         for other in self.gossip_targets() {
             if targets.len() < ASKED_MAX && !targets.contains(&other) {
                 targets.push(other);

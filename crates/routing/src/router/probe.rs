@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::{Shared, State};
 use crate::fetch::lie;
 use crate::health::Probed;
+use crate::nearness::{MeasuredBy, RoundTrip};
 use crate::table::Peer;
 use crate::time::{jittered, millis, within};
 
@@ -101,7 +102,16 @@ impl Shared {
         health.probing = false;
         let before = (health.live, health.holds.len());
         match result {
-            Ok((probed, answered_at)) => health.answered(now, answered_at.since(begun), &probed),
+            Ok((probed, answered_at)) => {
+                // A probe's time is that of its answer, too, and of the connection if there was none.
+                let probe = RoundTrip { time: answered_at.since(begun), by: MeasuredBy::Probe };
+                let ping = self.transport.round_trip(&address);
+                let ping = ping.map(|time| RoundTrip { time, by: MeasuredBy::Ping });
+                health.answered(now, ping.unwrap_or(probe), &probed);
+                if let Some(round_trip) = health.round_trip {
+                    self.fetcher.near(&address, round_trip.time);
+                }
+            }
             Err(Miss::Cause(cause)) => {
                 tracing::debug!(%peer, %address, cause, "a probe failed");
                 health.missed(now, cause, self.config.probes_missed_max);

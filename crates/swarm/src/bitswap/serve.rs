@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::ledger::Due;
 use super::peer::Peer;
 use super::{Bitswap, IDLE, lock};
+use crate::counts;
 
 /// Blocks of one reply, in bytes: further ones go into the next.
 const REPLY_BYTES_MAX: u64 = 2 * 1024 * 1024;
@@ -66,8 +67,13 @@ impl Bitswap {
         }
         let room = self.sending.take(usize::try_from(bytes).unwrap_or(usize::MAX), peer.is_proven()).await;
         let payload = self.read_blocks(peer, &blocks).await;
+        let (blocks, bytes) = (payload.len(), payload.iter().map(|block| block.bytes.len()).sum());
         let sent = self.send(peer, stream, &Message { payload, ..Message::default() }).await;
         drop(room);
+        if sent.is_ok() {
+            counts::many(&self.counts.blocks[1], blocks);
+            counts::many(&self.counts.bytes[1], bytes);
+        }
         sent
     }
 

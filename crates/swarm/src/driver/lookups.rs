@@ -18,6 +18,7 @@ use crate::behaviour::Behaviour;
 use crate::dht::Which;
 use crate::lookup::Located;
 use crate::records::Records;
+use crate::swarm::FoundBy;
 
 /// The most queries of lookups under way; more are refused.
 const LOOKUPS_MAX: usize = 1024;
@@ -167,6 +168,7 @@ impl Driver {
             return;
         }
         self.dialled.entry(peer).or_default().push(found);
+        self.peers.expect(peer, FoundBy::Dht);
         let dial = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing).addresses(addresses);
         match self.swarm.dial(dial.build()) {
             // When it is dialled already, that dial answers.

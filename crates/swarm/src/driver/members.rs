@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::{self, JoinSet};
 
 use crate::behaviour::Behaviour;
+use crate::counts::{self, Counts};
 use crate::{gossip, messages};
 
 /// The most questions of ours under way.
@@ -26,8 +27,8 @@ const SERVED_BY_PEER_MAX: usize = 64;
 pub(crate) type Answered = oneshot::Sender<Result<Response, TransportError>>;
 
 /// What is under way with members.
-#[derive(Default)]
 pub(super) struct Members {
+    counts: Arc<Counts>,
     serves: Option<Arc<dyn Answer>>,
     asked: HashMap<OutboundRequestId, Answered>,
     serving: JoinSet<Served>,
@@ -44,6 +45,11 @@ enum Outcome {
 }
 
 impl Members {
+    pub(super) fn new(counts: Arc<Counts>) -> Self {
+        let (asked, serving, working) = (HashMap::new(), JoinSet::new(), HashMap::new());
+        Self { counts, serves: None, asked, serving, working }
+    }
+
     pub(super) fn serve(&mut self, answer: Arc<dyn Answer>) {
         self.serves = Some(answer);
     }
@@ -65,11 +71,12 @@ impl Members {
     }
 
     /// Sends news; whether somebody is there to hear each.
-    pub(super) fn publish(swarm: &mut Swarm<Behaviour>, news: Vec<(TopicHash, Vec<u8>)>) -> bool {
+    pub(super) fn publish(&self, swarm: &mut Swarm<Behaviour>, news: Vec<(TopicHash, Vec<u8>)>) -> bool {
         let mut all = true;
         for (topic, message) in news {
             match swarm.behaviour_mut().gossip.publish(topic, message) {
-                Ok(_) | Err(PublishError::Duplicate) => {}
+                Ok(_) => counts::one(&self.counts.told),
+                Err(PublishError::Duplicate) => {}
                 Err(error) => {
                     tracing::debug!(%error, "news goes nowhere");
                     all = false;
@@ -93,7 +100,7 @@ impl Members {
         served
     }
 
-    pub(super) fn served(swarm: &mut Swarm<Behaviour>, Served(peer, outcome): Served) {
+    pub(super) fn served(&self, swarm: &mut Swarm<Behaviour>, Served(peer, outcome): Served) {
         match outcome {
             // Without an answer the stream ends, which says "refused"; whoever asked may have gone.
             Outcome::Answer(channel, answer) => {
@@ -102,9 +109,20 @@ impl Members {
                 }
             }
             Outcome::News(id, acceptance) => {
-                swarm.behaviour_mut().gossip.report_message_validation_result(&id, &peer, acceptance);
+                self.judge(swarm, &id, &peer, acceptance);
             }
         }
+    }
+
+    /// Tells gossip what news is worth.
+    fn judge(&self, swarm: &mut Swarm<Behaviour>, id: &MessageId, peer: &PeerId, acceptance: MessageAcceptance) {
+        let [accepted, ignored, rejected] = &self.counts.news;
+        counts::one(match acceptance {
+            MessageAcceptance::Accept => accepted,
+            MessageAcceptance::Ignore => ignored,
+            MessageAcceptance::Reject => rejected,
+        });
+        swarm.behaviour_mut().gossip.report_message_validation_result(id, peer, acceptance);
     }
 
     /// A place for work for `peer`, and who does it.
@@ -156,12 +174,10 @@ impl Members {
     pub(super) fn gossip(&mut self, swarm: &mut Swarm<Behaviour>, event: gossipsub::Event) {
         let gossipsub::Event::Message { propagation_source: peer, message_id: id, message } = event else { return };
         let Some(news) = gossip::news_of(&message) else {
-            swarm.behaviour_mut().gossip.report_message_validation_result(&id, &peer, MessageAcceptance::Reject);
-            return;
+            return self.judge(swarm, &id, &peer, MessageAcceptance::Reject);
         };
         let Some(serves) = self.place(peer) else {
-            swarm.behaviour_mut().gossip.report_message_validation_result(&id, &peer, MessageAcceptance::Ignore);
-            return;
+            return self.judge(swarm, &id, &peer, MessageAcceptance::Ignore);
         };
         self.work(peer, async move {
             let acceptance = match serves.answer(news).await {

@@ -1,0 +1,50 @@
+//! Files that are replaced as a whole: whoever reads one finds all that was written last, or all that was there before, even
+//! after power loss.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+/// Replaces the file at `path` by what `write` writes. It survives power loss once this returns.
+///
+/// The new file is written beside the old one, under its name and `.new`, and what a crash leaves there is overwritten the next
+/// time; so two writers of one file must not meet.
+///
+/// # Errors
+/// Those of the file system, and those of `write`; the old file is as it was then, unless only its folder could not be synced.
+pub fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = Path::new(&beside);
+    let mut file = BufWriter::new(File::create(beside)?);
+    write(&mut file)?;
+    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    fs::rename(beside, path)?;
+    // The name is durable once its folder is.
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("known.list");
+        replace(&path, |file| file.write_all(b"one")).unwrap();
+        fs::write(folder.path().join("known.list.new"), "what a crash left, longer than what is written").unwrap();
+        replace(&path, |file| file.write_all(b"two")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        let failed = replace(&path, |file| {
+            file.write_all(b"thr")?;
+            Err(io::ErrorKind::StorageFull.into())
+        });
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert!(replace(&folder.path().join("none/file"), |_| Ok(())).is_err());
+    }
+}

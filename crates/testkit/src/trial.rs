@@ -1,0 +1,47 @@
+//! What a trial of real processes needs: peers that others wrote, patience, and bytes of no pattern.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long what is waited for may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Where something is that `cargo xtask test` installs, by the variable that names it. Without it a test says that it did not run.
+///
+/// # Panics
+/// With `CI` set, when there is none.
+pub fn installed(variable: &str) -> Option<PathBuf> {
+    let found = std::env::var_os(variable).map(PathBuf::from);
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "{variable} is not set: run `cargo xtask test`");
+        eprintln!("did not run: {variable} is not set; `cargo xtask test` sets it");
+    }
+    found
+}
+
+/// Tries until it is so.
+///
+/// # Panics
+/// When it takes longer than a minute.
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Bytes of no pattern, the same for the same seed, which is not 0.
+pub fn noise(mut seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        seed ^= seed >> 12;
+        seed ^= seed << 25;
+        seed ^= seed >> 27;
+        bytes.extend(seed.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
