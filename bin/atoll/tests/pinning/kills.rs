@@ -74,6 +74,24 @@ fn a_pin_of_what_only_a_kubo_has_goes_on_after_kills() {
 }
 
 #[test]
+fn what_came_of_a_failed_pin_is_garbage_after_a_kill_too() {
+    let source = start("");
+    let root = source.import_bytes(&noise(8, 9 << 20), "size-262144");
+    let mut node = start("private_origins = true");
+    let token = node.token("site", "1MiB");
+    let id = node.pin(&token, &root, &source.swarm());
+    until("it is over the quota", || node.request(&token, &id)["status"] == "failed");
+    node.kill();
+    node.start();
+    assert_eq!(node.request(&token, &id)["status"], "failed");
+    let blocks = || node.status()["store"]["blocks"].as_u64().unwrap();
+    assert!(blocks() > 0, "some came before it was known that it is too much");
+    node.json(&["gc"]);
+    assert_eq!(blocks(), 0);
+    assert_eq!(node.json(&["pin", "ls"]).as_array().unwrap().len(), 0);
+}
+
+#[test]
 fn origins_on_this_machine_are_dialled_only_if_that_is_allowed() {
     let source = start("");
     let root = source.import_bytes(b"calm water", CHUNK);
