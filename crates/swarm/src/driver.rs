@@ -19,7 +19,7 @@ use libp2p::kad::store::RecordStore as _;
 use libp2p::kad::{self, InboundRequest};
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::{PeerId, StreamProtocol, Swarm, identify};
+use libp2p::{PeerId, StreamProtocol, Swarm, identify, ping};
 use multiaddr::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, timeout};
@@ -269,11 +269,14 @@ impl Driver {
                 self.identified(peer_id, info);
                 self.tell();
             }
-            BehaviourEvent::Ping(event) => {
-                if let Ok(round_trip) = event.result {
-                    self.peers.answered(&event.peer, round_trip);
+            BehaviourEvent::Ping(event) => match event.result {
+                Ok(round_trip) => self.peers.answered(&event.peer, round_trip),
+                // Nobody is there any more, which TCP would notice after a quarter of an hour.
+                Err(ping::Failure::Timeout) => {
+                    self.swarm.close_connection(event.connection);
                 }
-            }
+                Err(_) => {}
+            },
             BehaviourEvent::Lan(event) | BehaviourEvent::Wan(event) => self.kademlia(event),
             BehaviourEvent::Members(event) => self.members.message(event),
             BehaviourEvent::Gossip(event) => self.members.gossip(&mut self.swarm, event),

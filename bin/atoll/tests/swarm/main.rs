@@ -4,6 +4,9 @@
 //! `CI` set that fails.
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
+mod islands;
+mod lan;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
