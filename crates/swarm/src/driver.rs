@@ -25,7 +25,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::behaviour::{Behaviour, BehaviourEvent, WAN_KAD};
-use crate::config::peer_of;
+use crate::bitswap::Spoken;
+use crate::config::{Config, peer_of};
 use crate::dht::Own;
 use crate::error::SwarmError;
 use crate::swarm::Snapshot;
@@ -115,6 +116,10 @@ pub(crate) struct Driver {
     /// Providers that are being dialled, and who waits for them.
     dialled: HashMap<PeerId, Vec<mpsc::Sender<PeerId>>>,
     bootstrap: Vec<Multiaddr>,
+    /// Whether nobody is told of what is listened on.
+    announce_only: bool,
+    /// Told what peers speak of Bitswap.
+    bitswap: Arc<Spoken>,
     /// What is known now, for people.
     told: watch::Sender<Snapshot>,
 }
@@ -123,7 +128,8 @@ impl Driver {
     pub(crate) fn new(
         swarm: Swarm<Behaviour>,
         orders: mpsc::Receiver<Order>,
-        (bootstrap, members_speak): (Vec<Multiaddr>, StreamProtocol),
+        config: &Config,
+        (members_speak, bitswap): (StreamProtocol, Arc<Spoken>),
         told: watch::Sender<Snapshot>,
     ) -> Self {
         Self {
@@ -134,7 +140,9 @@ impl Driver {
             members: Members::default(),
             peers: Peers::new(members_speak),
             dialled: HashMap::new(),
-            bootstrap,
+            bootstrap: config.bootstrap.clone(),
+            announce_only: config.announce_only,
+            bitswap,
             told,
         }
     }
@@ -230,7 +238,9 @@ impl Driver {
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::info!(%address, "the swarm listens");
                 // Without an external address the library announces nothing at all.
-                self.swarm.add_external_address(address);
+                if !self.announce_only {
+                    self.swarm.add_external_address(address);
+                }
                 self.tell();
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
@@ -245,6 +255,7 @@ impl Driver {
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
                 self.peers.gone(&peer_id);
                 self.lookups.gone(&peer_id);
+                self.bitswap.gone(&peer_id);
                 self.tell();
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
@@ -265,9 +276,13 @@ impl Driver {
                 self.peers.identified(&peer_id, &info);
                 if self.swarm.is_connected(&peer_id) {
                     self.lookups.identified(peer_id, &info.listen_addrs);
+                    self.bitswap.said(peer_id, &info.protocols);
                 }
                 self.identified(peer_id, info);
                 self.tell();
+            }
+            BehaviourEvent::Identify(identify::Event::Error { peer_id, .. }) if self.swarm.is_connected(&peer_id) => {
+                self.bitswap.silent(peer_id);
             }
             BehaviourEvent::Ping(event) => match event.result {
                 Ok(round_trip) => self.peers.answered(&event.peer, round_trip),

@@ -10,6 +10,7 @@ use atoll_core::providers::ProviderStream;
 use atoll_core::transport::{ByteStream, Gossip, Request, Response};
 use atoll_core::{Answer, Block, Blocks, BoxFuture, Cid, Exchange, Providers, Transport, TransportError};
 use futures_util::stream::{self, StreamExt as _};
+use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, StreamProtocol, noise, tcp, tls, yamux};
 use libp2p_stream::Control;
@@ -118,7 +119,10 @@ impl Swarm {
             .map_err(|error| transport(&error))?
             .with_behaviour(|key| Behaviour::new(key, config, incoming).map_err(Box::<dyn Error + Send + Sync>::from))
             .map_err(|error| transport(&error))?
-            .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE))
+            // A stream's first message goes along with its protocol, which saves a round trip.
+            .with_swarm_config(|swarm| {
+                swarm.with_idle_connection_timeout(IDLE).with_substream_upgrade_protocol_override(Version::V1Lazy)
+            })
             .build();
         for address in &config.announce {
             swarm.add_external_address(address.clone());
@@ -130,7 +134,7 @@ impl Swarm {
         let members_speak = protocol(config, messages::PROTOCOL)?;
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let (tell, told) = watch::channel(Snapshot::default());
-        let mut driver = Driver::new(swarm, received, (config.bootstrap.clone(), members_speak), tell);
+        let mut driver = Driver::new(swarm, received, config, (members_speak, bitswap.spoken()), tell);
         driver.listen(&config.listen).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&bitswap).accept(streams));
