@@ -64,6 +64,7 @@ impl Behaviour {
             .with_max_pending_outgoing(Some(config.connections / 2 + 1));
         let identify = identify::Config::new_with_signed_peer_record(PROTOCOL_VERSION.to_owned(), key)
             .with_agent_version(format!("{AGENT}{}", env!("CARGO_PKG_VERSION")))
+            .with_hide_listen_addrs(config.announce_only)
             .with_push_listen_addr_updates(true);
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),

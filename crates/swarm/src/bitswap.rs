@@ -12,6 +12,7 @@ mod ledger;
 mod pace;
 mod peer;
 mod serve;
+mod spoken;
 mod wire;
 
 use std::collections::HashMap;
@@ -36,6 +37,7 @@ use asks::{Answer, Asks};
 use budget::Budget;
 use lacking::Lacking;
 use peer::Peer;
+pub(crate) use spoken::Spoken;
 use wire::{Reader, WireError};
 
 /// The versions that are spoken, the best first.
@@ -78,6 +80,7 @@ pub(crate) struct Bitswap {
     /// Wakes the clock, which stands still while nothing is wanted.
     wanted: Notify,
     lacking: Arc<Lacking>,
+    spoken: Arc<Spoken>,
     sending: Budget,
     receiving: Budget,
     runtime: Handle,
@@ -99,10 +102,16 @@ impl Bitswap {
             asks: Mutex::default(),
             wanted: Notify::new(),
             lacking: Arc::default(),
+            spoken: Arc::default(),
             sending: Budget::new(config.sending_mib.saturating_mul(1024), kib(BLOCK_BYTES_MAX)),
             receiving: Budget::new(RECEIVING_KIB, kib(MESSAGE_BYTES_MAX)),
             runtime: Handle::current(),
         })
+    }
+
+    /// Where it is told what peers speak.
+    pub(crate) fn spoken(&self) -> Arc<Spoken> {
+        Arc::clone(&self.spoken)
     }
 
     /// Takes streams of others, as long as there are any.
@@ -303,21 +312,27 @@ impl Bitswap {
         if peer.count(was_asked) { Ok(()) } else { Err(WireError::Unasked) }
     }
 
+    /// A stream of the newest protocol that the peer speaks. Nothing is sent before what is written.
     async fn open(&self, peer: PeerId) -> Result<Stream, TransportError> {
         let limit = TransportError::TimedOut(OPEN_TIMEOUT.as_secs() * 1000);
-        for protocol in PROTOCOLS {
-            let mut control = self.control.clone();
-            let opened = timeout(OPEN_TIMEOUT, control.open_stream(peer, StreamProtocol::new(protocol))).await;
-            match opened.map_err(|_| limit.clone())? {
-                Ok(stream) => {
-                    counts::one(&self.counts.streams[1]);
-                    return Ok(stream);
-                }
-                Err(OpenStreamError::UnsupportedProtocol(_)) => {}
-                Err(error) => return Err(TransportError::Connect(error.to_string())),
+        let opens = async |protocol| match self.control.clone().open_stream(peer, StreamProtocol::new(protocol)).await {
+            Ok(stream) => {
+                counts::one(&self.counts.streams[1]);
+                Ok(stream)
             }
-        }
-        Err(TransportError::Refused)
+            Err(OpenStreamError::UnsupportedProtocol(_)) => Err(TransportError::Refused),
+            Err(error) => Err(TransportError::Connect(error.to_string())),
+        };
+        let opening = async {
+            // Which fails at once when there is no connection.
+            let stream = opens(PROTOCOLS[0]).await?;
+            match self.spoken.of(&peer).await {
+                None => Err(TransportError::Refused),
+                Some(protocol) if protocol == PROTOCOLS[0] => Ok(stream),
+                Some(older) => opens(older).await,
+            }
+        };
+        timeout(OPEN_TIMEOUT, opening).await.map_err(|_| limit)?
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Config {
     pub listen: Vec<Multiaddr>,
     /// Addresses under which others reach this node, beside those that are listened on.
     pub announce: Vec<Multiaddr>,
+    /// Whether others are told of `announce` alone, as where a port is forwarded, and not of what is listened on.
+    pub announce_only: bool,
     /// Peers to join through, as multiaddrs that end in `/p2p/PEER`.
     pub bootstrap: Vec<Multiaddr>,
     /// Name of a private network: its nodes speak under protocols of their own (`/NAME/lan/kad/1.0.0`, `/NAME/meshsub/…`), so
@@ -69,6 +71,7 @@ impl Default for Config {
         Self {
             listen: Vec::new(),
             announce: Vec::new(),
+            announce_only: false,
             bootstrap: Vec::new(),
             network: String::new(),
             key_file: PathBuf::new(),
@@ -96,6 +99,9 @@ impl Config {
         let is_plain = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '-';
         if self.network.len() > NETWORK_CHARS_MAX || !self.network.chars().all(is_plain) {
             problems.push(format!("network: takes up to {NETWORK_CHARS_MAX} lower-case letters, digits and `-`"));
+        }
+        if self.announce_only && self.announce.is_empty() {
+            problems.push("announce_only: nobody would be told of any address; set `announce` too".to_owned());
         }
         if self.public && !self.network.is_empty() {
             problems.push("public: a private network has no part in the public one; leave `network` empty".to_owned());
@@ -188,11 +194,12 @@ mod tests {
         let config = Config {
             bootstrap: vec!["/ip4/192.0.2.1/tcp/4001".parse().unwrap()],
             connections: 0,
+            announce_only: true,
             provide_interval: Duration::ZERO,
             ..Config::default()
         };
         let problems = config.problems();
-        assert_eq!(problems.len(), 3, "{problems:?}");
-        assert!(problems[0].starts_with("bootstrap: "));
+        assert_eq!(problems.len(), 4, "{problems:?}");
+        assert!(problems[0].starts_with("announce_only: ") && problems[1].starts_with("bootstrap: "));
     }
 }

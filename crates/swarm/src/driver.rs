@@ -19,13 +19,14 @@ use libp2p::kad::store::RecordStore as _;
 use libp2p::kad::{self, InboundRequest};
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::{PeerId, StreamProtocol, Swarm, identify};
+use libp2p::{PeerId, StreamProtocol, Swarm, identify, ping};
 use multiaddr::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::behaviour::{Behaviour, BehaviourEvent, WAN_KAD};
-use crate::config::peer_of;
+use crate::bitswap::Spoken;
+use crate::config::{Config, peer_of};
 use crate::counts::{self, Counts};
 use crate::dht::Own;
 use crate::error::SwarmError;
@@ -116,6 +117,10 @@ pub(crate) struct Driver {
     /// Providers that are being dialled, and who waits for them.
     dialled: HashMap<PeerId, Vec<mpsc::Sender<PeerId>>>,
     bootstrap: Vec<Multiaddr>,
+    /// Whether nobody is told of what is listened on.
+    announce_only: bool,
+    /// Told what peers speak of Bitswap.
+    bitswap: Arc<Spoken>,
     /// What is known now, for people.
     told: watch::Sender<Snapshot>,
     counts: Arc<Counts>,
@@ -125,7 +130,8 @@ impl Driver {
     pub(crate) fn new(
         swarm: Swarm<Behaviour>,
         orders: mpsc::Receiver<Order>,
-        (bootstrap, members_speak): (Vec<Multiaddr>, StreamProtocol),
+        config: &Config,
+        (members_speak, bitswap): (StreamProtocol, Arc<Spoken>),
         (told, counts): (watch::Sender<Snapshot>, Arc<Counts>),
     ) -> Self {
         Self {
@@ -136,7 +142,9 @@ impl Driver {
             members: Members::new(Arc::clone(&counts)),
             peers: Peers::new(members_speak),
             dialled: HashMap::new(),
-            bootstrap,
+            bootstrap: config.bootstrap.clone(),
+            announce_only: config.announce_only,
+            bitswap,
             told,
             counts,
         }
@@ -237,7 +245,9 @@ impl Driver {
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::info!(%address, "the swarm listens");
                 // Without an external address the library announces nothing at all.
-                self.swarm.add_external_address(address);
+                if !self.announce_only {
+                    self.swarm.add_external_address(address);
+                }
                 self.tell();
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
@@ -255,6 +265,7 @@ impl Driver {
                 self.counts.closed(&endpoint);
                 self.peers.gone(&peer_id);
                 self.lookups.gone(&peer_id);
+                self.bitswap.gone(&peer_id);
                 self.tell();
             }
             SwarmEvent::IncomingConnectionError { error, .. } => {
@@ -281,17 +292,26 @@ impl Driver {
                 self.peers.identified(&peer_id, &info);
                 if self.swarm.is_connected(&peer_id) {
                     self.lookups.identified(peer_id, &info.listen_addrs);
+                    self.bitswap.said(peer_id, &info.protocols);
                 }
                 self.identified(peer_id, info);
                 self.tell();
             }
-            BehaviourEvent::Ping(event) => {
-                if let Ok(round_trip) = event.result
-                    && self.peers.answered(&event.peer, round_trip)
-                {
-                    self.tell();
-                }
+            BehaviourEvent::Identify(identify::Event::Error { peer_id, .. }) if self.swarm.is_connected(&peer_id) => {
+                self.bitswap.silent(peer_id);
             }
+            BehaviourEvent::Ping(event) => match event.result {
+                Ok(round_trip) => {
+                    if self.peers.answered(&event.peer, round_trip) {
+                        self.tell();
+                    }
+                }
+                // Nobody is there any more, which TCP would notice after a quarter of an hour.
+                Err(ping::Failure::Timeout) => {
+                    self.swarm.close_connection(event.connection);
+                }
+                Err(_) => {}
+            },
             BehaviourEvent::Lan(event) | BehaviourEvent::Wan(event) => self.kademlia(event),
             BehaviourEvent::Members(event) => self.members.message(event),
             BehaviourEvent::Gossip(event) => self.members.gossip(&mut self.swarm, event),

@@ -139,8 +139,8 @@ impl Swarm {
         let members_speak = protocol(config, messages::PROTOCOL)?;
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let (tell, told) = watch::channel(Snapshot::default());
-        let mut driver =
-            Driver::new(swarm, received, (config.bootstrap.clone(), members_speak), (tell, Arc::clone(&counts)));
+        let with = (members_speak, bitswap.spoken());
+        let mut driver = Driver::new(swarm, received, config, with, (tell, Arc::clone(&counts)));
         driver.listen(&config.listen).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&bitswap).accept(streams));

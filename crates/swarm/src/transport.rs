@@ -32,7 +32,10 @@ pub(crate) fn build(
 ) -> Result<Swarm<Behaviour>, SwarmError> {
     let failed = |error: &dyn Display| SwarmError::Transport(error.to_string());
     let behaviour = |key: &Keypair| Behaviour::new(key, config, incoming).map_err(Box::<dyn Error + Send + Sync>::from);
-    let settings = |swarm: swarm::Config| swarm.with_idle_connection_timeout(IDLE);
+    // A stream's first message goes along with its protocol, which saves a round trip.
+    let settings = |swarm: swarm::Config| {
+        swarm.with_idle_connection_timeout(IDLE).with_substream_upgrade_protocol_override(Version::V1Lazy)
+    };
     let builder = SwarmBuilder::with_existing_identity(identity).with_tokio();
     if config.key_file.as_os_str().is_empty() {
         let tcp = tcp::Config::default().nodelay(true);

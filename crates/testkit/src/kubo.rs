@@ -10,10 +10,13 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::netns::Namespace;
+
 /// See the module.
 pub struct Kubo {
     binary: PathBuf,
     folder: TempDir,
+    place: Option<Namespace>,
     daemon: Option<Child>,
 }
 
@@ -44,7 +47,7 @@ impl Kubo {
     /// # Panics
     /// If Kubo cannot make it.
     pub fn repository(binary: PathBuf, arguments: &[&str]) -> Self {
-        let kubo = Self { binary, folder: tempfile::tempdir().unwrap(), daemon: None };
+        let kubo = Self { binary, folder: tempfile::tempdir().unwrap(), place: None, daemon: None };
         kubo.run(&[&["init"], arguments].concat());
         kubo
     }
@@ -69,6 +72,15 @@ impl Kubo {
         }
         fs::write(file, config.to_string()).unwrap();
         self
+    }
+
+    /// Has it run in a network of its own, where it listens on the host's address.
+    #[must_use]
+    pub fn within(mut self, place: &Namespace) -> Self {
+        self.place = Some(place.clone());
+        let address = place.address();
+        let listen = json!([format!("/ip4/{address}/tcp/4001"), format!("/ip4/{address}/udp/4001/quic-v1")]);
+        self.configured(&[("Addresses.Swarm", listen)])
     }
 
     /// With a running daemon.
@@ -102,7 +114,10 @@ impl Kubo {
 
     /// Kubo on its repository.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.place {
+            Some(place) => place.command(&self.binary),
+            None => Command::new(&self.binary),
+        };
         command.args(args).env("IPFS_PATH", self.folder.path().join("repo"));
         command
     }

@@ -3,8 +3,8 @@
 //! Unpublished, and only for tests. Wants tokio's paused clock (`#[tokio::test(start_paused = true)]`): hours pass in
 //! milliseconds, and the same seed gives the same run.
 //!
-//! And for trials in real time: nodes and other people's peers as processes ([`process`], [`kubo`]), and networks for them
-//! ([`netns`]).
+//! And for trials in real time: nodes and other people's peers as processes ([`process`], [`kubo`]), networks for them
+//! ([`netns`]), and delays between them ([`relay`]).
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test where it stands")]
 
@@ -17,6 +17,7 @@ mod net;
 pub mod netns;
 mod network;
 pub mod process;
+pub mod relay;
 mod site;
 pub mod trial;
 

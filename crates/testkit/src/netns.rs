@@ -16,7 +16,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 /// Where `ip netns` keeps its namespaces.
 const FOLDER: &str = "/run/netns";
 /// The most hosts, since one byte of the address tells them apart.
-const HOSTS_MAX: u8 = 200;
+const HOSTS_MAX: usize = 200;
 
 /// Whether this process may make networks. Without that a test says that it did not run.
 ///
@@ -37,7 +37,7 @@ pub fn permitted() -> bool {
 pub struct Archipelago {
     switch: Namespace,
     islands: u8,
-    hosts: u8,
+    hosts: Vec<Namespace>,
 }
 
 /// A network namespace; for a host, with its address in the archipelago.
@@ -67,7 +67,7 @@ impl Archipelago {
             switch.ip(&format!("link add island{island} type bridge"));
             switch.ip(&format!("link set island{island} up"));
         }
-        let all = Self { switch, islands, hosts: 0 };
+        let all = Self { switch, islands, hosts: Vec::new() };
         for island in 1..islands {
             all.switch.ip(&format!("link add near{island} type veth peer name far{island}"));
             all.switch.ip(&format!("link set near{island} master island0 up"));
@@ -76,20 +76,21 @@ impl Archipelago {
         all
     }
 
-    /// A new host on an island.
+    /// A new host on an island, there as long as the islands are.
     ///
     /// # Panics
     /// If the kernel or `ip` refuses, or there are too many.
     pub fn host(&mut self, island: u8) -> Namespace {
-        assert!(self.hosts < HOSTS_MAX && island < self.islands);
-        self.hosts += 1;
-        let host = Namespace::new(Ipv4Addr::new(10, 77, 0, self.hosts));
-        let port = format!("port{}", self.hosts);
+        assert!(self.hosts.len() < HOSTS_MAX && island < self.islands);
+        let number = u8::try_from(self.hosts.len() + 1).unwrap();
+        let host = Namespace::new(Ipv4Addr::new(10, 77, 0, number));
+        let port = format!("port{number}");
         self.switch.ip(&format!("link add {port} type veth peer name sea netns {}", host.name.0));
         self.switch.ip(&format!("link set {port} master island{island} up"));
         host.ip(&format!("address add {}/24 dev sea", host.address));
         host.ip("link set sea up");
         host.ip("link set lo up");
+        self.hosts.push(host.clone());
         host
     }
 

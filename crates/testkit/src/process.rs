@@ -57,11 +57,16 @@ impl Node {
         self
     }
 
-    /// Has it run in a network of its own.
+    /// Has it run in a network of its own, where its swarm listens on the host's address. Nobody is told of its gateway, which is on
+    /// loopback.
     #[must_use]
     pub fn within(mut self, place: &Namespace) -> Self {
         self.place = Some(place.clone());
-        self
+        let address = place.address();
+        self.set(&[
+            &format!("swarm.listen=/ip4/{address}/tcp/4001,/ip4/{address}/udp/4001/quic-v1"),
+            "gateway.listen=0.0.0.0:0",
+        ])
     }
 
     /// With a running node.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long what is waited for may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -24,7 +24,7 @@ pub fn installed(variable: &str) -> Option<PathBuf> {
 /// Tries until it is so.
 ///
 /// # Panics
-/// When it takes longer than a minute.
+/// When it takes longer than two minutes.
 pub fn until(what: &str, mut so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !so() {

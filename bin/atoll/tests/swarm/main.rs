@@ -4,6 +4,8 @@
 //! `CI` set that fails.
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
+mod islands;
+mod lan;
 mod private;
 mod restarts;
 
