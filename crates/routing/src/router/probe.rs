@@ -1,6 +1,7 @@
 //! Who lives: each member is asked for a signed answer and a random block of what it says it holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use atoll_core::links::links;
 use atoll_core::record::{PROBE_ROOTS_MAX, ProbeAnswer};
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use rand::RngExt;
 use rand::seq::{IndexedRandom, IteratorRandom, SliceRandom};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::{Shared, State};
 use crate::fetch::lie;
@@ -89,7 +91,6 @@ impl Shared {
     /// Probes one member and notes what came of it.
     async fn probe(&self, peer: PeerId) {
         let Some((address, roots)) = self.lock().probe_about(&peer) else { return };
-        let begun = self.clock.now();
         // The signed answer, and then a few blocks.
         let limit = self.config.request_timeout.saturating_mul(2);
         let work = Box::pin(self.examine(&peer, &address, roots));
@@ -102,9 +103,9 @@ impl Shared {
         health.probing = false;
         let before = (health.live, health.holds.len());
         match result {
-            Ok((probed, answered_at)) => {
+            Ok((probed, time)) => {
                 // A probe's time is that of its answer, too, and of the connection if there was none.
-                let probe = RoundTrip { time: answered_at.since(begun), by: MeasuredBy::Probe };
+                let probe = RoundTrip { time, by: MeasuredBy::Probe };
                 let ping = self.transport.round_trip(&address);
                 let ping = ping.map(|time| RoundTrip { time, by: MeasuredBy::Ping });
                 health.answered(now, ping.unwrap_or(probe), &probed);
@@ -128,12 +129,15 @@ impl Shared {
         }
     }
 
-    /// Asks; checks identity, nonce and a random block of some roots, of those not checked before first.
-    async fn examine(&self, peer: &PeerId, address: &Multiaddr, asked: Vec<Cid>) -> Result<(Probed, Timestamp), Miss> {
+    /// Asks; checks identity, nonce and a random block of some roots, of those not checked before first. Says also how long the
+    /// answer took.
+    async fn examine(&self, peer: &PeerId, address: &Multiaddr, asked: Vec<Cid>) -> Result<(Probed, Duration), Miss> {
         let nonce: [u8; 32] = self.lock().rng.random();
+        // Finer than the router's clock, and as simulated as that.
+        let begun = Instant::now();
         let response = self.ask(address, &Request::Probe { nonce, roots: asked.clone() }).await?;
-        let answered_at = self.clock.now();
-        let claims = check_answer(response, peer, nonce, answered_at)?;
+        let time = begun.elapsed();
+        let claims = check_answer(response, peer, nonce, self.clock.now())?;
         let claims: Vec<Cid> = claims.into_iter().filter(|root| asked.contains(root)).collect();
         let mut checks = claims.clone();
         {
@@ -148,7 +152,7 @@ impl Shared {
         for root in &checks {
             self.check_random_block(address, root).await?;
         }
-        Ok((Probed { asked, claims, verified: checks }, answered_at))
+        Ok((Probed { asked, claims, verified: checks }, time))
     }
 
     /// Goes down from `root` by random links; the block at the end comes from the member. Blocks on the way that are held
