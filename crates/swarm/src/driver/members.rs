@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use atoll_core::transport::{Request, Response};
 use atoll_core::{Answer, TransportError};
+use libp2p::core::upgrade::NegotiationError;
 use libp2p::gossipsub::{self, MessageAcceptance, MessageId, PublishError, TopicHash};
 use libp2p::request_response::{Message, OutboundFailure, OutboundRequestId};
 use libp2p::{PeerId, Swarm};
@@ -198,6 +199,10 @@ fn failure(error: &OutboundFailure) -> TransportError {
             TransportError::TimedOut(u64::try_from(messages::TIMEOUT.as_millis()).unwrap_or(u64::MAX))
         }
         OutboundFailure::UnsupportedProtocols | OutboundFailure::ConnectionClosed => TransportError::Refused,
+        // That a peer does not speak the protocol is told by the first read.
+        OutboundFailure::Io(error) if error.get_ref().is_some_and(|cause| cause.is::<NegotiationError>()) => {
+            TransportError::Refused
+        }
         OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => TransportError::Refused,
         OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => TransportError::Malformed,
         error => TransportError::Connect(error.to_string()),
