@@ -3,13 +3,32 @@
 use atoll_testkit::kubo::Kubo;
 use atoll_testkit::trial::{installed, noise, until};
 
-use super::node::start;
+use super::node::{Service, start};
 
 /// Blocks of the DAG, small ones, so that a kill meets it half-way.
 const BYTES: usize = 48 << 20;
 const CHUNK: &str = "size-4096";
 /// Blocks that are waited for before each kill.
 const STEP: u64 = 1500;
+
+/// Kills the node so often, each time some blocks later; how many kills met the pin half-way.
+fn kill_while_pinning(node: &mut Service, (token, id): (&str, &str), root: &str, kills: u64) -> u32 {
+    let blocks = |answer: &serde_json::Value| answer["info"]["blocks"].as_str().unwrap().parse::<u64>().unwrap();
+    let mut cut = 0;
+    for round in 1..=kills {
+        let mut pinned = false;
+        until("the pin goes on", || {
+            let answer = node.request(token, id);
+            pinned = answer["status"] == "pinned";
+            pinned || blocks(&answer) >= STEP * round
+        });
+        node.kill();
+        cut += u32::from(!pinned);
+        node.start();
+        assert_eq!(node.request(token, id)["pin"]["cid"], root, "lost by kill {round}");
+    }
+    cut
+}
 
 #[test]
 fn a_pin_that_is_cut_by_kills_is_finished_and_no_request_is_lost() {
@@ -19,20 +38,7 @@ fn a_pin_that_is_cut_by_kills_is_finished_and_no_request_is_lost() {
     let mut node = start("private_origins = true");
     let token = node.token("site", "1GiB");
     let id = node.pin(&token, &root, &source.swarm());
-    let blocks = |answer: &serde_json::Value| answer["info"]["blocks"].as_str().unwrap().parse::<u64>().unwrap();
-    let mut cut = 0;
-    for round in 1..=5 {
-        let mut pinned = false;
-        until("the pin goes on", || {
-            let answer = node.request(&token, &id);
-            pinned = answer["status"] == "pinned";
-            pinned || blocks(&answer) >= STEP * round
-        });
-        node.kill();
-        cut += u32::from(!pinned);
-        node.start();
-        assert_eq!(node.request(&token, &id)["pin"]["cid"], root.as_str(), "lost by kill {round}");
-    }
+    let cut = kill_while_pinning(&mut node, (&token, &id), &root, 5);
     assert!(cut >= 2, "of five kills {cut} met the pin half-way");
     until("the pin is finished", || node.request(&token, &id)["status"] == "pinned");
     let pins = node.json(&["pin", "ls"]);
@@ -48,24 +54,12 @@ fn a_pin_that_is_cut_by_kills_is_finished_and_no_request_is_lost() {
 fn a_pin_of_what_only_a_kubo_has_goes_on_after_kills() {
     let Some(binary) = installed("ATOLL_KUBO") else { return };
     let kubo = Kubo::home(binary).started();
-    let root = kubo.add("site", &noise(9, BYTES), &["--chunker=size-4096"]);
+    let root = kubo.add("site", &noise(9, BYTES), &[&format!("--chunker={CHUNK}")]);
     let mut node = start("private_origins = true");
     let token = node.token("site", "1GiB");
     let origin = kubo.over("/tcp/");
     let id = node.pin(&token, &root, &[&origin]);
-    let blocks = |answer: &serde_json::Value| answer["info"]["blocks"].as_str().unwrap().parse::<u64>().unwrap();
-    let mut cut = 0;
-    for round in 1..=3 {
-        let mut pinned = false;
-        until("the pin goes on", || {
-            let answer = node.request(&token, &id);
-            pinned = answer["status"] == "pinned";
-            pinned || blocks(&answer) >= STEP * round
-        });
-        node.kill();
-        cut += u32::from(!pinned);
-        node.start();
-    }
+    let cut = kill_while_pinning(&mut node, (&token, &id), &root, 3);
     assert!(cut >= 1, "of three kills {cut} met the pin half-way");
     until("the pin is finished", || node.request(&token, &id)["status"] == "pinned");
     drop(kubo);
