@@ -1,6 +1,7 @@
 //! One block from whoever is fastest: race, hedge, verify, drop liars. Shared by gateways, pulls and the client.
 
 mod peers;
+mod sizes;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -21,6 +22,7 @@ use crate::found::Search;
 use crate::time::{millis, within};
 pub use peers::PeerStats;
 use peers::{Peers, Source};
+use sizes::Sizes;
 
 /// The most CIDs of which it is remembered that nobody has them.
 const NEGATIVE_MAX: usize = 4096;
@@ -84,7 +86,9 @@ pub(crate) struct Fetcher {
     peers: Peers,
     flights: Mutex<HashMap<Cid, WeakShared<Flight>>>,
     negative: Mutex<HashMap<Cid, Timestamp>>,
-    /// Where blocks are received and verified: a visitor's thread has others to serve.
+    sizes: Sizes,
+    /// Where large blocks are received and verified: a visitor's thread has others to serve. Small ones cost less than the way
+    /// to another thread and back.
     runtime: Handle,
 }
 
@@ -98,8 +102,8 @@ impl Fetcher {
         seed: [u8; 32],
     ) -> Self {
         let (flights, negative) = (Mutex::default(), Mutex::default());
-        let (peers, runtime) = (Peers::new(seed), Handle::current());
-        Self { means, config, lie_backoff, on_lie, peers, flights, negative, runtime }
+        let (peers, sizes, runtime) = (Peers::new(seed), Sizes::default(), Handle::current());
+        Self { means, config, lie_backoff, on_lie, peers, flights, negative, sizes, runtime }
     }
 
     /// The verified block from one of `candidates`, or of those that `more` finds. Callers who want the same block at the same
@@ -143,15 +147,12 @@ impl Fetcher {
         }
         let landing = Landing { fetcher: Arc::downgrade(self), cid };
         let fetcher = Arc::clone(self);
-        // A task that ends when it is dropped.
-        let mut race = JoinSet::new();
-        race.spawn_on(async move { fetcher.race(cid, candidates, More(more)).await }, &self.runtime);
+        let is_small = candidates.root.is_some_and(|root| self.sizes.are_small(&root));
+        let race = async move { fetcher.race(cid, candidates, More(more)).await };
+        let race: Flight = if is_small { race.boxed() } else { on(self.runtime.clone(), cid, race).boxed() };
         let flight: Flight = Box::pin(async move {
             let _landing = landing;
-            match race.join_next().await {
-                Some(Ok(answer)) => answer,
-                _ => Err(FetchError::Unreachable { cid, asked: 1, last: "the fetch was ended".to_owned() }),
-            }
+            race.await
         });
         let flight = flight.shared();
         if let Some(weak) = flight.downgrade() {
@@ -204,6 +205,7 @@ impl Fetcher {
                 biased;
                 Some((source, answer)) = running.next(), if !running.is_empty() => match answer {
                     Ok(block) => {
+                        self.sizes.saw(candidates.root, block.bytes().len());
                         self.peers.overtaken(race.before(&source), self.means.clock.now());
                         return Ok(block);
                     }
@@ -320,6 +322,20 @@ impl Fetcher {
             negative.remove(cid);
         }
         fresh
+    }
+}
+
+/// Does the work on the threads of `runtime`, until it is dropped.
+async fn on(
+    runtime: Handle,
+    cid: Cid,
+    work: impl Future<Output = Result<Block, FetchError>> + Send + 'static,
+) -> Result<Block, FetchError> {
+    let mut task = JoinSet::new();
+    task.spawn_on(work, &runtime);
+    match task.join_next().await {
+        Some(Ok(answer)) => answer,
+        _ => Err(FetchError::Unreachable { cid, asked: 1, last: "the fetch was ended".to_owned() }),
     }
 }
 
