@@ -75,6 +75,16 @@ impl Health {
         roots.iter().any(|root| self.holds.contains_key(root))
     }
 
+    /// The node's clock was set, and says `now`: what it noted by the old one is no later than that.
+    pub(crate) fn clock_was_set(&mut self, now: Timestamp) {
+        self.changed = self.changed.min(now);
+        self.seen = self.seen.map(|seen| seen.min(now));
+        self.probed = None;
+        if let Some(dropped) = &mut self.dropped {
+            dropped.until = dropped.until.min(now);
+        }
+    }
+
     /// It answered a probe about `asked`; of those it claims `claims`, and served a random block of each of `verified`.
     pub(crate) fn answered(&mut self, now: Timestamp, round_trip: RoundTrip, probe: &Probed) {
         self.seen = Some(now);

@@ -399,6 +399,14 @@ impl Shared {
 }
 
 impl State {
+    /// The node's clock was set, and says `now`. Members are asked for all records again: some were refused by the old time.
+    fn clock_was_set(&mut self, now: Timestamp) {
+        self.cursors.clear();
+        self.pins_at = Timestamp::default();
+        self.table.members.values_mut().for_each(|entry| entry.health.clock_was_set(now));
+        self.sites.values_mut().for_each(|site| site.clock_was_set(now));
+    }
+
     /// Leaves a liar alone for longer each time.
     fn drop_member(&mut self, peer: &PeerId, reason: &str, now: Timestamp, config: &Config) {
         if let Some(entry) = self.table.members.get_mut(peer) {

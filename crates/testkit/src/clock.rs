@@ -1,5 +1,7 @@
 //! Simulated time: tokio's paused clock, counted from a fixed date.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use atoll_core::{BoxFuture, Clock, Timestamp};
@@ -28,5 +30,35 @@ impl Clock for SimClock {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// A node's own clock, which may be wrong: milliseconds before the simulation's time, or behind it.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeClock {
+    right: SimClock,
+    ahead_ms: Arc<AtomicI64>,
+}
+
+impl NodeClock {
+    /// One that is right.
+    pub(crate) fn right(clock: SimClock) -> Self {
+        Self { right: clock, ahead_ms: Arc::default() }
+    }
+
+    /// From now on it is that far ahead, or behind when that is negative.
+    pub(crate) fn set_ahead(&self, ms: i64) {
+        self.ahead_ms.store(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for NodeClock {
+    fn now(&self) -> Timestamp {
+        let now = self.right.now().as_millis();
+        Timestamp::from_millis(now.saturating_add_signed(self.ahead_ms.load(Ordering::SeqCst)))
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.right.sleep(duration)
     }
 }

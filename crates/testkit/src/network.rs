@@ -15,7 +15,7 @@ use multiaddr::Protocol;
 use serde_bytes::ByteBuf;
 use tempfile::TempDir;
 
-use crate::clock::SimClock;
+use crate::clock::{NodeClock, SimClock};
 use crate::gossip::{LocalGossip, Rumours};
 use crate::memory::{MemoryLog, MemoryStorage};
 use crate::net::{Fault, LocalTransport, Net};
@@ -72,6 +72,7 @@ pub struct Node {
     operator: u8,
     log: Arc<MemoryLog>,
     names_folder: TempDir,
+    clock: NodeClock,
     starts: u64,
     liar: bool,
 }
@@ -132,6 +133,7 @@ impl Network {
             log: Arc::default(),
             names: None,
             names_folder: tempfile::tempdir().unwrap(),
+            clock: NodeClock::right(self.clock),
             starts: 0,
             liar,
         });
@@ -155,7 +157,7 @@ impl Network {
         seed[..8].copy_from_slice(&self.plan.seed.to_be_bytes());
         seed[8..16].copy_from_slice(&(index as u64).to_be_bytes());
         seed[16..24].copy_from_slice(&node.starts.to_be_bytes());
-        let store = self.names.as_ref().map(|config| node.open_names(config, self.clock));
+        let store = self.names.as_ref().map(|config| node.open_names(config));
         let records: Arc<dyn NameRecords> = match &store {
             Some(store) => Arc::new(store.clone()),
             None => Arc::new(NoopNameRecords),
@@ -172,7 +174,7 @@ impl Network {
             identity: Arc::clone(&node.identity),
             member: node.member_maker(),
             transport: Arc::clone(&transport) as _,
-            clock: Arc::new(self.clock),
+            clock: Arc::new(node.clock.clone()),
             storage: Arc::clone(&node.storage) as _,
             log: Arc::clone(&node.log) as _,
             names: records,
@@ -191,7 +193,7 @@ impl Network {
         router.set_addresses(vec![node.address.clone()]).unwrap();
         node.names = self.names.clone().zip(store).map(|(config, store)| {
             let (links, exchange) = (Arc::new(MapLinks::new(&config)), router.names());
-            Resolver::spawn(NamesParts { store, links, exchange, clock: Arc::new(self.clock), config })
+            Resolver::spawn(NamesParts { store, links, exchange, clock: Arc::new(node.clock.clone()), config })
         });
         node.router = Some(router);
     }
@@ -202,6 +204,11 @@ impl Network {
         self.net.down(&node.address);
         node.names = None;
         self.pulls += node.router.take().map_or(0, |router| router.snapshot().pulls);
+    }
+
+    /// Sets a node's own clock: that many seconds ahead of all others', or behind when that is negative.
+    pub fn set_clock(&self, index: usize, ahead_secs: i64) {
+        self.nodes[index].clock.set_ahead(ahead_secs.saturating_mul(1000));
     }
 
     /// The honest nodes that are up.
@@ -295,10 +302,10 @@ impl Network {
 
 impl Node {
     /// The records that it has on disk.
-    fn open_names(&self, config: &NamesConfig, clock: SimClock) -> Store {
+    fn open_names(&self, config: &NamesConfig) -> Store {
         let storage = Arc::clone(&self.storage);
         let held = Box::new(move || storage.held_sites());
-        Store::open(self.names_folder.path(), config, Arc::new(clock), held).unwrap()
+        Store::open(self.names_folder.path(), config, Arc::new(self.clock.clone()), held).unwrap()
     }
 
     /// Says what the node offers.

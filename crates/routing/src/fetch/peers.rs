@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
+use super::sizes::SMALL_BYTES;
 use crate::health::Dropped;
 use crate::nearness::{self, Choice};
 use crate::time::{backoff, millis};
@@ -19,6 +20,8 @@ const PEERS_MAX: usize = 4096;
 const TYPICAL_BYTES: f64 = 256.0 * 1024.0;
 /// What is known of a source's speed is forgotten when its round trip was measured so often since its last block.
 const UNASKED_MAX: u32 = 40;
+/// A large block of the exchange is asked for as if it took so many times as long.
+const FRAMED: u32 = 3;
 /// A source seems twice as slow with this many questions under way.
 const BUSY: u32 = 8;
 /// What one recent failure costs in the order, doubled for each further one.
@@ -93,7 +96,9 @@ impl Peers {
         let allowed = candidates.into_iter().filter_map(|source| match inner.peers.get(&source) {
             None => Some(Choice { who: source, cost: Duration::ZERO, running: 0 }),
             Some(peer) if peer.is_dropped(now) => None,
-            Some(peer) => Some(Choice { who: source, cost: peer.cost(now), running: peer.running }),
+            Some(peer) => {
+                Some(Choice { cost: peer.cost(now) * peer.weight(&source), running: peer.running, who: source })
+            }
         });
         let mut choices: Vec<_> = allowed.collect();
         let explores = choices.len() > 1 && inner.rng.random_range(0..EXPLORE_EVERY) == 0;
@@ -231,6 +236,14 @@ impl Peer {
         let time = time.max(self.round_trip.unwrap_or_default()).max(Duration::from_millis(1));
         let waiting = time + time.saturating_mul(self.running) / BUSY;
         if self.failed_lately(now) { waiting.saturating_add(self.penalty()) } else { waiting }
+    }
+
+    /// How much more a block of it costs than the time it takes: those of the exchange come encrypted and in frames, over one
+    /// connection, which costs large ones dearly.
+    fn weight(&self, source: &Source) -> u32 {
+        let (blocks, bytes, _) = self.stats;
+        let is_large = bytes > blocks.saturating_mul(SMALL_BYTES as u64);
+        if is_large && matches!(source, Source::Exchange(_)) { FRAMED } else { 1 }
     }
 
     fn failed_lately(&self, now: Timestamp) -> bool {

@@ -10,7 +10,7 @@ use super::lock;
 /// The most DAGs that are remembered.
 const DAGS_MAX: usize = 1024;
 /// Blocks up to this size are small: their bytes are received and hashed in some 50 microseconds.
-const SMALL_BYTES: usize = 32 * 1024;
+pub(super) const SMALL_BYTES: usize = 32 * 1024;
 
 /// The usual size of the blocks of each DAG, smoothed so that a few nodes with many links between leaves do not count for much.
 #[derive(Default)]

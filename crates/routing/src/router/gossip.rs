@@ -1,6 +1,7 @@
 //! Records between members: asked for at an interval, announced when they are news, kept on disk, and the node's own renewed.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use atoll_core::transport::{Request, Response};
 use atoll_core::{Multiaddr, PeerId, Record, Signed, Timestamp, TransportError};
@@ -8,6 +9,7 @@ use futures_util::stream::{self, StreamExt};
 use rand::seq::IteratorRandom;
 use serde_bytes::ByteBuf;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::Shared;
 use crate::error::RouteError;
@@ -18,13 +20,24 @@ use crate::time::{jittered, millis, within};
 const PAGES_MAX: usize = 64;
 /// The most announcements under way.
 const ANNOUNCEMENTS_MAX: usize = 64;
+/// A clock that gains or loses so much between two rounds was set.
+const CLOCK_SET: Duration = Duration::from_secs(60);
 /// The most addresses whose place is remembered.
 const CURSORS_MAX: usize = 4096;
 
 /// Asks members and seeds for news, for ever.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut met = 0;
+    let mut clock = (shared.clock.now(), Instant::now());
     loop {
+        let (now, steady) = (shared.clock.now(), Instant::now());
+        let expected = clock.0.after(steady.duration_since(clock.1));
+        if now.since(expected).max(expected.since(now)) > CLOCK_SET {
+            tracing::warn!("the clock was set: what was refused or planned by the old one is looked at anew");
+            shared.lock().clock_was_set(now);
+            shared.changed();
+        }
+        clock = (now, steady);
         if let Err(error) = shared.refresh_member(false) {
             tracing::error!(%error, "this node's own member record cannot be renewed");
         }
@@ -163,7 +176,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Signs this node's member record anew when it is half over, when what it says has changed, or when `always`.
+    /// Signs this node's member record anew when it is half over or lasts too long, when what it says has changed, or when `always`.
     pub(super) fn refresh_member(&self, always: bool) -> Result<(), RouteError> {
         let _turn = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
@@ -182,8 +195,11 @@ impl Shared {
             if drift <= old.free / 8 {
                 member.free = old.free;
             }
-            let half = self.config.member_lifetime / 2;
-            if !always && member == *old && now.after(half) < Timestamp::from_secs(old.exp) {
+            let lifetime = self.config.member_lifetime;
+            let (least, most) = (now.after(lifetime / 2), now.after(lifetime));
+            // One that lasts longer than it should is of a time when the clock was ahead, and others may refuse it.
+            let exp = Timestamp::from_secs(old.exp);
+            if !always && member == *old && least < exp && exp <= most {
                 return Ok(());
             }
         }

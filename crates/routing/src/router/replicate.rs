@@ -44,6 +44,16 @@ pub(crate) enum PullState {
     Failed { root: Cid, cause: String, retry_at: Timestamp },
 }
 
+impl SiteState {
+    /// The node's clock was set, and says `now`: nothing lies in the future that was only planned.
+    pub(crate) fn clock_was_set(&mut self, now: Timestamp) {
+        self.out_since = self.out_since.map(|since| since.min(now));
+        if let PullState::Failed { retry_at, .. } = &mut self.pull {
+            *retry_at = now.min(*retry_at);
+        }
+    }
+}
+
 /// What is to be done about a site now.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Decision {
