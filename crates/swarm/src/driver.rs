@@ -37,11 +37,14 @@ use members::{Answered, Members};
 use peers::Peers;
 use queries::Queries;
 
-/// How often expired records are forgotten, and peers to join through are dialled while there are few.
-const HOUSEKEEPING: Duration = Duration::from_secs(30);
+/// How often peers to join through are dialled.
+const JOINING: Duration = Duration::from_secs(10);
+/// Expired records are forgotten, and neighbours looked for, in one of so many rounds.
+const HOUSEKEEPING_EVERY: usize = 3;
 /// How long a listener may take to begin.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// With fewer connections than this, peers to join through are dialled again.
+/// With fewer connections than this, all peers to join through are dialled again; with more, one of them each time, as those
+/// who are connected may be no friends.
 const CONNECTIONS_FEW: usize = 4;
 /// The most addresses that are believed of one peer.
 const ADDRESSES_MAX: usize = 16;
@@ -117,6 +120,8 @@ pub(crate) struct Driver {
     /// Providers that are being dialled, and who waits for them.
     dialled: HashMap<PeerId, Vec<mpsc::Sender<PeerId>>>,
     bootstrap: Vec<Multiaddr>,
+    /// Rounds of housekeeping so far.
+    rounds: usize,
     /// Whether nobody is told of what is listened on.
     announce_only: bool,
     /// Told what peers speak of Bitswap.
@@ -143,6 +148,7 @@ impl Driver {
             peers: Peers::new(members_speak),
             dialled: HashMap::new(),
             bootstrap: config.bootstrap.clone(),
+            rounds: 0,
             announce_only: config.announce_only,
             bitswap,
             told,
@@ -185,7 +191,7 @@ impl Driver {
 
     /// Drives until every handle is gone.
     pub(crate) async fn run(mut self) {
-        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        let mut housekeeping = tokio::time::interval(JOINING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -390,24 +396,37 @@ impl Driver {
     }
 
     fn keep_house(&mut self) {
-        let now = Instant::now();
-        self.swarm.behaviour_mut().tables().for_each(|kad| kad.store_mut().sweep(now));
-        self.dialled.retain(|_, waiting| {
-            waiting.retain(|found| !found.is_closed());
-            !waiting.is_empty()
-        });
-        if self.swarm.connected_peers().count() < CONNECTIONS_FEW {
-            for address in self.bootstrap.clone() {
-                if let Some(peer) = peer_of(&address) {
-                    self.dial(peer, vec![address], FoundBy::Bootstrap);
-                }
+        self.join();
+        let round = self.rounds;
+        self.rounds = round.wrapping_add(1);
+        if round.is_multiple_of(HOUSEKEEPING_EVERY) {
+            let now = Instant::now();
+            self.swarm.behaviour_mut().tables().for_each(|kad| kad.store_mut().sweep(now));
+            self.dialled.retain(|_, waiting| {
+                waiting.retain(|found| !found.is_closed());
+                !waiting.is_empty()
+            });
+            for kad in self.swarm.behaviour_mut().tables() {
+                // With nobody known there is nothing to do.
+                let _ = kad.bootstrap();
             }
         }
-        for kad in self.swarm.behaviour_mut().tables() {
-            // With nobody known there is nothing to do.
-            let _ = kad.bootstrap();
-        }
         self.tell();
+    }
+
+    /// Dials peers to join through that are not connected.
+    fn join(&mut self) {
+        let away = |address: &&Multiaddr| peer_of(address).is_some_and(|peer| !self.swarm.is_connected(&peer));
+        let mut away: Vec<Multiaddr> = self.bootstrap.iter().filter(away).cloned().collect();
+        if self.swarm.connected_peers().count() >= CONNECTIONS_FEW && !away.is_empty() {
+            let turn = self.rounds % away.len();
+            away = vec![away.swap_remove(turn)];
+        }
+        for address in away {
+            if let Some(peer) = peer_of(&address) {
+                self.dial(peer, vec![address], FoundBy::Bootstrap);
+            }
+        }
     }
 
     fn tell(&mut self) {

@@ -86,7 +86,11 @@ async fn sybils(keys: Vec<Keypair>, tasks: &mut JoinSet<()>) -> Vec<Multiaddr> {
 }
 
 async fn honest(seed: u8, bootstrap: &[Multiaddr]) -> Swarm {
-    let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+    honest_at("/ip4/127.0.0.1/tcp/0".parse().unwrap(), seed, bootstrap).await
+}
+
+async fn honest_at(listen: Multiaddr, seed: u8, bootstrap: &[Multiaddr]) -> Swarm {
+    let listen = vec![listen];
     let config = Config { listen, bootstrap: bootstrap.to_vec(), ..Config::default() };
     let identity = IdentityKey::from_seed(&[seed; 32]).to_libp2p();
     Swarm::spawn(Parts { identity, blocks: Arc::new(NoopBlocks) }, &config).await.unwrap()
@@ -181,4 +185,19 @@ async fn a_newcomer_among_hostile_peers_finds_the_network_through_the_one_that_i
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_honest_peer_that_was_away_is_dialled_however_many_others_are_connected() {
+    let mut tasks = JoinSet::new();
+    let hostile = sybils(nearest_keys(b"anywhere"), &mut tasks).await;
+    let away = honest(61, &[]).await;
+    let (mut listen, address) = (away.addresses()[0].clone(), away.addresses());
+    drop(away);
+    listen.pop();
+    let newcomer = honest(60, &[&hostile[..], &address[..]].concat()).await;
+    until("all hostile peers are connected", async || newcomer.snapshot().peers.len() == SYBILS).await;
+    let _back = honest_at(listen, 61, &[]).await;
+    let is_there = async || newcomer.snapshot().peers.iter().any(|peer| peer.peer == id(61).to_string());
+    until("the one that was away", is_there).await;
 }
