@@ -17,6 +17,7 @@ use atoll_core::kad;
 use atoll_core::keys::IdentityKey;
 use atoll_core::{Block, Cid, Dht as _};
 use atoll_swarm::{Config, Parts, Swarm};
+use atoll_testkit::ordeal::{Ordeal, memory_mib};
 use futures_util::future::join_all;
 use libp2p::{PeerId, StreamProtocol};
 use multiaddr::Multiaddr;
@@ -46,13 +47,6 @@ fn cid(text: &str) -> Cid {
 
 fn key(cid: &Cid) -> Vec<u8> {
     cid.hash().to_bytes()
-}
-
-/// All of this process, in MiB.
-fn memory_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
 }
 
 /// What one attacker does, until it is done or refused.
@@ -90,29 +84,39 @@ async fn a_provider_is_found_whatever_others_announce() {
         };
         timeout(PATIENCE, provided).await.unwrap();
 
-        let before = memory_mib();
+        let mut before = Vec::new();
+        for _ in 0..LOOKUPS {
+            let begun = Instant::now();
+            assert_eq!(asker.find(&page).await, [provider]);
+            before.push(begun.elapsed());
+        }
+        let memory = memory_mib();
         let hostile = join_all((0..ATTACKERS).map(|_| Hostile::connected(&bootstrap[0]))).await;
         let hostile = join_all(hostile.into_iter().zip(0..).map(|(peer, at)| (attack.run)(peer, at)));
         tokio::pin!(hostile);
-        let (mut times, mut most, mut over) = (Vec::new(), before, false);
-        while !over || times.len() < LOOKUPS {
+        let (mut during, mut most, mut over) = (Vec::new(), memory, false);
+        while !over || during.len() < LOOKUPS {
             let begun = Instant::now();
             tokio::select! {
                 biased;
                 _ = &mut hostile, if !over => over = true,
                 found = timeout(PATIENCE, asker.find(&page)) => {
                     assert_eq!(found.unwrap(), [provider], "{}", attack.name);
-                    times.push(begun.elapsed());
+                    during.push(begun.elapsed());
                     most = most.max(memory_mib());
                 }
             }
         }
-        times.sort();
-        let (p99, growth) = (times[times.len() * 99 / 100], most.saturating_sub(before));
-        let keys = middle.snapshot().provider_keys;
         assert_eq!(middle.snapshot().name_records, 0, "{}", attack.name);
-        println!("{}: {} lookups, p99 {p99:?}, {keys} keys, {growth} MiB", attack.name, times.len());
-        assert!(growth <= GROWTH_MIB_MAX, "{}: {growth} MiB", attack.name);
+        Ordeal {
+            attack: attack.name,
+            work: "finding a provider in the DHT",
+            before,
+            during,
+            memory_mib: (memory, most),
+            growth_mib_max: GROWTH_MIB_MAX,
+        }
+        .tell();
     }
 }
 

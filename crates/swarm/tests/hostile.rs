@@ -17,11 +17,12 @@ use atoll_core::blocks::NoopBlocks;
 use atoll_core::keys::IdentityKey;
 use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError, Transport};
 use atoll_swarm::{Config, Parts, Swarm};
+use atoll_testkit::ordeal::{Ordeal, memory_mib};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use multiaddr::Multiaddr;
 use peer::Hostile;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// When a test is stuck.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -81,13 +82,6 @@ fn unknown(from: u32) -> impl Iterator<Item = Cid> {
     (from..from + ENTRIES).map(|n| *block(1_000_000 + n, 8).cid())
 }
 
-/// All of this process, in MiB.
-fn memory_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-}
-
 /// An attack on a holder of blocks; it goes on until it is done, or refused.
 struct Attack {
     name: &'static str,
@@ -125,23 +119,33 @@ async fn attacks_are_bounded_and_others_are_served() {
     for (at, attack) in (0..).zip(&ATTACKS) {
         let (holder, address) = swarm(10 + at, Arc::new(Made)).await;
         let (asker, _) = swarm(100 + at, Arc::new(NoopBlocks)).await;
-        let before = memory_mib();
-        let hostile = (0..attack.peers).map(|_| Hostile::connected(&address));
-        let hostile = join_all(join_all(hostile).await.into_iter().map(attack.run));
-        let served = async {
-            let mut most = 0;
+        let serve = async || {
+            let (mut times, mut most) = (Vec::new(), 0);
             for block in made() {
+                let begun = Instant::now();
                 let came = timeout(PATIENCE, Transport::block(&asker, &address, block.cid())).await;
                 assert!(came.unwrap().as_ref() == Ok(block), "{}", attack.name);
+                times.push(begun.elapsed());
                 most = most.max(memory_mib());
             }
-            most
+            (times, most)
         };
+        // Once for the connection and the memory of its buffers.
+        serve().await;
+        let (before, memory) = serve().await;
+        let hostile = (0..attack.peers).map(|_| Hostile::connected(&address));
+        let hostile = join_all(join_all(hostile).await.into_iter().map(attack.run));
         // The attack goes on at least as long as somebody else is served.
-        let ((), most) = tokio::join!(async { drop(timeout(PATIENCE, hostile).await.unwrap()) }, served);
-        let growth = most.max(memory_mib()).saturating_sub(before);
-        println!("{}: {growth} MiB", attack.name);
-        assert!(growth <= attack.growth_mib_max, "{}: {growth} MiB", attack.name);
+        let ((), (during, most)) = tokio::join!(async { drop(timeout(PATIENCE, hostile).await.unwrap()) }, serve());
+        Ordeal {
+            attack: attack.name,
+            work: "a block of 256 KiB over Bitswap",
+            before,
+            during,
+            memory_mib: (memory, most.max(memory_mib())),
+            growth_mib_max: attack.growth_mib_max,
+        }
+        .tell();
         // It serves on, after it too.
         assert!(Transport::block(&asker, &address, made()[0].cid()).await.as_ref() == Ok(&made()[0]));
         drop(holder);

@@ -9,6 +9,7 @@ use atoll_core::blocks::NoopBlocks;
 use atoll_core::dht::Key;
 use atoll_core::keys::IdentityKey;
 use atoll_swarm::{Config, Parts, Swarm};
+use atoll_testkit::ordeal::{Ordeal, memory_mib};
 use futures_util::StreamExt as _;
 use libp2p::identity::Keypair;
 use libp2p::kad::{self, KBucketKey, Mode, StoreInserts, store::MemoryStore};
@@ -25,6 +26,8 @@ const HONEST: u8 = 8;
 const SYBILS: usize = 16;
 /// Keys among which those of the Sybils are chosen: each is nearer to what they surround than any honest peer.
 const CANDIDATES: usize = 4000;
+/// Lookups before and during the attack.
+const LOOKUPS: usize = 100;
 
 /// What a Sybil speaks.
 #[derive(NetworkBehaviour)]
@@ -109,13 +112,6 @@ async fn until(what: &str, so: impl AsyncFn() -> bool) {
     assert!(timeout(PATIENCE, waiting).await.is_ok(), "waited in vain: {what}");
 }
 
-/// All of this process, in MiB.
-fn memory_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_is_found_though_all_the_nearest_are_sybils_but_a_few() {
     let block = atoll_core::Block::sha2_256(atoll_core::block::RAW, "surrounded".into()).unwrap();
@@ -127,7 +123,20 @@ async fn a_provider_is_found_though_all_the_nearest_are_sybils_but_a_few() {
         nodes.push(honest(seed, &known).await);
     }
     let mut tasks = JoinSet::new();
-    let before = memory_mib();
+    let network = nodes[0].networks().remove(0);
+    let tell = async |wanted: &dyn Fn(&PeerId) -> bool| {
+        let mut told = 0;
+        for peer in network.closest(&key).await.iter().filter(|peer| wanted(&peer.id)) {
+            told += usize::from(network.tell(peer, std::slice::from_ref(&key)).await);
+        }
+        told
+    };
+    until("all are told", async || tell(&|_| true).await >= usize::from(HONEST) - 1).await;
+    let mut before = Vec::new();
+    for node in nodes[1..].iter().cycle().take(LOOKUPS) {
+        before.push(finds(node, &cid).await);
+    }
+    let memory = memory_mib();
     let hostile = sybils(nearest_keys(&key), &mut tasks).await;
     // Every honest peer has met them all.
     for node in &nodes {
@@ -137,33 +146,35 @@ async fn a_provider_is_found_though_all_the_nearest_are_sybils_but_a_few() {
             assert!(node.connect(peer, vec![address.clone()]).await);
         }
     }
-    let network = nodes[0].networks().remove(0);
     let is_sybil = |peer: &PeerId| hostile.iter().any(|address| address.to_string().ends_with(&peer.to_string()));
     until("the Sybils are the nearest", async || {
         let nearest = network.closest(&key).await;
         nearest.iter().take(SYBILS).filter(|peer| is_sybil(&peer.id)).count() == SYBILS
     })
     .await;
-    until("honest peers are told too", async || {
-        let mut told = 0;
-        for peer in network.closest(&key).await.iter().filter(|peer| !is_sybil(&peer.id)) {
-            told += usize::from(network.tell(peer, std::slice::from_ref(&key)).await);
-        }
-        told >= 20 - SYBILS
-    })
-    .await;
+    until("honest peers are told too", async || tell(&|peer| !is_sybil(peer)).await >= 20 - SYBILS).await;
     // Whoever joins now, and knows only Sybils and one honest peer, finds it.
     let newcomer = honest(99, &[&hostile[..], &known[..]].concat()).await;
-    let mut times = Vec::new();
-    for node in nodes[1..].iter().chain([&newcomer]) {
-        let begun = Instant::now();
-        until("the provider", async || node.find(&cid).await.contains(&id(1))).await;
-        times.push(begun.elapsed());
+    let mut during = vec![finds(&newcomer, &cid).await];
+    for node in nodes[1..].iter().chain([&newcomer]).cycle().take(LOOKUPS) {
+        during.push(finds(node, &cid).await);
     }
-    times.sort_unstable();
-    let growth = memory_mib().saturating_sub(before);
-    println!("found after {:?} at most; {growth} MiB for all {} peers", times.last().unwrap(), nodes.len() + SYBILS);
-    assert!(growth <= 256, "{growth} MiB");
+    Ordeal {
+        attack: "16 Sybils of the 20 nearest to a key",
+        work: "finding its provider in the DHT",
+        before,
+        during,
+        memory_mib: (memory, memory_mib()),
+        growth_mib_max: 256,
+    }
+    .tell();
+}
+
+/// How long it takes until it finds the first peer as the provider.
+async fn finds(node: &Swarm, cid: &atoll_core::Cid) -> Duration {
+    let begun = Instant::now();
+    until("the provider", async || node.find(cid).await.contains(&id(1))).await;
+    begun.elapsed()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
