@@ -33,9 +33,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     command.args(["--", "--nocapture"]).env("ATOLL_ATTACK_SECONDS", options.seconds.to_string());
     let page = workspace.root.join("docs/attacks.md");
     if let Some(only) = &options.only {
-        return Ok(shell::stream(command.env("ATOLL_ATTACK_ONLY", only), |_| {})?.success());
+        command.env("ATOLL_ATTACK_ONLY", only);
+        return Ok(shell::stream(command, |_| {})?.success());
     }
-    if !shell::stream(command.env("ATOLL_ATTACK_PAGE", &page), |_| {})?.success() {
+    command.env("ATOLL_ATTACK_PAGE", &page);
+    if !shell::stream(command, |_| {})?.success() {
         return Ok(false);
     }
     let rows = workspace.root.join("target/attack-rows");

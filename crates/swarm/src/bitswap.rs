@@ -37,6 +37,7 @@ use asks::{Answer, Asks};
 use budget::Budget;
 use lacking::Lacking;
 use peer::Peer;
+use spoken::Gone;
 pub(crate) use spoken::Spoken;
 use wire::{Reader, WireError};
 
@@ -151,6 +152,12 @@ impl Bitswap {
     /// Those of `peers` that the session does not know.
     pub(crate) fn strangers(&self, key: Key, peers: impl Iterator<Item = PeerId>) -> Vec<PeerId> {
         lock(&self.asks).strangers(key, peers)
+    }
+
+    /// Whether one of `peers` ever gave a block.
+    pub(crate) fn has_given(&self, mut peers: impl Iterator<Item = PeerId>) -> bool {
+        let asks = lock(&self.asks);
+        peers.any(|peer| asks.has_given(&peer))
     }
 
     /// Asks for a block; `peers` belong to the session from now on.
@@ -327,9 +334,10 @@ impl Bitswap {
             // Which fails at once when there is no connection.
             let stream = opens(PROTOCOLS[0]).await?;
             match self.spoken.of(&peer).await {
-                None => Err(TransportError::Refused),
-                Some(protocol) if protocol == PROTOCOLS[0] => Ok(stream),
-                Some(older) => opens(older).await,
+                Err(Gone) => Err(TransportError::Broken("the connection is closed".to_owned())),
+                Ok(None) => Err(TransportError::Refused),
+                Ok(Some(protocol)) if protocol == PROTOCOLS[0] => Ok(stream),
+                Ok(Some(older)) => opens(older).await,
             }
         };
         timeout(OPEN_TIMEOUT, opening).await.map_err(|_| limit)?

@@ -262,6 +262,7 @@ impl Driver {
             }
             SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
                 self.counts.opened(&endpoint);
+                self.bitswap.came(peer_id);
                 self.peers.connected(peer_id, &endpoint);
                 self.connected(peer_id);
                 self.tell();

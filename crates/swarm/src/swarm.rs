@@ -1,5 +1,6 @@
 //! The handle to a node's swarm: how the rest of the node fetches from peers, finds providers, and announces itself.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ const PROVIDERS_MAX: usize = 16;
 const NAMES_MAX: usize = 16;
 /// How long further records of a name are waited for once one is there.
 const NAME_SETTLE: Duration = Duration::from_millis(500);
+/// When a block is asked for again after the connections to peers broke that gave others before.
+const RETRIES: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600), Duration::from_secs(1)];
 /// How long further providers are waited for once one is there.
 const SETTLE: Duration = Duration::from_millis(50);
 
@@ -246,11 +250,16 @@ impl Swarm {
 
     /// Has those of `addresses` dialled that say more than who it is, and are of no peer that the session knows.
     async fn reach(&self, key: Key, addresses: &[Multiaddr]) {
-        for peer in self.bitswap.strangers(key, addresses.iter().filter_map(peer_of)) {
-            let mut of_peer = addresses.iter().filter(|address| peer_of(address) == Some(peer));
-            if of_peer.any(|address| address.iter().count() > 1) {
-                let of_peer = addresses.iter().filter(|address| peer_of(address) == Some(peer)).cloned();
-                self.dial(peer, of_peer.collect()).await;
+        let strangers = self.bitswap.strangers(key, addresses.iter().filter_map(peer_of));
+        self.dial_each(strangers, addresses).await;
+    }
+
+    /// Has those of `peers` dialled of which `addresses` say more than who it is, and that are not connected.
+    async fn dial_each(&self, peers: impl IntoIterator<Item = PeerId>, addresses: &[Multiaddr]) {
+        for peer in peers {
+            let of_peer = || addresses.iter().filter(|address| peer_of(address) == Some(peer));
+            if of_peer().any(|address| address.iter().count() > 1) {
+                self.dial(peer, of_peer().cloned().collect()).await;
             }
         }
     }
@@ -316,8 +325,20 @@ impl Exchange for Swarm {
         peers: &'a [Multiaddr],
     ) -> BoxFuture<'a, Result<Block, TransportError>> {
         Box::pin(async move {
+            let of = || peers.iter().filter_map(peer_of);
             self.reach(Key::Root(*root), peers).await;
-            self.bitswap.ask(Key::Root(*root), cid, peers.iter().filter_map(peer_of))?.answer().await
+            let mut pauses = RETRIES.iter();
+            loop {
+                let answer = self.bitswap.ask(Key::Root(*root), cid, of())?.answer().await;
+                // Nobody can be asked: whoever gave blocks before may be back in a moment.
+                let is_away = matches!(answer, Err(TransportError::Broken(_) | TransportError::Connect(_)));
+                match pauses.next() {
+                    Some(pause) if is_away && self.bitswap.has_given(of()) => tokio::time::sleep(*pause).await,
+                    _ => return answer,
+                }
+                let each: BTreeSet<PeerId> = of().collect();
+                self.dial_each(each, peers).await;
+            }
         })
     }
 

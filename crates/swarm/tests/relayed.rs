@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How many sites are looked for.
 const SITES: u32 = 5;
 
+/// Blocks of a DAG that is read while connections tear.
+const LEAVES: u32 = 600;
+
 /// What one node holds.
 #[derive(Default)]
 struct Held(Vec<Block>);
@@ -41,7 +44,12 @@ fn site(number: u32) -> Block {
     Block::sha2_256(RAW, Bytes::from(format!("site {number}"))).unwrap()
 }
 
-/// Where a node listens, on an address of this process, so that others are in nobody's way. The sea knows it by its port.
+fn leaf(number: u32) -> Block {
+    Block::sha2_256(RAW, number.to_be_bytes().repeat(8192).into()).unwrap()
+}
+
+/// Where a node listens, on an address of this process, so that others are in nobody's way. The sea knows it by its port, and no
+/// two tests have nodes of the same number.
 fn listens(node: u8) -> SocketAddr {
     let process = std::process::id().to_be_bytes();
     SocketAddr::new(Ipv4Addr::new(127, process[2] | 1, process[3], 1).into(), 4001 + u16::from(node))
@@ -126,6 +134,37 @@ async fn a_site_found_through_the_dht_takes_the_lookup_and_one_round_trip() {
         assert_eq!(block.cid(), site.cid());
         println!("found after {found:?}, {lookup} round trips; first byte after {took:?}, {all} round trips");
         assert!(lookup >= 1 && all <= lookup + 1, "{lookup} round trips of the lookup, {all} in all");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dag_comes_over_links_that_delay_at_random_and_tear() {
+    for seed in 1..=3 {
+        println!("seed {seed}");
+        let jitter = Duration::from_millis(30);
+        let sea = Sea::new(Swell { delay: Duration::from_millis(5), jitter, seed });
+        let dag: Vec<Block> = (0..LEAVES).map(leaf).collect();
+        let first = u8::try_from(seed).unwrap() * 3 + NODES;
+        let holders = [node(&sea, first, dag.clone(), &[]).await, node(&sea, first + 1, dag.clone(), &[]).await];
+        let asker = node(&sea, first + 2, Vec::new(), &[]).await;
+        let peers: Vec<Multiaddr> = holders.iter().map(|holder| holder.addresses()[0].clone()).collect();
+        let (root, torn) = (*dag[0].cid(), sea.clone());
+        let storm = tokio::spawn(async move {
+            loop {
+                sleep(Duration::from_millis(400)).await;
+                torn.tear(true);
+                sleep(Duration::from_millis(100)).await;
+                torn.tear(false);
+            }
+        });
+        let begun = Instant::now();
+        for together in dag.chunks(32) {
+            let fetches = together.iter().map(|block| Exchange::block(&asker, &root, block.cid(), &peers));
+            let came = timeout(PATIENCE, futures_util::future::join_all(fetches)).await.unwrap();
+            assert!(came.iter().zip(together).all(|(came, block)| came.as_ref() == Ok(block)), "{came:?}");
+        }
+        storm.abort();
+        println!("{LEAVES} blocks after {:?}", begun.elapsed());
     }
 }
 

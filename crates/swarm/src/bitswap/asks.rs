@@ -301,6 +301,11 @@ impl Asks {
         self.peers.get(&peer).is_some_and(|asked| asked.was_asked)
     }
 
+    /// Whether a peer ever gave a block.
+    pub(super) fn has_given(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|asked| asked.pace.has_given())
+    }
+
     /// Whether nothing is wanted.
     pub(super) fn is_idle(&self) -> bool {
         self.wants.is_empty()

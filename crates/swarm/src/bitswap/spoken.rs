@@ -2,20 +2,38 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use libp2p::{PeerId, StreamProtocol};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::{PROTOCOLS, lock};
+
+/// How long it takes at most until a connection that can be used is known here.
+const CONNECTING: Duration = Duration::from_secs(1);
+
+/// What a connected peer said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Speaks(Option<&'static str>),
+}
 
 /// See the module. Has no more entries than there are connected peers.
 #[derive(Default)]
 pub(crate) struct Spoken {
-    peers: Mutex<HashMap<PeerId, Option<&'static str>>>,
+    peers: Mutex<HashMap<PeerId, Said>>,
     news: Notify,
 }
 
 impl Spoken {
+    /// A peer is connected.
+    pub(crate) fn came(&self, peer: PeerId) {
+        lock(&self.peers).entry(peer).or_insert(Said::Nothing);
+        self.news.notify_waiters();
+    }
+
     /// A connected peer has said what it speaks.
     pub(crate) fn said(&self, peer: PeerId, protocols: &[StreamProtocol]) {
         let spoken = |known: &&'static str| protocols.iter().any(|protocol| protocol.as_ref() == *known);
@@ -28,29 +46,44 @@ impl Spoken {
     }
 
     fn insert(&self, peer: PeerId, protocol: Option<&'static str>) {
-        lock(&self.peers).insert(peer, protocol);
+        lock(&self.peers).insert(peer, Said::Speaks(protocol));
         self.news.notify_waiters();
     }
 
     /// A peer is not connected any more.
     pub(crate) fn gone(&self, peer: &PeerId) {
         lock(&self.peers).remove(peer);
+        self.news.notify_waiters();
     }
 
     /// The newest protocol that a peer speaks, once that is known; `None` when it speaks none.
-    pub(super) async fn of(&self, peer: &PeerId) -> Option<&'static str> {
+    ///
+    /// # Errors
+    /// [`Gone`] when it is not connected any more.
+    pub(super) async fn of(&self, peer: &PeerId) -> Result<Option<&'static str>, Gone> {
+        let mut is_here = false;
         loop {
             let news = self.news.notified();
             tokio::pin!(news);
             news.as_mut().enable();
-            let known = lock(&self.peers).get(peer).copied();
-            if let Some(protocol) = known {
-                return protocol;
+            match lock(&self.peers).get(peer).copied() {
+                Some(Said::Speaks(protocol)) => return Ok(protocol),
+                Some(Said::Nothing) => is_here = true,
+                None if is_here => return Err(Gone),
+                None => {}
             }
-            news.await;
+            if is_here {
+                news.await;
+            } else {
+                timeout(CONNECTING, news).await.map_err(|_| Gone)?;
+            }
         }
     }
 }
+
+/// The peer is not connected.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Gone;
 
 #[cfg(test)]
 mod tests {
@@ -68,8 +101,20 @@ mod tests {
         };
         let ((), old, none, silent) =
             tokio::join!(said, spoken.of(&peers[0]), spoken.of(&peers[1]), spoken.of(&peers[2]));
-        assert_eq!((old, none, silent), (Some("/ipfs/bitswap/1.1.0"), None, Some(PROTOCOLS[0])));
+        assert_eq!((old, none, silent), (Ok(Some("/ipfs/bitswap/1.1.0")), Ok(None), Ok(Some(PROTOCOLS[0]))));
         peers.iter().for_each(|peer| spoken.gone(peer));
         assert!(lock(&spoken.peers).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_what_a_peer_would_have_said() {
+        let (spoken, peer) = (Spoken::default(), PeerId::random());
+        spoken.came(peer);
+        let leaves = async {
+            tokio::task::yield_now().await;
+            spoken.gone(&peer);
+        };
+        assert_eq!(tokio::join!(spoken.of(&peer), leaves).0, Err(Gone));
+        assert_eq!(spoken.of(&peer).await, Err(Gone));
     }
 }
