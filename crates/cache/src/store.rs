@@ -21,7 +21,7 @@ use crate::vary::Variant;
 const ENTRY_BYTES: u64 = 1024;
 /// What a body that still arrives is counted to take at least, in bytes.
 const ARRIVING_BYTES: u64 = 64 * 1024;
-/// URLs that are remembered as changed, so that what was on its way then is not stored.
+/// URLs that are remembered as changed, so that what was on its way then is not stored, and as not to be shared.
 const CHANGED_MAX: usize = 64 * 1024;
 /// Locks for those who change the responses of a URL.
 const STRIPES: usize = 64;
@@ -30,6 +30,8 @@ const STRIPES: usize = 64;
 pub struct Store {
     cache: Cache<Key, Arc<Resource>, Weight>,
     changed: Cache<Key, u64>,
+    /// URLs whose last answer could not be shared.
+    apart: Cache<Key, ()>,
     stripes: Vec<Mutex<()>>,
     hasher: RandomState,
     flights: Arc<Flights>,
@@ -96,6 +98,7 @@ impl Store {
         Self {
             cache,
             changed: Cache::new(CHANGED_MAX),
+            apart: Cache::new(CHANGED_MAX),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             flights: Arc::default(),
@@ -128,6 +131,16 @@ impl Store {
         self.flights.board(key)
     }
 
+    /// Remembers that the answer for a URL could not be shared: requests for it need not wait for one another.
+    pub fn set_apart(&self, key: &Key) {
+        self.apart.insert(key.clone(), ());
+    }
+
+    /// Whether the last answer for a URL could not be shared.
+    pub fn is_apart(&self, key: &Key) -> bool {
+        self.apart.get(key).is_some()
+    }
+
     /// A body that is to be stored, and who fills it; `None` if there is no memory for one of `len` bytes, or at least one.
     pub fn begin(&self, len: Option<u64>) -> Option<(Arc<Fill>, Writing)> {
         self.budget.has_room(len.unwrap_or(1)).then(|| Fill::begin(Arc::clone(&self.budget)))
@@ -148,6 +161,7 @@ impl Store {
             entries.extend(others.cloned().collect::<Vec<_>>());
         }
         entries.truncate(self.variants_max);
+        self.apart.remove(key);
         self.cache.insert(key.clone(), Resource::new(key, entries));
     }
 

@@ -1,0 +1,30 @@
+//! `atoll front`: a node with one site, which is every host.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use atoll_node::config::Folder;
+use atoll_node::sites::{OriginConfig, Profile, SiteConfig};
+
+use super::node;
+use crate::args::FrontArgs;
+use crate::output::Output;
+
+/// Runs it until SIGTERM or SIGINT.
+pub(crate) fn run(args: FrontArgs, folder: &Folder, output: &Output) -> Result<()> {
+    let mut settings = args.settings;
+    settings.gateway_listen = Some(args.listen);
+    let origin = |url| OriginConfig { url, host: args.host.clone() };
+    let mut site = SiteConfig {
+        hosts: vec!["*".to_owned()],
+        origins: args.origin.into_iter().map(origin).collect(),
+        ..SiteConfig::default()
+    };
+    if args.profile == "rfc9111" {
+        site.cache.profile = Profile::Rfc9111;
+        site.cache.stale_if_error = Duration::ZERO;
+    }
+    // Before what else was set, which wins.
+    settings.set.insert(0, format!("sites={}", toml::Value::try_from(vec![site])?));
+    node::run(&settings, folder, output)
+}
