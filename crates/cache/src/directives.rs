@@ -8,7 +8,7 @@ use sfv::{BareItem, Dictionary, ListEntry, Parser};
 use crate::field;
 
 /// The fields that are meant for this cache, most particular first (RFC 9213, section 2.2).
-pub const TARGETED: [HeaderName; 2] =
+const TARGETED: [HeaderName; 2] =
     [HeaderName::from_static("atoll-cache-control"), HeaderName::from_static("cdn-cache-control")];
 /// The most fields that one directive may name.
 const FIELDS_MAX: usize = 32;

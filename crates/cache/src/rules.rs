@@ -184,7 +184,9 @@ impl Rules {
         let said = stored.directives();
         let staleness = stored.age(now).saturating_sub(stored.lifetime());
         let allowed = said.stale_if_error.unwrap_or(self.stale_if_error);
-        !said.no_cache.is_all() && !self.is_strict(stored) && staleness <= allowed && !allowed.is_zero()
+        // An error that is stored is no better than the one that there is.
+        let sound = !stored.status().is_server_error() && !said.no_cache.is_all() && !self.is_strict(stored);
+        sound && staleness <= allowed && !allowed.is_zero()
     }
 
     /// Whether it says that it must not be used when it is stale. `s-maxage` says so too (RFC 9111, section 5.2.2.10); sites that

@@ -29,7 +29,8 @@ pub struct Timeouts {
     /// Between two parts of an answer.
     #[serde(with = "humantime_serde")]
     pub idle: Duration,
-    /// How long an unused connection is kept.
+    /// How long an unused connection is kept; shorter than the origin keeps it, or requests meet connections that it has just closed.
+    /// Many servers keep them for 5 s.
     #[serde(with = "humantime_serde")]
     pub keep_alive: Duration,
 }
@@ -40,7 +41,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(5),
             first_byte: Duration::from_secs(60),
             idle: Duration::from_secs(60),
-            keep_alive: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(4),
         }
     }
 }

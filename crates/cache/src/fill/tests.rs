@@ -1,3 +1,5 @@
+//! Bodies that arrive, with several who read them.
+
 use std::time::Duration;
 
 use tokio::time::timeout;

@@ -1,3 +1,5 @@
+//! The rules by the words of RFC 9111.
+
 use http::Response;
 
 use super::*;

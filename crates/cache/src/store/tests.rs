@@ -1,3 +1,5 @@
+//! What is found, replaced and forgotten.
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 

@@ -150,19 +150,19 @@ fn take(
     front: &Arc<Front>,
     asked: &Asked,
     need: &Need,
-    sent: (&request::Parts, u64),
+    (sent, begun): (&request::Parts, u64),
     times: Times,
     response: Response<Download>,
 ) -> Response<Body> {
     let head = asked.head.method == Method::HEAD;
-    let (parts, body, kept) = match keep::keep(front, asked, sent, times, response) {
+    let begun = keep::invalidate(front, asked, &response).unwrap_or(begun);
+    let (parts, body, kept) = match keep::keep(front, asked, (sent, begun), times, response) {
         Kept::Stored(parts, entry, reading) => {
             let len = entry.fill.whole().map(|whole| whole.len).or_else(|| announced_len(&parts.headers));
             (parts, stored::arriving(asked, reading, len), Some(entry))
         }
         Kept::Passed(parts, body) => (parts, passed(asked, head, body), None),
     };
-    keep::invalidate(front, asked, &parts);
     let mut response = Response::new(body);
     *response.status_mut() = parts.status;
     *response.headers_mut() = parts.headers;

@@ -92,12 +92,16 @@ async fn fill_up(store: Arc<Store>, key: Key, entry: Arc<Entry>, writing: Writin
     store.settle(&key, &entry);
 }
 
-/// Forgets what a request has changed, by its answer.
-pub(super) fn invalidate(front: &Front, asked: &Asked, parts: &response::Parts) {
+/// Forgets what a request has changed, by its answer. What that answer brings counts as asked for after the change: the moment is
+/// returned, if anything was changed.
+pub(super) fn invalidate(front: &Front, asked: &Asked, response: &Response<Download>) -> Option<u64> {
     let authorities: Vec<&str> = front.origins.authorities().chain([asked.authority()]).collect();
-    for path in invalidated(&asked.head.method, &asked.head.uri, (parts.status, &parts.headers), &authorities) {
+    let answer = (response.status(), response.headers());
+    let changed = invalidated(&asked.head.method, &asked.head.uri, answer, &authorities);
+    for path in &changed {
         for scheme in ["http", "https"] {
-            front.store.remove(&Key::of(scheme, asked.authority(), &path));
+            front.store.remove(&Key::of(scheme, asked.authority(), path));
         }
     }
+    (!changed.is_empty()).then(|| front.store.now())
 }
