@@ -22,6 +22,11 @@ impl Key {
         Self(format!("{scheme}://{authority}{path_and_query}").into())
     }
 
+    /// Host, path and query.
+    pub fn url(&self) -> &str {
+        self.0.split_once("://").map_or("", |(_, url)| url)
+    }
+
     /// The URL.
     pub fn as_str(&self) -> &str {
         &self.0

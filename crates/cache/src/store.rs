@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::fill::{Budget, Fill, Writing};
 use crate::flight::{Flight, Flights};
 use crate::key::Key;
+use crate::purge::{self, Degree, Left, Purge, Purges};
 use crate::stored::Stored;
 use crate::vary::Variant;
 
@@ -39,8 +40,7 @@ pub struct Store {
     variants_max: usize,
     /// Counts changes, so that what began before one is told from what began after it.
     clock: AtomicU64,
-    /// All that began before this was purged.
-    floor: AtomicU64,
+    purges: Purges,
 }
 
 /// The responses for one URL.
@@ -63,6 +63,8 @@ pub struct Entry {
     pub fill: Arc<Fill>,
     /// When its request began, as [`Store::now`] told.
     pub begun: u64,
+    /// The groups that it is purged with.
+    groups: Vec<String>,
 }
 
 /// What is stored for a request.
@@ -70,6 +72,8 @@ pub struct Entry {
 pub enum Found {
     /// A response to it.
     Entry(Arc<Entry>),
+    /// A response to it that is to be validated, whatever its age: it was purged softly.
+    Stale(Arc<Entry>),
     /// Only responses to other requests for that URL.
     Others,
     /// Nothing.
@@ -105,20 +109,25 @@ impl Store {
             budget: Budget::new(memory, object),
             variants_max: config.variants,
             clock: AtomicU64::new(1),
-            floor: AtomicU64::new(0),
+            purges: Purges::default(),
         }
     }
 
     /// What is stored for a request.
     pub fn find(&self, key: &Key, request: &HeaderMap) -> Found {
         let Some(resource) = self.cache.get(key) else { return Found::Nothing };
-        let floor = self.floor.load(Ordering::Acquire);
-        let mut alive = resource.entries.iter().filter(|entry| entry.begun >= floor).peekable();
-        if alive.peek().is_none() {
-            return Found::Nothing;
+        let mut others = Found::Nothing;
+        for entry in &resource.entries {
+            let left = self.purges.left(key.url(), &entry.groups, entry.begun);
+            let matches = entry.variant.matches(request, entry.stored.headers());
+            match (left, matches) {
+                (Left::Nothing, _) => {}
+                (Left::All, true) => return Found::Entry(Arc::clone(entry)),
+                (Left::Stale, true) => return Found::Stale(Arc::clone(entry)),
+                (Left::All | Left::Stale, false) => others = Found::Others,
+            }
         }
-        let found = alive.find(|entry| entry.variant.matches(request, entry.stored.headers()));
-        found.map_or(Found::Others, |entry| Found::Entry(Arc::clone(entry)))
+        others
     }
 
     /// The moment, for what begins now.
@@ -151,7 +160,7 @@ impl Store {
     pub fn insert(&self, key: &Key, entry: Arc<Entry>) {
         let _lock = self.lock(key);
         let changed = self.changed.get(key).is_some_and(|changed| changed > entry.begun);
-        if changed || entry.begun < self.floor.load(Ordering::Acquire) {
+        if changed || self.purges.left(key.url(), &entry.groups, entry.begun) == Left::Nothing {
             return;
         }
         let mut entries = vec![entry];
@@ -188,10 +197,12 @@ impl Store {
         self.cache.remove(key);
     }
 
-    /// Forgets everything, what is on its way too.
-    pub fn clear(&self) {
-        self.floor.fetch_max(self.tick(), Ordering::AcqRel);
-        self.cache.clear();
+    /// Takes out what is purged, what is on its way too.
+    pub fn purge(&self, what: &Purge, degree: Degree) {
+        self.purges.add(what, degree, self.tick());
+        if (what, degree) == (&Purge::Everything, Degree::Hard) {
+            self.cache.clear();
+        }
     }
 
     /// Bytes that it takes.
@@ -236,12 +247,19 @@ impl Resource {
 }
 
 impl Entry {
+    /// A response to a request that began at a moment, as [`Store::now`] told.
+    pub fn new(stored: Stored, variant: Variant, fill: Arc<Fill>, begun: u64) -> Arc<Self> {
+        let groups = purge::groups(stored.headers());
+        Arc::new(Self { stored, variant, fill, begun, groups })
+    }
+
     /// Bytes that it takes now.
     fn weight(&self) -> u64 {
         let headers = self.stored.headers();
+        let groups: usize = self.groups.iter().map(|group| 32 + group.len()).sum();
         let fields: usize = headers.iter().map(|(name, value)| 64 + name.as_str().len() + value.len()).sum();
         let body = self.fill.whole().map_or_else(|| self.fill.weight().max(ARRIVING_BYTES), |whole| whole.len);
-        ENTRY_BYTES.saturating_add((fields + self.variant.weight()) as u64).saturating_add(body)
+        ENTRY_BYTES.saturating_add((fields + groups + self.variant.weight()) as u64).saturating_add(body)
     }
 }
 

@@ -17,7 +17,7 @@ fn entry(store: &Store, request: &HeaderMap, vary: &str, begun: u64) -> (Arc<Ent
     let stored = Rules::default().store((&Method::GET, request), &parts, times).unwrap();
     let variant = Variant::of(request, &parts.headers).unwrap();
     let (fill, writing) = store.begin(None).unwrap();
-    (Arc::new(Entry { stored, variant, fill, begun }), writing)
+    (Entry::new(stored, variant, fill, begun), writing)
 }
 
 fn foo(value: &str) -> HeaderMap {
@@ -60,7 +60,7 @@ fn what_was_on_its_way_when_it_changed_is_not_stored() {
     store.insert(&key, entry(&store, &HeaderMap::new(), "", store.now()).0);
     assert!(matches!(store.find(&key, &HeaderMap::new()), Found::Entry(_)));
     let begun = store.now();
-    store.clear();
+    store.purge(&Purge::Everything, Degree::Hard);
     store.insert(&key, entry(&store, &HeaderMap::new(), "", begun).0);
     assert!(matches!(store.find(&key, &HeaderMap::new()), Found::Nothing));
 }
@@ -78,4 +78,16 @@ async fn memory_is_bounded() {
         assert!(store.weight() <= 4 * 1024 * 1024);
     }
     assert!(!store.is_empty());
+}
+
+#[test]
+fn a_soft_purge_leaves_what_is_stale() {
+    let (store, key) = (store(), Key::of("https", "a", "/x"));
+    store.insert(&key, entry(&store, &HeaderMap::new(), "", store.now()).0);
+    store.purge(&Purge::of("http://a/", true, None).unwrap(), Degree::Soft);
+    assert!(matches!(store.find(&key, &HeaderMap::new()), Found::Stale(_)));
+    store.insert(&key, entry(&store, &HeaderMap::new(), "", store.now()).0);
+    assert!(matches!(store.find(&key, &HeaderMap::new()), Found::Entry(_)));
+    store.purge(&Purge::of("http://a/x", false, None).unwrap(), Degree::Hard);
+    assert!(matches!(store.find(&key, &HeaderMap::new()), Found::Nothing));
 }
