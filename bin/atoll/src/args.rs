@@ -12,7 +12,7 @@ use atoll_node::api::Cut;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub(crate) use deny::DenyCommand;
-pub(crate) use front::FrontArgs;
+pub(crate) use front::{FrontArgs, PurgeArgs};
 pub(crate) use names::{KeyCommand, KeyForm, NameCommand};
 pub(crate) use pinning::{PinningCommand, TokenCommand};
 
@@ -44,6 +44,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     Node(NodeArgs),
     Front(FrontArgs),
+    Purge(PurgeArgs),
     Demo(DemoArgs),
     Publish(PublishArgs),
     Import(ImportArgs),

@@ -40,6 +40,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
     match args.command {
         Command::Node(node) => node::run(&node.settings, &folder, output).map(done),
         Command::Front(front) => front::run(front, &folder, output).map(done),
+        Command::Purge(purge) => block_on(front::purge(purge, &control, output)).map(done),
         Command::Config(settings) => config::run(&settings, &folder, output).map(done),
         Command::Key(command) => key::run(command, &keyring()?, &folder, output).map(done),
         Command::Completions(completions) => {

@@ -58,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) kept: Kept,
     /// The largest CAR that is taken, in bytes.
     pub(crate) upload_bytes_max: u64,
+    /// Sites whose content comes from servers elsewhere, and what is stored of their answers.
+    pub(crate) fronts: Arc<Fronts>,
     /// What is not shown.
     pub(crate) deny: Arc<Lists>,
     /// Connections over libp2p, if there are any.
@@ -128,6 +130,7 @@ impl Node {
             sources,
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,
+            fronts,
             deny,
             swarm: network.swarm,
             routers: network.routers,

@@ -4,7 +4,7 @@
 //! milliseconds, and the same seed gives the same run.
 //!
 //! And for trials in real time: nodes and other people's peers as processes ([`process`], [`kubo`]), networks for them
-//! ([`netns`]), and delays between them ([`relay`]).
+//! ([`netns`]), delays between them ([`relay`]), and servers that say whatever a test wants ([`origin`]).
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test where it stands")]
 
@@ -16,6 +16,7 @@ mod memory;
 mod net;
 pub mod netns;
 mod network;
+pub mod origin;
 pub mod process;
 pub mod relay;
 mod site;

@@ -28,3 +28,29 @@ pub(crate) struct FrontArgs {
     #[command(flatten)]
     pub settings: SettingArgs,
 }
+
+/// Forget what is stored of origins' answers; the next request for it goes to the origin.
+///
+/// When the command ends, nothing of it is served any more, answers that were on their way included.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  atoll purge https://shop.example/price/17\n  \
+    atoll purge https://shop.example/price/ --prefix\n  atoll purge https://shop.example/ --group products\n  \
+    atoll purge --all --soft\n\nURLs are written as visitors write them, with the port if there is one; http or https makes no \
+    difference. Groups are what origins name in Cache-Groups (RFC 9875), Surrogate-Key and Cache-Tag.")]
+pub(crate) struct PurgeArgs {
+    /// URL to forget, in every variant.
+    #[arg(value_name = "URL", required_unless_present = "all")]
+    pub url: Option<String>,
+    /// Forget all URLs that begin with it.
+    #[arg(long, conflicts_with_all = ["group", "all"])]
+    pub prefix: bool,
+    /// Forget this group of the URL's host instead.
+    #[arg(long, value_name = "NAME", conflicts_with = "all")]
+    pub group: Option<String>,
+    /// Forget everything.
+    #[arg(long, conflicts_with = "url")]
+    pub all: bool,
+    /// Keep it as stale: it is validated before it is used, and serves when the origin fails.
+    #[arg(long)]
+    pub soft: bool,
+}

@@ -61,6 +61,7 @@ fn look(front: &Arc<Front>, asked: &Asked, collapsed: bool) -> Result<Response<B
     }
     let entry = match front.store.find(&asked.key, &asked.head.headers) {
         Found::Entry(entry) => entry,
+        Found::Stale(entry) => return Err(need(Forwarded::Stale, Some(entry))),
         Found::Others => return Err(need(Forwarded::VaryMiss, None)),
         Found::Nothing => return Err(need(Forwarded::UriMiss, None)),
     };
@@ -195,7 +196,7 @@ fn freshen(
     times: Times,
 ) -> Arc<Entry> {
     let stored = prior.stored.freshened(&front.rules, update, times);
-    let fresh = Arc::new(Entry { stored, variant: prior.variant.clone(), fill: Arc::clone(&prior.fill), begun });
+    let fresh = Entry::new(stored, prior.variant.clone(), Arc::clone(&prior.fill), begun);
     if prior.fill.is_sound() {
         front.store.insert(&asked.key, Arc::clone(&fresh));
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use atoll_cache::{Entry, Key, Pushed, Reading, Store, Times, Variant, Writing, invalidated};
+use atoll_cache::{
+    Degree, Entry, Key, Purge, Pushed, Reading, Store, Times, Variant, Writing, invalidated, invalidated_groups,
+};
 use atoll_fallback::Download;
 use http::{Response, header, request, response};
 use http_body::Body as _;
@@ -38,7 +40,7 @@ pub(super) fn keep(
     };
     let Some((fill, writing)) = front.store.begin(body.size_hint().exact()) else { return Kept::Passed(parts, body) };
     let Some(reading) = fill.read() else { return Kept::Passed(parts, body) };
-    let entry = Arc::new(Entry { stored, variant, fill, begun });
+    let entry = Entry::new(stored, variant, fill, begun);
     front.store.insert(&key, Arc::clone(&entry));
     // A body that is there already, an empty one mostly, need not wait for its turn.
     if body.is_end_stream() {
@@ -101,6 +103,12 @@ pub(super) fn invalidate(front: &Front, asked: &Asked, response: &Response<Downl
     for path in &changed {
         for scheme in ["http", "https"] {
             front.store.remove(&Key::of(scheme, asked.authority(), path));
+        }
+    }
+    if !changed.is_empty() {
+        for group in invalidated_groups(response.headers()) {
+            let host = asked.authority().to_ascii_lowercase();
+            front.store.purge(&Purge::Group { host, group }, Degree::Hard);
         }
     }
     (!changed.is_empty()).then(|| front.store.now())
