@@ -19,6 +19,9 @@ use crate::failure::{Failure, Step};
 #[derive(Debug, Default)]
 pub(super) struct Fate(AtomicU8);
 
+/// What comes of asking for the next part.
+type Polled = Poll<Option<Result<Frame<Bytes>, Box<dyn Error + Send + Sync>>>>;
+
 const LARGE: u8 = 1;
 const LATE: u8 = 2;
 const GONE: u8 = 3;
@@ -59,7 +62,7 @@ impl Fate {
 }
 
 impl Visitor {
-    fn broken(&self, why: u8, text: &'static str) -> Poll<Option<Result<Frame<Bytes>, Box<dyn Error + Send + Sync>>>> {
+    fn broken(&self, why: u8, text: &'static str) -> Polled {
         self.fate.0.store(why, Ordering::Relaxed);
         Poll::Ready(Some(Err(text.into())))
     }
@@ -69,7 +72,7 @@ impl Body for Visitor {
     type Data = Bytes;
     type Error = Box<dyn Error + Send + Sync>;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.deadline = None;
             return match frame {
