@@ -10,7 +10,7 @@ use crate::key::Key;
 
 /// The URLs that are being asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Flights(Mutex<HashMap<Key, watch::Receiver<()>>>);
+pub(crate) struct Flights(Mutex<HashMap<Key, watch::Receiver<Option<Landed>>>>);
 
 /// What a request for a URL does.
 #[derive(Debug)]
@@ -21,18 +21,28 @@ pub enum Flight {
     Follow(Landing),
 }
 
-/// The one that goes to the origin. Dropping it says that what it brought, if anything, is in the store.
+/// What became of the one that went to the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Landed {
+    /// It has an answer, which is in the store if it may be shared.
+    Answered,
+    /// The origin gave none.
+    Failed,
+    /// It went away before: somebody else is to go.
+    Gone,
+}
+
+/// The one that goes to the origin. Dropping it says that it went away.
 #[derive(Debug)]
 pub struct Leader {
     key: Key,
     flights: Arc<Flights>,
-    /// Closed with it.
-    _landed: watch::Sender<()>,
+    landed: watch::Sender<Option<Landed>>,
 }
 
 /// The end of another request's flight.
 #[derive(Debug)]
-pub struct Landing(watch::Receiver<()>);
+pub struct Landing(watch::Receiver<Option<Landed>>);
 
 impl Flights {
     pub(crate) fn board(self: &Arc<Self>, key: &Key) -> Flight {
@@ -40,17 +50,25 @@ impl Flights {
         if let Some(landing) = flights.get(key) {
             return Flight::Follow(Landing(landing.clone()));
         }
-        let (landed, landing) = watch::channel(());
+        let (landed, landing) = watch::channel(None);
         flights.insert(key.clone(), landing);
-        Flight::Lead(Leader { key: key.clone(), flights: Arc::clone(self), _landed: landed })
+        Flight::Lead(Leader { key: key.clone(), flights: Arc::clone(self), landed })
+    }
+}
+
+impl Leader {
+    /// Tells those who wait what became of it.
+    pub fn land(self, landed: Landed) {
+        // Nobody may be waiting.
+        let _ = self.landed.send(Some(landed));
     }
 }
 
 impl Landing {
-    /// Returns when it has landed, or failed.
-    pub async fn wait(mut self) {
-        // Nothing is ever sent: an error says that the leader is gone.
-        let _ = self.0.changed().await;
+    /// What became of it, once that is known.
+    pub async fn wait(mut self) -> Landed {
+        let landed = self.0.wait_for(Option::is_some).await;
+        landed.ok().and_then(|landed| *landed).unwrap_or(Landed::Gone)
     }
 }
 
@@ -75,7 +93,10 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         drop(leader);
-        waiting.await.unwrap();
-        assert!(matches!(flights.board(&key), Flight::Lead(_)));
+        assert_eq!(waiting.await.unwrap(), Landed::Gone);
+        let Flight::Lead(leader) = flights.board(&key) else { panic!("nobody leads any more") };
+        let Flight::Follow(landing) = flights.board(&key) else { panic!("one leads") };
+        leader.land(Landed::Answered);
+        assert_eq!(landing.wait().await, Landed::Answered);
     }
 }

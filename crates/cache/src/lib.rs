@@ -24,7 +24,7 @@ mod vary;
 pub use config::Config;
 pub use directives::{Directives, Fields};
 pub use fill::{Broken, Fill, Filled, Pushed, Reading, Writing};
-pub use flight::{Flight, Landing, Leader};
+pub use flight::{Flight, Landed, Landing, Leader};
 pub use invalidation::invalidated;
 pub use key::Key;
 pub use purge::{Degree, Purge, invalidated_groups};

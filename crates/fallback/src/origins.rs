@@ -1,15 +1,17 @@
 //! The origins of a site, and the connections to them. A crash loses the connections.
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, Uri, header, request};
+use http::{Extensions, HeaderValue, Request, Response, Uri, header, request};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Empty};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, HttpInfo, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::sleep_until;
 
@@ -23,6 +25,8 @@ const IDLE_PER_HOST_MAX: usize = 128;
 const READ_BYTES_MAX: usize = 128 * 1024;
 /// The most fields of an answer.
 const HEADERS_MAX: usize = 256;
+/// The most connections that are remembered to have answered.
+const USED_MAX: usize = 4096;
 
 /// A server.
 #[derive(Clone, Debug)]
@@ -45,6 +49,8 @@ pub struct Origins {
     origins: Vec<Origin>,
     client: Client<HttpsConnector<HttpConnector>, Noted>,
     timeouts: Timeouts,
+    /// Our ends of connections that have answered before.
+    used: Arc<Mutex<HashSet<SocketAddr>>>,
 }
 
 impl Origin {
@@ -112,7 +118,7 @@ impl Origins {
             .http1_max_buf_size(READ_BYTES_MAX)
             .http1_max_headers(HEADERS_MAX)
             .build(atoll_trust::over(connector));
-        Ok(Self { origins, client, timeouts })
+        Ok(Self { origins, client, timeouts, used: Arc::default() })
     }
 
     /// Their hosts and ports.
@@ -122,6 +128,8 @@ impl Origins {
 
     /// Sends a request to the first origin that can be connected to. `host` is what the visitor asked for. A body is sent once: with
     /// one, only the first origin is tried.
+    ///
+    /// A request that changes nothing is sent again if it met a connection that its origin was closing (RFC 9112, section 9.3.1).
     ///
     /// # Errors
     /// [`OriginError`], the last one if there were several.
@@ -133,28 +141,37 @@ impl Origins {
     ) -> Result<Response<Download>, OriginError> {
         let mut failure = OriginError::None;
         let mut body = body.filter(|body| !body.is_end_stream());
+        let again = body.is_none() && head.method.is_safe();
         for origin in &self.origins {
             let (last, upload) = (body.is_some(), body.take().unwrap_or_else(empty));
-            match self.send_to(origin, head, host, upload).await {
-                Err(error @ OriginError::Connect { .. }) if !last => {
+            let mut tried = self.send_to(origin, head, host, upload).await;
+            if let (true, Err((OriginError::Broken(_), true))) = (again, &tried) {
+                tracing::debug!(origin = %origin.authority, "a kept connection was closed; the request is sent again");
+                tried = self.send_to(origin, head, host, empty()).await;
+            }
+            match tried {
+                Err((error @ OriginError::Connect { .. }, _)) if !last => {
                     tracing::debug!(%error, "an origin cannot be reached");
                     failure = error;
                 }
-                answered => return answered,
+                answered => return answered.map_err(|(error, _)| error),
             }
         }
         Err(failure)
     }
 
+    /// Sends a request to one origin. With an error comes whether the connection had answered before.
     async fn send_to(
         &self,
         origin: &Origin,
         head: &request::Parts,
         host: &HeaderValue,
         body: Upload,
-    ) -> Result<Response<Download>, OriginError> {
+    ) -> Result<Response<Download>, (OriginError, bool)> {
         let progress = Progress::new();
-        let request = origin.request(head, host, Noted::new(body, std::sync::Arc::clone(&progress)))?;
+        let request = origin.request(head, host, Noted::new(body, Arc::clone(&progress)));
+        let mut request = request.map_err(|error| (error, false))?;
+        let connection = capture_connection(&mut request);
         let limit = self.timeouts.first_byte;
         let answer = self.client.request(request);
         tokio::pin!(answer);
@@ -165,19 +182,36 @@ impl Origins {
                 answered = &mut answer => break answered,
                 () = sleep_until(until) => {
                     if progress.last() + limit <= until {
-                        return Err(OriginError::TimedOut { step: Step::Head, limit });
+                        return Err((OriginError::TimedOut { step: Step::Head, limit }, false));
                     }
                 }
             }
         };
-        let idle: Duration = self.timeouts.idle;
-        match answered {
-            Ok(response) => Ok(response.map(|body| Download::new(body, idle))),
-            Err(error) if error.is_connect() => {
-                Err(OriginError::Connect { origin: origin.authority.to_string(), cause: causes(&error) })
-            }
-            Err(error) => Err(OriginError::Broken(causes(&error))),
+        let used = self.note(&connection, answered.is_ok());
+        let idle = self.timeouts.idle;
+        answered.map(|response| response.map(|body| Download::new(body, idle))).map_err(|error| {
+            let (origin, cause) = (origin.authority.to_string(), causes(&error));
+            let error =
+                if error.is_connect() { OriginError::Connect { origin, cause } } else { OriginError::Broken(cause) };
+            (error, used)
+        })
+    }
+
+    /// Whether a connection has answered before; it has from now on, or is gone.
+    fn note(&self, connection: &CaptureConnection, answered: bool) -> bool {
+        let mut extras = Extensions::new();
+        if let Some(connected) = connection.connection_metadata().as_ref() {
+            connected.get_extras(&mut extras);
         }
+        let Some(local) = extras.get::<HttpInfo>().map(HttpInfo::local_addr) else { return false };
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if !answered {
+            return used.remove(&local);
+        }
+        if used.len() >= USED_MAX {
+            used.clear();
+        }
+        !used.insert(local)
     }
 }
 

@@ -4,4 +4,5 @@
 //! run, and with `CI` set that fails.
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
+mod sites;
 mod suite;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use atoll_cache::{Directives, Entry, Flight, Forwarded, Found, Leader, Report, Reuse, Times, conditional};
-use atoll_fallback::{Download, hops};
+use atoll_cache::{Directives, Entry, Flight, Forwarded, Found, Landed, Leader, Report, Reuse, Times, conditional};
+use atoll_fallback::{Download, OriginError, hops};
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method, Response, StatusCode, header, request};
 use http_body::Body as _;
@@ -38,18 +38,36 @@ pub(super) async fn answer(front: &Arc<Front>, asked: Asked, body: Incoming) -> 
             return Err(Failure::OnlyIfStored);
         }
         // One that was set apart is not shared: waiting for it would only take time.
-        let alone = collapsed || !asked.is_shareable() || front.store.is_apart(&asked.key);
-        if alone {
-            return forward(front, &asked, need, None, body).await;
+        if collapsed || !asked.is_shareable() || front.store.is_apart(&asked.key) {
+            return forward(front, &asked, &need, false, body).await;
         }
-        match front.store.board(&asked.key) {
-            Flight::Lead(leader) => return forward(front, &asked, need, Some(leader), body).await,
-            Flight::Follow(landing) => {
-                landing.wait().await;
-                collapsed = true;
+        let landing = match front.store.board(&asked.key) {
+            Flight::Lead(leader) => return lead(front, &asked, &need, leader, body).await,
+            Flight::Follow(landing) => landing,
+        };
+        match landing.wait().await {
+            Landed::Answered => collapsed = true,
+            Landed::Gone => {}
+            // What failed for one would fail for all, each after its time.
+            Landed::Failed => {
+                let failed = || Failure::Origin(OriginError::Broken("another request for the same failed".to_owned()));
+                return on_error(front, &asked, &need, None).ok_or_else(failed);
             }
         }
     }
+}
+
+/// Goes to the origin for all who ask for the same.
+async fn lead(
+    front: &Arc<Front>,
+    asked: &Asked,
+    need: &Need,
+    leader: Leader,
+    body: Incoming,
+) -> Result<Response<Body>, Failure> {
+    let answered = forward(front, asked, need, true, body).await;
+    leader.land(if answered.is_ok() { Landed::Answered } else { Landed::Failed });
+    answered
 }
 
 /// What is stored and answers, or why it does not.
@@ -84,6 +102,8 @@ fn revalidate(front: &Arc<Front>, asked: &Asked, entry: &Arc<Entry>) {
     conditional::validate(&entry.stored, &mut sent.headers);
     let (front, entry, asked) = (Arc::clone(front), Arc::clone(entry), asked.for_itself());
     tokio::spawn(async move {
+        // Those who would wait for it have an answer already.
+        let _leader = leader;
         let (begun, asked_at) = (front.store.now(), SystemTime::now());
         match front.origins.send(&sent, &asked.host, None).await {
             Ok(response) => {
@@ -97,22 +117,24 @@ fn revalidate(front: &Arc<Front>, asked: &Asked, entry: &Arc<Entry>) {
             }
             Err(error) => tracing::debug!(%error, key = %asked.key, "a stale answer could not be validated"),
         }
-        drop(leader);
     });
 }
 
-/// Sends a request to the origin and makes its answer, or what is stored, the visitor's.
+/// Sends a request to the origin and makes its answer, or what is stored, the visitor's. For `all`, the origin is asked for the whole
+/// response whatever conditions this visitor has: they are judged here.
 async fn forward(
     front: &Arc<Front>,
     asked: &Asked,
-    need: Need,
-    leader: Option<Leader>,
+    need: &Need,
+    all: bool,
     body: Incoming,
 ) -> Result<Response<Body>, Failure> {
     let mut sent = asked.announced(front).map_err(Failure::Origin)?;
     let validated = need.prior.as_ref().filter(|prior| conditional::can_validate(&prior.stored));
-    if let Some(prior) = validated {
-        conditional::validate(&prior.stored, &mut sent.headers);
+    match validated {
+        Some(prior) => conditional::validate(&prior.stored, &mut sent.headers),
+        None if all => conditional::CONDITIONS.iter().for_each(|name| drop(sent.headers.remove(name))),
+        None => {}
     }
     let limit = asked.client.gateway.timeouts.chunk;
     let (upload, fate) = upload::bounded(body, front.upload_bytes_max, limit)?;
@@ -121,29 +143,25 @@ async fn forward(
         Ok(response) => stripped(response),
         Err(error) => {
             let failure = fate.failure(limit).unwrap_or(Failure::Origin(error));
-            return on_error(front, asked, &need, None).ok_or(failure);
+            return on_error(front, asked, need, None).ok_or(failure);
         }
     };
     let times = Times { request: asked_at, response: SystemTime::now() };
     if is_error(response.status())
-        && let Some(stale) = on_error(front, asked, &need, Some(response.status()))
+        && let Some(stale) = on_error(front, asked, need, Some(response.status()))
     {
         return Ok(stale);
     }
     if let (StatusCode::NOT_MODIFIED, Some(prior)) = (response.status(), validated) {
         let fresh = freshen(front, asked, prior, (response.headers(), begun), times);
         let report = Report { stored: true, ..need.report(Some(StatusCode::NOT_MODIFIED)) };
-        if let Some(response) = stored::answer(front, asked, &fresh, times.response, report) {
-            return Ok(response);
-        }
+        let lost = || Failure::Origin(OriginError::Broken("what it confirmed broke off meanwhile".to_owned()));
+        return stored::answer(front, asked, &fresh, times.response, report).ok_or_else(lost);
     }
     if asked.head.method == Method::HEAD {
-        described(front, asked, &need, (response.status(), response.headers(), begun), times);
+        described(front, asked, need, (response.status(), response.headers(), begun), times);
     }
-    let answered = take(front, asked, &need, (&sent, begun), times, response);
-    // What may be shared is stored by now.
-    drop(leader);
-    Ok(answered)
+    Ok(take(front, asked, need, (&sent, begun), times, response))
 }
 
 /// Passes an origin's answer on, storing it if it may be.
@@ -158,6 +176,13 @@ fn take(
     let head = asked.head.method == Method::HEAD;
     let begun = keep::invalidate(front, asked, &response).unwrap_or(begun);
     let (parts, body, kept) = match keep::keep(front, asked, (sent, begun), times, response) {
+        Kept::Stored(parts, entry, _) if conditional::is_unchanged(&entry.stored, &asked.head.headers) => {
+            let report = Report { stored: true, ..need.report(Some(parts.status)) };
+            if let Some(response) = stored::answer(front, asked, &entry, times.response, report) {
+                return response;
+            }
+            (parts, Body::empty(), Some(entry))
+        }
         Kept::Stored(parts, entry, reading) => {
             let len = entry.fill.whole().map(|whole| whole.len).or_else(|| announced_len(&parts.headers));
             (parts, stored::arriving(asked, reading, len), Some(entry))

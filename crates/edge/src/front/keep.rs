@@ -6,7 +6,7 @@ use atoll_cache::{
     Degree, Entry, Key, Purge, Pushed, Reading, Store, Times, Variant, Writing, invalidated, invalidated_groups,
 };
 use atoll_fallback::Download;
-use http::{Response, header, request, response};
+use http::{Response, StatusCode, header, request, response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
@@ -33,7 +33,7 @@ pub(super) fn keep(
     let stored = front.rules.store((&sent.method, &asked.head.headers), &parts, times);
     let variant = Variant::of(&asked.head.headers, &parts.headers);
     let (Some(key), Ok(stored), Some(variant)) = (key, stored, variant) else {
-        if asked.is_shareable() {
+        if asked.is_shareable() && parts.status != StatusCode::NOT_MODIFIED {
             front.store.set_apart(&asked.key);
         }
         return Kept::Passed(parts, body);

@@ -294,3 +294,66 @@ fn the_next_origin_is_asked_when_one_cannot_be_reached() {
     assert_eq!(get(&gateway, "/", &[]).status, 200);
     assert_eq!(origin.asked()[0].field("host").as_deref(), Some("named.example"));
 }
+
+#[test]
+fn those_who_wait_hear_of_a_failure_at_once() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    // Goes away without an answer.
+    let origin = Origin::writing(move |_, _| held.wait());
+    let (gateway, _) = before(&origin, |_| {});
+    let replies: Vec<Reply> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..20).map(|_| scope.spawn(|| get(&gateway, "/", &[]))).collect();
+        until("all wait", || gateway.running.kept().load().waiting == 20);
+        gate.open();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    assert!(replies.iter().all(|reply| reply.status == 502));
+    assert_eq!(origin.asked().len(), 1);
+}
+
+#[test]
+fn a_leader_that_goes_away_is_followed_by_one() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let origin = Origin::answering(move |_: &Asked| {
+        held.wait();
+        ("Cache-Control: max-age=60\r\n".to_owned(), b"body".to_vec())
+    });
+    let (gateway, _) = before(&origin, |_| {});
+    let mut leader = gateway.connect();
+    leader.write_all(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
+    until("the leader asks", || origin.asked().len() == 1);
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..10).map(|_| scope.spawn(|| get(&gateway, "/", &[]))).collect();
+        until("all wait", || gateway.running.kept().load().waiting == 11);
+        drop(leader);
+        until("another asks", || origin.asked().len() == 2);
+        gate.open();
+        assert!(clients.into_iter().all(|client| client.join().unwrap().text() == "body"));
+    });
+    assert_eq!(origin.asked().len(), 2);
+}
+
+#[test]
+fn a_condition_of_one_is_none_of_all() {
+    let origin = counting("Cache-Control: max-age=60\r\nETag: \"a\"");
+    let (gateway, _) = before(&origin, |_| {});
+    let first = get(&gateway, "/", &["If-None-Match: \"a\""]);
+    assert_eq!((first.status, first.header("etag"), first.body.len()), (304, Some("\"a\""), 0));
+    assert_eq!(origin.asked()[0].field("if-none-match"), None);
+    assert_eq!(get(&gateway, "/", &[]).text(), "0");
+}
+
+#[test]
+fn a_kept_connection_that_is_closed_costs_no_answer() {
+    // Keeps each connection for one answer, and takes the next request on it without one.
+    let origin = Origin::writing(|_, tcp| {
+        let _ = tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: no-store\r\n\r\nok");
+        let _ = tcp.read(&mut [0; 4096]);
+    });
+    let (gateway, _) = before(&origin, |_| {});
+    for _ in 0..10 {
+        assert_eq!(get(&gateway, "/", &[]).text(), "ok");
+    }
+}
