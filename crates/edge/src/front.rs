@@ -8,6 +8,7 @@ mod config;
 mod fetch;
 mod keep;
 mod stored;
+mod tally;
 mod upload;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use hyper::body::Incoming;
 pub use atoll_cache::{Config as CacheConfig, Degree, Profile, Purge, Store};
 pub use atoll_fallback::{OriginConfig, Timeouts as OriginTimeouts};
 pub use config::SiteConfig;
+pub use tally::{Outcome, Tally};
 
 pub(crate) use asked::Asked;
 
@@ -37,6 +39,7 @@ pub struct Fronts {
     /// The site of every other host.
     any: Option<Arc<Front>>,
     store: Arc<Store>,
+    tally: Arc<Tally>,
 }
 
 /// A site whose content comes from servers elsewhere.
@@ -46,6 +49,7 @@ pub(crate) struct Front {
     rules: Rules,
     upload_bytes_max: u64,
     store: Arc<Store>,
+    tally: Arc<Tally>,
     /// What this node calls itself before origins and in `Cache-Status`.
     name: Arc<str>,
 }
@@ -58,13 +62,16 @@ impl Fronts {
     /// What is wrong with an origin's settings.
     pub fn new(sites: &[SiteConfig], cache: &CacheConfig, name: &str) -> Result<Self, String> {
         let (store, name) = (Arc::new(Store::new(cache)), Arc::from(name));
-        let mut fronts = Self { by_host: HashMap::new(), any: None, store: Arc::clone(&store) };
+        let tally = Arc::<Tally>::default();
+        let mut fronts =
+            Self { by_host: HashMap::new(), any: None, store: Arc::clone(&store), tally: Arc::clone(&tally) };
         for site in sites {
             let front = Arc::new(Front {
                 origins: Origins::new(&site.origins, site.timeouts.clone())?,
                 rules: site.cache.clone(),
                 upload_bytes_max: (site.upload_mib as u64).saturating_mul(1024 * 1024),
                 store: Arc::clone(&store),
+                tally: Arc::clone(&tally),
                 name: Arc::clone(&name),
             });
             for host in &site.hosts {
@@ -80,7 +87,12 @@ impl Fronts {
     /// No site.
     pub fn none() -> Self {
         let none = CacheConfig { memory_mib: 0, object_mib: 0, ..CacheConfig::default() };
-        Self { by_host: HashMap::new(), any: None, store: Arc::new(Store::new(&none)) }
+        Self { by_host: HashMap::new(), any: None, store: Arc::new(Store::new(&none)), tally: Arc::default() }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_host.is_empty() && self.any.is_none()
     }
 
     /// What is stored of their answers.
@@ -88,12 +100,17 @@ impl Fronts {
         &self.store
     }
 
+    /// What became of the requests for them.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// The site of a host, as the client wrote it.
     ///
     /// # Errors
     /// [`Failure::HostMalformed`].
     pub(crate) fn find(&self, authority: &str) -> Result<Option<&Arc<Front>>, Failure> {
-        if self.by_host.is_empty() && self.any.is_none() {
+        if self.is_empty() {
             return Ok(None);
         }
         let name = host::name_of(authority)?.to_ascii_lowercase();
@@ -128,7 +145,10 @@ pub(crate) fn answer(
         let (head, body) = request.into_parts();
         match fetch::answer(&front, asked, body).await {
             Ok(response) => exchange.finish(response),
-            Err(failure) => exchange.fail(&failure, &head.headers),
+            Err(failure) => {
+                front.tally.count(Outcome::Failed);
+                exchange.fail(&failure, &head.headers)
+            }
         }
     })
 }

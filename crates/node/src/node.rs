@@ -126,7 +126,7 @@ impl Node {
             router,
             names,
             name_records,
-            metrics: metrics.with_swarm(network.swarm.as_ref(), providing.sweeps()),
+            metrics: metrics.with_swarm(network.swarm.as_ref(), providing.sweeps()).with_fronts(&fronts),
             sources,
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,

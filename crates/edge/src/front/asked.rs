@@ -6,7 +6,7 @@ use std::sync::Arc;
 use atoll_cache::{Key, conditional};
 use atoll_fallback::OriginError;
 use atoll_fallback::hops::{self, Hop};
-use http::{HeaderValue, Method, Request, Version, header, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Version, header, request};
 use http_body::Body;
 
 use super::Front;
@@ -60,9 +60,7 @@ impl Asked {
     pub(crate) fn for_itself(&self) -> Self {
         let mut head = self.head.clone();
         head.method = Method::GET;
-        for name in conditional::CONDITIONS.into_iter().chain([header::RANGE]) {
-            head.headers.remove(name);
-        }
+        Self::for_all(&mut head.headers);
         Self {
             head,
             key: self.key.clone(),
@@ -85,10 +83,25 @@ impl Asked {
     /// Whether others that ask for the same may wait for its answer.
     pub(crate) fn is_shareable(&self) -> bool {
         let headers = &self.head.headers;
-        self.is_readable()
-            && self.head.method == Method::GET
-            && !headers.contains_key(header::RANGE)
-            && !headers.contains_key(header::AUTHORIZATION)
+        self.is_readable() && self.head.method == Method::GET && !headers.contains_key(header::AUTHORIZATION)
+    }
+
+    /// Whether it wants less than the whole response: a part, or nothing if it has it already.
+    pub(crate) fn wants_less(&self) -> bool {
+        let less = [header::RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+        less.iter().any(|name| self.head.headers.contains_key(name))
+    }
+
+    /// Makes a request ask for the whole response, whatever this visitor has or wants of it.
+    pub(crate) fn for_all(headers: &mut HeaderMap) {
+        for name in conditional::CONDITIONS.into_iter().chain([header::RANGE]) {
+            headers.remove(name);
+        }
+    }
+
+    /// Whether it has no body.
+    pub(crate) fn is_bodiless(&self) -> bool {
+        self.bodiless
     }
 
     /// Who it is from.

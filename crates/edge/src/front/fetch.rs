@@ -39,7 +39,7 @@ pub(super) async fn answer(front: &Arc<Front>, asked: Asked, body: Incoming) -> 
         }
         // One that was set apart is not shared: waiting for it would only take time.
         if collapsed || !asked.is_shareable() || front.store.is_apart(&asked.key) {
-            return forward(front, &asked, &need, false, body).await;
+            return forward(front, &asked, &need, false, Some(body)).await;
         }
         let landing = match front.store.board(&asked.key) {
             Flight::Lead(leader) => return lead(front, &asked, &need, leader, body).await,
@@ -65,7 +65,7 @@ async fn lead(
     leader: Leader,
     body: Incoming,
 ) -> Result<Response<Body>, Failure> {
-    let answered = forward(front, asked, need, true, body).await;
+    let answered = forward(front, asked, need, true, Some(body)).await;
     leader.land(if answered.is_ok() { Landed::Answered } else { Landed::Failed });
     answered
 }
@@ -121,28 +121,30 @@ fn revalidate(front: &Arc<Front>, asked: &Asked, entry: &Arc<Entry>) {
 }
 
 /// Sends a request to the origin and makes its answer, or what is stored, the visitor's. For `all`, the origin is asked for the whole
-/// response whatever conditions this visitor has: they are judged here.
+/// response, whatever conditions this visitor has and whatever part it wants: that is made of it here.
 async fn forward(
     front: &Arc<Front>,
     asked: &Asked,
     need: &Need,
     all: bool,
-    body: Incoming,
+    body: Option<Incoming>,
 ) -> Result<Response<Body>, Failure> {
     let mut sent = asked.announced(front).map_err(Failure::Origin)?;
     let validated = need.prior.as_ref().filter(|prior| conditional::can_validate(&prior.stored));
     match validated {
         Some(prior) => conditional::validate(&prior.stored, &mut sent.headers),
-        None if all => conditional::CONDITIONS.iter().for_each(|name| drop(sent.headers.remove(name))),
+        None if all => Asked::for_all(&mut sent.headers),
         None => {}
     }
     let limit = asked.client.gateway.timeouts.chunk;
-    let (upload, fate) = upload::bounded(body, front.upload_bytes_max, limit)?;
+    let body = body.filter(|_| !asked.is_bodiless());
+    let upload = body.map(|body| upload::bounded(body, front.upload_bytes_max, limit)).transpose()?;
+    let (upload, fate) = upload.unzip();
     let (begun, asked_at) = (front.store.now(), SystemTime::now());
-    let response = match front.origins.send(&sent, &asked.host, Some(upload)).await {
+    let response = match front.origins.send(&sent, &asked.host, upload).await {
         Ok(response) => stripped(response),
         Err(error) => {
-            let failure = fate.failure(limit).unwrap_or(Failure::Origin(error));
+            let failure = fate.and_then(|fate| fate.failure(limit)).unwrap_or(Failure::Origin(error));
             return on_error(front, asked, need, None).ok_or(failure);
         }
     };
@@ -161,7 +163,25 @@ async fn forward(
     if asked.head.method == Method::HEAD {
         described(front, asked, need, (response.status(), response.headers(), begun), times);
     }
-    Ok(take(front, asked, need, (&sent, begun), times, response))
+    match take(front, asked, need, (&sent, begun), times, response) {
+        // The whole is not stored, so that it need not be fetched for a part of it.
+        Taken::Passed(response) if all && response.status() == StatusCode::OK && is_ranged(asked) => {
+            drop(response);
+            Box::pin(forward(front, asked, need, false, None)).await
+        }
+        Taken::Passed(response) | Taken::Stored(response) => Ok(response),
+    }
+}
+
+/// Whether a part is wanted.
+fn is_ranged(asked: &Asked) -> bool {
+    asked.head.headers.contains_key(header::RANGE)
+}
+
+/// An answer of the origin, as the visitor gets it.
+enum Taken {
+    Stored(Response<Body>),
+    Passed(Response<Body>),
 }
 
 /// Passes an origin's answer on, storing it if it may be.
@@ -172,28 +192,32 @@ fn take(
     (sent, begun): (&request::Parts, u64),
     times: Times,
     response: Response<Download>,
-) -> Response<Body> {
+) -> Taken {
     let head = asked.head.method == Method::HEAD;
     let begun = keep::invalidate(front, asked, &response).unwrap_or(begun);
-    let (parts, body, kept) = match keep::keep(front, asked, (sent, begun), times, response) {
-        Kept::Stored(parts, entry, _) if conditional::is_unchanged(&entry.stored, &asked.head.headers) => {
-            let report = Report { stored: true, ..need.report(Some(parts.status)) };
-            if let Some(response) = stored::answer(front, asked, &entry, times.response, report) {
-                return response;
-            }
-            (parts, Body::empty(), Some(entry))
+    let (parts, entry, reading) = match keep::keep(front, asked, (sent, begun), times, response) {
+        Kept::Stored(parts, entry, reading) => (parts, entry, reading),
+        Kept::Passed(parts, body) => {
+            let body = passed(asked, head, body);
+            return Taken::Passed(reported(front, (parts, body), need.report(None)));
         }
-        Kept::Stored(parts, entry, reading) => {
-            let len = entry.fill.whole().map(|whole| whole.len).or_else(|| announced_len(&parts.headers));
-            (parts, stored::arriving(asked, reading, len), Some(entry))
-        }
-        Kept::Passed(parts, body) => (parts, passed(asked, head, body), None),
     };
-    let mut response = Response::new(body);
-    *response.status_mut() = parts.status;
-    *response.headers_mut() = parts.headers;
-    let ttl = kept.as_ref().map(|entry| entry.stored.ttl(times.response));
-    let report = Report { ttl, stored: kept.is_some(), ..need.report(None) };
+    let report = Report { stored: true, ..need.report(None) };
+    if asked.wants_less() {
+        let report = Report { status: Some(parts.status), ..report };
+        if let Some(response) = stored::answer(front, asked, &entry, times.response, report) {
+            return Taken::Stored(response);
+        }
+    }
+    let len = entry.fill.whole().map(|whole| whole.len).or_else(|| announced_len(&parts.headers));
+    let report = Report { ttl: Some(entry.stored.ttl(times.response)), ..report };
+    Taken::Stored(reported(front, (parts, stored::arriving(asked, reading, len)), report))
+}
+
+fn reported(front: &Front, (parts, body): (http::response::Parts, Body), report: Report) -> Response<Body> {
+    let mut response = Response::from_parts(parts, body);
+    *response.version_mut() = http::Version::HTTP_11;
+    *response.extensions_mut() = http::Extensions::new();
     stored::add_report(response.headers_mut(), front, report);
     response
 }

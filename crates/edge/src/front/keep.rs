@@ -38,8 +38,14 @@ pub(super) fn keep(
         }
         return Kept::Passed(parts, body);
     };
-    let Some((fill, writing)) = front.store.begin(body.size_hint().exact()) else { return Kept::Passed(parts, body) };
-    let Some(reading) = fill.read() else { return Kept::Passed(parts, body) };
+    let begun_fill = front.store.begin(body.size_hint().exact());
+    let Some((fill, writing, reading)) = begun_fill.and_then(|(fill, writing)| {
+        let reading = fill.read()?;
+        Some((fill, writing, reading))
+    }) else {
+        front.store.set_apart(&key);
+        return Kept::Passed(parts, body);
+    };
     let entry = Entry::new(stored, variant, fill, begun);
     front.store.insert(&key, Arc::clone(&entry));
     // A body that is there already, an empty one mostly, need not wait for its turn.
@@ -77,6 +83,7 @@ async fn fill_up(store: Arc<Store>, key: Key, entry: Arc<Entry>, writing: Writin
                     Pushed::Passing => {
                         passing = true;
                         store.settle(&key, &entry);
+                        store.set_apart(&key);
                     }
                 }
             }

@@ -9,7 +9,7 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Frame;
 
-use super::{Asked, Front};
+use super::{Asked, Front, Outcome};
 use crate::body::{Body, Broken};
 use crate::respond::insert;
 
@@ -50,8 +50,9 @@ pub(super) fn answer(
     }
 }
 
-/// Adds what the cache did to what others did before.
+/// Adds what the cache did to what others did before, and counts it.
 pub(super) fn add_report(headers: &mut HeaderMap, front: &Front, report: Report) {
+    front.tally.count(Outcome::of(&report));
     if let Some(value) = report.value(&front.name) {
         headers.append(CACHE_STATUS, value);
     }

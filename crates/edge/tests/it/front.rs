@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use atoll_edge::front::{CacheConfig, Degree, Fronts, OriginConfig, Purge, SiteConfig};
+use atoll_edge::front::{CacheConfig, Degree, Fronts, OriginConfig, Outcome, Purge, SiteConfig};
 use atoll_testkit::origin::{Asked, Origin};
 use atoll_testkit::trial::until;
 
@@ -89,7 +89,7 @@ fn a_stampede_on_one_cold_object_asks_once() {
         held.wait();
         ("Cache-Control: max-age=60\r\n".to_owned(), vec![7; 200_000])
     });
-    let (gateway, _) = before(&origin, |_| {});
+    let (gateway, fronts) = before(&origin, |_| {});
     let replies: Vec<Reply> = thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| get(&gateway, "/cold", &[]))).collect();
         until("all wait", || gateway.running.kept().load().waiting == CLIENTS);
@@ -99,6 +99,8 @@ fn a_stampede_on_one_cold_object_asks_once() {
     assert!(replies.iter().all(|reply| reply.status == 200 && reply.complete && reply.body == vec![7; 200_000]));
     assert_eq!(origin.asked().len(), 1);
     assert_eq!(replies.iter().filter(|reply| status(reply).contains("collapsed")).count(), CLIENTS - 1);
+    let counted = |outcome| fronts.tally().of(outcome);
+    assert_eq!((counted(Outcome::Stored), counted(Outcome::Collapsed)), (1, CLIENTS as u64 - 1));
 }
 
 #[test]
@@ -355,5 +357,46 @@ fn a_kept_connection_that_is_closed_costs_no_answer() {
     let (gateway, _) = before(&origin, |_| {});
     for _ in 0..10 {
         assert_eq!(get(&gateway, "/", &[]).text(), "ok");
+    }
+}
+
+#[test]
+fn a_part_of_what_can_be_stored_is_made_of_the_whole() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let origin = Origin::writing(move |asked, tcp| {
+        let (large, store) = (asked.target() == "/large", asked.target() != "/own");
+        let cache = if store { "max-age=60" } else { "no-store" };
+        let whole: Vec<u8> = (0..if large { 2_000_000_u32 } else { 100_000 }).map(|n| (n % 251) as u8).collect();
+        let (line, body) = match asked.field("range") {
+            Some(_) => ("206 Partial Content\r\nContent-Range: bytes 5-9/9", &whole[5..10]),
+            None => ("200 OK", &whole[..]),
+        };
+        let len = body.len();
+        let head =
+            format!("HTTP/1.1 {line}\r\nConnection: close\r\nCache-Control: {cache}\r\nContent-Length: {len}\r\n\r\n");
+        let (early, late) = body.split_at(len / 2);
+        let _ = tcp.write_all(&[head.as_bytes(), early].concat());
+        if len > 10 && !large {
+            held.wait();
+        }
+        let _ = tcp.write_all(late);
+    });
+    let (gateway, _) = before(&origin, |_| {});
+    let range = ["Range: bytes=5-9"];
+    // It is here before the whole is.
+    let part = get(&gateway, "/a", &range);
+    assert_eq!((part.status, part.body.as_slice()), (206, &[5, 6, 7, 8, 9][..]));
+    assert_eq!(part.header("content-range"), Some("bytes 5-9/100000"));
+    gate.open();
+    assert_eq!(get(&gateway, "/a", &[]).body.len(), 100_000);
+    assert_eq!((origin.asked().len(), origin.asked()[0].field("range")), (1, None));
+    // What is not stored is asked for in parts, from the second time on at once.
+    for (target, requests) in [("/own", 2), ("/large", 2), ("/own", 1), ("/large", 1)] {
+        let before = origin.asked().len();
+        let part = get(&gateway, target, &range);
+        assert_eq!((part.status, part.body.as_slice()), (206, &[5, 6, 7, 8, 9][..]), "{target}");
+        assert_eq!(origin.asked().len() - before, requests, "{target}");
+        assert_eq!(origin.asked().last().unwrap().field("range").as_deref(), Some("bytes=5-9"));
     }
 }
