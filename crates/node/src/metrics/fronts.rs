@@ -20,7 +20,8 @@ impl Collector for FrontCollector {
         let help = "Requests for sites with origins, by what became of them";
         let mut family = out.encode_descriptor("front_requests", help, None, MetricType::Counter)?;
         for outcome in Outcome::ALL {
-            let series = family.encode_family(&[("outcome", outcome.name())])?;
+            let label = [("outcome", outcome.name())];
+            let series = family.encode_family(&label)?;
             ConstCounter::new(self.0.tally().of(outcome)).encode(series)?;
         }
         let store = self.0.store();
