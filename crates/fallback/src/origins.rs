@@ -107,6 +107,14 @@ impl Origins {
     /// # Errors
     /// What is wrong with one of them.
     pub fn new(origins: &[OriginConfig], timeouts: Timeouts) -> Result<Self, String> {
+        Self::over(origins, timeouts, atoll_trust::over)
+    }
+
+    fn over(
+        origins: &[OriginConfig],
+        timeouts: Timeouts,
+        tls: impl FnOnce(HttpConnector) -> HttpsConnector<HttpConnector>,
+    ) -> Result<Self, String> {
         let origins = origins.iter().map(Origin::parse).collect::<Result<_, _>>()?;
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(timeouts.connect));
@@ -117,7 +125,7 @@ impl Origins {
             .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
             .http1_max_buf_size(READ_BYTES_MAX)
             .http1_max_headers(HEADERS_MAX)
-            .build(atoll_trust::over(connector));
+            .build(tls(connector));
         Ok(Self { origins, client, timeouts, used: Arc::default() })
     }
 
@@ -220,27 +228,4 @@ fn empty() -> Upload {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn origins_are_read() {
-        let parse = |url: &str, host: &str| Origin::parse(&OriginConfig { url: url.to_owned(), host: host.to_owned() });
-        for (url, host) in
-            [("https://a.example", ""), ("http://[::1]:3000/", "client"), ("http://10.0.0.7", "b.example")]
-        {
-            assert!(parse(url, host).is_ok(), "{url}");
-        }
-        for (url, host) in [
-            ("", ""),
-            ("a.example", ""),
-            ("ftp://a.example", ""),
-            ("https://a.example/path", ""),
-            ("https://a.example/?q", ""),
-            ("https://user@a.example", ""),
-            ("https://a.example", "b/c"),
-        ] {
-            assert!(parse(url, host).is_err(), "{url} {host}");
-        }
-    }
-}
+mod tests;

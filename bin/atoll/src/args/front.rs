@@ -7,7 +7,7 @@ use super::SettingArgs;
 /// Run a node before an existing server: a reverse proxy and a shared cache (RFC 9111).
 ///
 /// Every request, whatever its host, goes to the server, or is answered by what is stored of its answers. The same, for several sites
-/// and with more settings, is [[sites]] in node.toml.
+/// and with more settings, is `[[sites]]` in node.toml.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  atoll front https://origin.example --listen 0.0.0.0:8080\n  \
     atoll front http://127.0.0.1:3000 --host client\n  atoll front https://a.example https://b.example\n\n\

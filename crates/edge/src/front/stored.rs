@@ -25,6 +25,7 @@ pub(super) fn answer(
     report: Report,
 ) -> Option<Response<Body>> {
     let stored = &entry.stored;
+    let source = Source::of(asked, entry)?;
     let mut headers = stored.answer_headers(now);
     add_report(&mut headers, front, Report { ttl: Some(stored.ttl(now)), ..report });
     if conditional::is_unchanged(stored, &asked.head.headers) {
@@ -33,9 +34,10 @@ pub(super) fn answer(
         }
         return Some(with(StatusCode::NOT_MODIFIED, headers, Body::empty()));
     }
-    let source = Source::of(asked, entry)?;
-    let wanted = source.len().map_or(Part::Whole, |len| part(stored, &asked.head.headers, len));
-    match (wanted, source.len()) {
+    // Only GET has parts (RFC 9110, section 14.2).
+    let len = source.len().filter(|_| asked.head.method == Method::GET);
+    let wanted = len.map_or(Part::Whole, |len| part(stored, &asked.head.headers, len));
+    match (wanted, len) {
         (Part::Range(range), Some(len)) => {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end.saturating_sub(range.start)));
             insert(&mut headers, header::CONTENT_RANGE, format!("bytes {}-{}/{len}", range.start, range.end - 1));
