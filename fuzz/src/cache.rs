@@ -54,7 +54,7 @@ fn judge(
         let now = received + Duration::from_secs(later);
         let fresh = rules.reuse(&stored, &HeaderMap::new(), now) == Reuse::Fresh;
         assert!(!fresh || stored.age(now) < stored.lifetime());
-        let _ = (rules.on_error(&stored, now), stored.answer_headers(now));
+        let _ = (rules.on_error(&stored, None, now), stored.answer_headers(now));
     }
     let _ = (conditional::is_unchanged(&stored, request), conditional::is_for_origin(request));
     for len in [0, 1, 1000, u64::MAX] {

@@ -102,12 +102,15 @@ impl Directives {
         let mut found = Self { targeted: true, ..Self::default() };
         for (name, entry) in &parsed {
             let ListEntry::Item(item) = entry else { continue };
+            let name = name.as_str();
             match &item.bare_item {
-                BareItem::Boolean(true) => found.take(name.as_str(), None),
-                BareItem::Integer(number) => {
-                    found.take(name.as_str(), Some(&i64::from(*number).max(0).to_string()));
+                BareItem::Integer(number) if is_time(name) => {
+                    found.take(name, Some(&i64::from(*number).max(0).to_string()));
                 }
-                BareItem::String(text) => found.take(name.as_str(), Some(text.as_str())),
+                // A time that is no number is wrong (section 2.1), and what else would be right then is not known.
+                _ if is_time(name) => return None,
+                BareItem::Boolean(true) => found.take(name, None),
+                BareItem::String(text) => found.take(name, Some(text.as_str())),
                 _ => {}
             }
         }
@@ -137,6 +140,11 @@ impl Directives {
             _ => {}
         }
     }
+}
+
+/// Whether a directive of a response is a time.
+fn is_time(name: &str) -> bool {
+    matches!(name, "max-age" | "s-maxage" | "stale-while-revalidate" | "stale-if-error")
 }
 
 /// Sets a time that was not set before.
@@ -224,7 +232,7 @@ mod tests {
         let found = both("max-age=60, must-revalidate;x=1, foo=?0");
         assert!(found.targeted && !found.no_store && found.must_revalidate);
         assert_eq!(found.max_age, secs(60));
-        for broken in ["", "max-age=", "MAX-AGE=60", "max-age=60,,"] {
+        for broken in ["", "max-age=", "MAX-AGE=60", "max-age=60,,", "max-age=\"60\"", "must-revalidate, max-age"] {
             assert!(both(broken).no_store, "{broken}");
         }
         assert_eq!(both("max-age=-5").max_age, secs(0));

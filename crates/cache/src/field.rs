@@ -6,6 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The most members of one list that are read; what follows is as if it were not there.
 pub const MEMBERS_MAX: usize = 256;
+/// The longest date that is looked at twice, in bytes.
+const DATE_BYTES_MAX: usize = 64;
 /// What a number of seconds that is too large stands for (RFC 9111, section 1.2.2).
 pub const SECONDS_MAX: u64 = 1 << 31;
 
@@ -81,9 +83,42 @@ pub fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     second.is_none().then(|| date_of(first)).flatten()
 }
 
-/// A date in one of the three forms that HTTP has had (RFC 9110, section 5.6.7).
+/// A date in one of the three forms that HTTP has had (RFC 9110, section 5.6.7), in any case, whatever day of the week it names.
 pub fn date_of(value: &HeaderValue) -> Option<SystemTime> {
-    httpdate::parse_http_date(value.to_str().ok()?.trim()).ok()
+    let text = value.to_str().ok()?.trim();
+    httpdate::parse_http_date(text).ok().or_else(|| misnamed(text))
+}
+
+/// A date whose names are in another case, or of another day of the week than it is.
+fn misnamed(text: &str) -> Option<SystemTime> {
+    const DAYS: [(&str, &str); 7] = [
+        ("Mon", "day"),
+        ("Tue", "sday"),
+        ("Wed", "nesday"),
+        ("Thu", "rsday"),
+        ("Fri", "day"),
+        ("Sat", "urday"),
+        ("Sun", "day"),
+    ];
+    if !text.is_ascii() || text.len() > DATE_BYTES_MAX {
+        return None;
+    }
+    let mut cased = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        let within =
+            at.checked_sub(1).and_then(|before| text.as_bytes().get(before)).is_some_and(u8::is_ascii_alphabetic);
+        cased.push(if within { c.to_ascii_lowercase() } else { c.to_ascii_uppercase() });
+    }
+    let cased = cased.replace("Gmt", "GMT");
+    let end = cased.find(|c: char| !c.is_ascii_alphabetic())?;
+    let (day, rest) = cased.split_at(end);
+    let (_, ending) = DAYS.iter().find(|(short, ending)| day == *short || day.strip_prefix(short) == Some(ending))?;
+    let long = day.len() > ending.len() && day.ends_with(ending);
+    let parse = |(short, ending): &(&str, &str)| {
+        let ending = if long { ending } else { "" };
+        httpdate::parse_http_date(&format!("{short}{ending}{rest}")).ok()
+    };
+    DAYS.iter().find_map(parse)
 }
 
 /// The lines of a field as one, as a list (RFC 9110, section 5.3).
@@ -106,6 +141,25 @@ mod tests {
         assert_eq!(list(r#"e="a\",b", c"#), [r#"e="a\",b""#, "c"]);
         assert_eq!(list(r#"e="open, c"#), [r#"e="open, c"#]);
         assert_eq!(list(" , "), [""; 0]);
+    }
+
+    #[test]
+    fn dates_are_read_in_any_case_and_of_any_day() {
+        let date = |text: &str| date_of(&text.parse().unwrap());
+        let right = date("Thu, 18 Aug 2050 02:01:18 GMT");
+        assert!(right.is_some());
+        for text in [
+            "THU, 18 Aug 2050 02:01:18 GMT",
+            "thu, 18 AUG 2050 02:01:18 gMT",
+            "Fri, 18 Aug 2050 02:01:18 GMT",
+            "Mon Aug 18 02:01:18 2050",
+        ] {
+            assert_eq!(date(text), right, "{text}");
+        }
+        assert_eq!(date("saturday, 06-Nov-94 08:49:37 GMT"), date("Sunday, 06-Nov-94 08:49:37 GMT"));
+        for text in ["0", "", "Thu, 18 Aug 2050 02:01:18 UTC", "Xxx, 18 Aug 2050 02:01:18 GMT", "Thu 18 Aug 2050"] {
+            assert_eq!(date(text), None, "{text}");
+        }
     }
 
     #[test]

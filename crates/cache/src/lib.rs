@@ -30,7 +30,7 @@ pub use key::Key;
 pub use purge::{Degree, Purge, invalidated_groups};
 pub use range::{Part, part};
 pub use report::{Forwarded, Report};
-pub use rules::{Profile, Reuse, Rules, Times, Unstored};
+pub use rules::{BrokenAge, Profile, Reuse, Rules, Times, Unstored};
 pub use store::{Entry, Found, Store};
 pub use stored::Stored;
 pub use vary::Variant;

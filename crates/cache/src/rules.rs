@@ -23,6 +23,17 @@ pub enum Profile {
     Rfc9111,
 }
 
+/// What an `Age` is worth that no cache would write: no number, several lines, the same number twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BrokenAge {
+    /// The response may be as old as can be, and is stale.
+    #[default]
+    Stale,
+    /// Nothing, or its first member where that is a number (RFC 9111, section 5.1).
+    Ignore,
+}
+
 /// The rules of one site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -36,12 +47,14 @@ pub struct Rules {
     /// How long a stale response is used when the origin fails, where the response does not say, or forbid, it.
     #[serde(with = "humantime_serde")]
     pub stale_if_error: Duration,
+    /// `stale` or `ignore`: what an `Age` is worth that no cache would write.
+    pub broken_age: BrokenAge,
 }
 
 impl Default for Rules {
     fn default() -> Self {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        Self { profile: Profile::Cdn, heuristic: DAY, stale_if_error: DAY }
+        Self { profile: Profile::Cdn, heuristic: DAY, stale_if_error: DAY, broken_age: BrokenAge::Stale }
     }
 }
 
@@ -179,11 +192,15 @@ impl Rules {
         Reuse::Validate
     }
 
-    /// Whether a stored response may answer although its origin fails: RFC 5861, section 4, and RFC 9111, section 4.2.4.
-    pub fn on_error(&self, stored: &Stored, now: SystemTime) -> bool {
+    /// Whether a stored response may answer although its origin fails, with an error of this status or by not answering: RFC 5861,
+    /// section 4, and RFC 9111, section 4.2.4.
+    pub fn on_error(&self, stored: &Stored, status: Option<StatusCode>, now: SystemTime) -> bool {
         let said = stored.directives();
         let staleness = stored.age(now).saturating_sub(stored.lifetime());
-        let allowed = said.stale_if_error.unwrap_or(self.stale_if_error);
+        // By the letter, only who is disconnected may decide that by himself.
+        let by_itself = status.is_none() || self.profile == Profile::Cdn;
+        let of_itself = if by_itself { self.stale_if_error } else { Duration::ZERO };
+        let allowed = said.stale_if_error.unwrap_or(of_itself);
         // An error that is stored is no better than the one that there is.
         let sound = !stored.status().is_server_error() && !said.no_cache.is_all() && !self.is_strict(stored);
         sound && staleness <= allowed && !allowed.is_zero()

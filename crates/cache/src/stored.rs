@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::directives::Directives;
 use crate::field;
-use crate::rules::{Rules, Times, is_heuristic};
+use crate::rules::{BrokenAge, Rules, Times, is_heuristic};
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
@@ -36,7 +36,7 @@ impl Stored {
         }
         let explicit = explicit_lifetime(&headers, &directives, times);
         let lifetime = explicit.unwrap_or_else(|| guessed_lifetime(rules, status, &headers, &directives, times));
-        let initial_age = initial_age(&headers, times);
+        let initial_age = initial_age(rules, &headers, times);
         headers.remove(header::AGE);
         let (heuristic, received) = (explicit.is_none(), times.response);
         Self { status, headers, directives, lifetime, heuristic, initial_age, received }
@@ -156,25 +156,27 @@ fn date(headers: &HeaderMap, times: Times) -> SystemTime {
 }
 
 /// How old a response was when it was received (RFC 9111, section 4.2.3).
-fn initial_age(headers: &HeaderMap, times: Times) -> Duration {
+fn initial_age(rules: &Rules, headers: &HeaderMap, times: Times) -> Duration {
     let apparent = times.response.duration_since(date(headers, times)).unwrap_or_default();
     let delay = times.response.duration_since(times.request).unwrap_or_default();
-    apparent.max(said_age(headers).saturating_add(delay))
+    let said = said_age(headers, rules.broken_age);
+    apparent.max(said.saturating_add(delay))
 }
 
-/// What `Age` says. Of a list the first member counts (RFC 9111, section 5.1). What no cache would write is as old as can be: no
-/// number, several lines, or the same number twice, by a cache that adds to the field instead of replacing it.
-fn said_age(headers: &HeaderMap) -> Duration {
-    const UNKNOWN: Duration = Duration::from_secs(field::SECONDS_MAX);
+/// What `Age` says. Of a list the first member counts (RFC 9111, section 5.1).
+fn said_age(headers: &HeaderMap, broken: BrokenAge) -> Duration {
+    let worth = match broken {
+        BrokenAge::Stale => Duration::from_secs(field::SECONDS_MAX),
+        BrokenAge::Ignore => Duration::ZERO,
+    };
     let mut lines = headers.get_all(header::AGE).iter();
     let (Some(line), second) = (lines.next(), lines.next()) else { return Duration::ZERO };
-    if second.is_some() {
-        return UNKNOWN;
-    }
     let mut members = field::members_of(line.as_bytes());
-    let Some(first) = members.next() else { return UNKNOWN };
-    if members.any(|member| member == first) {
-        return UNKNOWN;
+    let Some(first) = members.next() else { return worth };
+    // The same number twice is of a cache that adds to the field instead of replacing it.
+    let odd = second.is_some() || members.any(|member| member == first);
+    if odd && broken == BrokenAge::Stale {
+        return worth;
     }
-    std::str::from_utf8(first).ok().and_then(field::seconds).unwrap_or(UNKNOWN)
+    std::str::from_utf8(first).ok().and_then(field::seconds).unwrap_or(worth)
 }

@@ -129,7 +129,7 @@ proptest! {
         let rules = Rules {
             profile: Profile::Rfc9111,
             heuristic: Duration::from_secs(1 << 40),
-            stale_if_error: Duration::ZERO,
+            ..Rules::default()
         };
         let (parts, ()) = response.into_parts();
         let stored = rules.store((&Method::GET, first.headers()), &parts, Times::at(base()));

@@ -1,7 +1,5 @@
 //! `atoll front`, a node with one site, which is every host; and `atoll purge`.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use atoll_node::api::{PurgeRequest, Purged};
 use atoll_node::config::Folder;
@@ -26,7 +24,6 @@ pub(crate) fn run(args: FrontArgs, folder: &Folder, output: &Output) -> Result<(
     };
     if args.profile == "rfc9111" {
         site.cache.profile = Profile::Rfc9111;
-        site.cache.stale_if_error = Duration::ZERO;
     }
     // Before what else was set, which wins.
     settings.set.insert(0, format!("sites={}", toml::Value::try_from(vec![site])?));

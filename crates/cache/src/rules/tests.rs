@@ -31,7 +31,7 @@ fn store(rules: &Rules, request: &[(&str, &str)], response: &[(&str, &str)]) -> 
 }
 
 fn rfc() -> Rules {
-    Rules { profile: Profile::Rfc9111, stale_if_error: Duration::ZERO, ..Rules::default() }
+    Rules { profile: Profile::Rfc9111, ..Rules::default() }
 }
 
 #[test]
@@ -106,6 +106,11 @@ fn age_is_counted_from_the_origin_on() {
         assert!(aged(&[("age", broken)]) > 99_999, "{broken}");
     }
     assert!(aged(&[("age", "0"), ("age", "7200")]) > 99_999);
+    let rules = Rules { broken_age: BrokenAge::Ignore, ..rfc() };
+    for (age, seconds) in [("abc", 10), ("-1", 10), ("5, 5", 15), ("7;a=b", 10)] {
+        let stored = store(&rules, &[], &[("age", age), ("cache-control", "max-age=60")]).unwrap();
+        assert_eq!(stored.age(after(10)).as_secs(), seconds, "{age}");
+    }
 }
 
 #[test]
@@ -138,11 +143,13 @@ fn freshness_decides_about_reuse() {
 fn errors_allow_what_is_stale() {
     let at = |rules: &Rules, response: &str, seconds| {
         let stored = store(rules, &[], &[("cache-control", response), ("etag", "\"a\"")]).unwrap();
-        rules.on_error(&stored, after(seconds))
+        rules.on_error(&stored, Some(StatusCode::BAD_GATEWAY), after(seconds))
     };
     let cdn = Rules::default();
     assert!(at(&cdn, "max-age=60", 3600));
     assert!(!at(&rfc(), "max-age=60", 61));
+    let stored = store(&rfc(), &[], &[("cache-control", "max-age=60"), ("etag", "\"a\"")]).unwrap();
+    assert!(rfc().on_error(&stored, None, after(61)), "it is disconnected");
     assert!(at(&rfc(), "max-age=60, stale-if-error=10", 70));
     assert!(!at(&cdn, "max-age=60, stale-if-error=10", 71));
     for strict in ["must-revalidate", "proxy-revalidate", "no-cache", "s-maxage=1"] {

@@ -272,7 +272,7 @@ fn described(
 fn on_error(front: &Front, asked: &Asked, need: &Need, status: Option<StatusCode>) -> Option<Response<Body>> {
     let prior = need.prior.as_ref()?;
     let now = SystemTime::now();
-    if !front.rules.on_error(&prior.stored, now) {
+    if !front.rules.on_error(&prior.stored, status, now) {
         return None;
     }
     stored::answer(front, asked, prior, now, need.report(status))
