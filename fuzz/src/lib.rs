@@ -6,6 +6,7 @@
 mod archive;
 mod bitswap;
 mod blocks;
+mod cache;
 mod car;
 mod data;
 mod delegated;
@@ -21,6 +22,7 @@ mod unixfs;
 pub use archive::tar;
 pub use bitswap::bitswap;
 pub use blocks::{block, links};
+pub use cache::cache;
 pub use car::car;
 pub use data::data;
 pub use delegated::delegated;
@@ -40,6 +42,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("bitswap", bitswap),
     ("block", block),
+    ("cache", cache),
     ("car", car),
     ("config", config),
     ("dagpb", dagpb),

@@ -1,6 +1,7 @@
 //! What can be typed. Help texts are goldens in `docs/cli.md`.
 
 mod deny;
+mod front;
 mod names;
 mod pinning;
 
@@ -11,6 +12,7 @@ use atoll_node::api::Cut;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub(crate) use deny::DenyCommand;
+pub(crate) use front::{FrontArgs, PurgeArgs};
 pub(crate) use names::{KeyCommand, KeyForm, NameCommand};
 pub(crate) use pinning::{PinningCommand, TokenCommand};
 
@@ -19,8 +21,8 @@ pub(crate) use pinning::{PinningCommand, TokenCommand};
 #[command(name = "atoll", version, propagate_version = true, max_term_width = 100)]
 #[command(
     after_help = "Start here:\n  atoll demo                    five nodes on this machine, a site on three of them\n  \
-    atoll node                    run a node\n  atoll publish ./dist          publish a folder through it\n\n\
-    Without a running node work: demo, node, publish --only-hash, import --offline, get --from, store verify, gc, key, \
+    atoll node                    run a node\n  atoll front https://…         put a node before a server\n  atoll publish ./dist          publish a folder through it\n\n\
+    Without a running node work: demo, node, front, publish --only-hash, import --offline, get --from, store verify, gc, key, \
     deny, config, completions."
 )]
 pub(crate) struct Args {
@@ -41,6 +43,8 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Node(NodeArgs),
+    Front(FrontArgs),
+    Purge(PurgeArgs),
     Demo(DemoArgs),
     Publish(PublishArgs),
     Import(ImportArgs),

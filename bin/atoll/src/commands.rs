@@ -4,6 +4,7 @@ mod config;
 mod content;
 mod demo;
 mod deny;
+mod front;
 mod get;
 mod import;
 mod key;
@@ -38,6 +39,8 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
     let done = |()| ExitCode::SUCCESS;
     match args.command {
         Command::Node(node) => node::run(&node.settings, &folder, output).map(done),
+        Command::Front(front) => front::run(front, &folder, output).map(done),
+        Command::Purge(purge) => block_on(front::purge(purge, &control, output)).map(done),
         Command::Config(settings) => config::run(&settings, &folder, output).map(done),
         Command::Key(command) => key::run(command, &keyring()?, &folder, output).map(done),
         Command::Completions(completions) => {

@@ -10,6 +10,7 @@ use atoll_core::names::NoopNames;
 use atoll_core::policy::NoopDeny;
 use atoll_core::transport::NoopAnswer;
 use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
+use atoll_edge::front::Fronts;
 use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Config, Server, Services};
@@ -52,6 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         answer: Arc::new(NoopAnswer),
         observe: Arc::new(Counters::new(config.workers())),
         guard: Arc::new(NoopGuard),
+        fronts: Arc::new(Fronts::none()),
     };
     let running = Server::bind(&config, services)?.spawn()?;
     println!("http://{}/ipfs/{}/", running.local_addr(), imported.root);

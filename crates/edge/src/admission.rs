@@ -58,6 +58,7 @@ pub(crate) enum NoRoom {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     admission: Arc<Admission>,
+    ip: IpAddr,
     address: Address,
     counts: Arc<Counts>,
 }
@@ -82,7 +83,7 @@ impl Admission {
         }
         counts.connections.fetch_add(1, Ordering::Relaxed);
         self.connections.fetch_add(1, Ordering::Relaxed);
-        Ok(Ticket { admission: Arc::clone(self), address, counts: Arc::clone(counts) })
+        Ok(Ticket { admission: Arc::clone(self), ip, address, counts: Arc::clone(counts) })
     }
 
     /// Requests in flight.
@@ -131,6 +132,11 @@ impl Admission {
 }
 
 impl Ticket {
+    /// Who is connected.
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
     /// Takes a request on, which [`Ticket::end`] ends; `false` when the address has too many in flight.
     pub(crate) fn begin(&self) -> bool {
         let before = self.counts.requests.fetch_add(1, Ordering::Relaxed);

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use atoll_content::ReadError;
+use atoll_fallback::OriginError;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http_body::{Frame, SizeHint};
@@ -21,6 +22,8 @@ const SMALL_BYTES: u64 = 64 * 1024;
 
 /// Parts of a body as they come.
 pub(crate) type Parts = Pin<Box<dyn Stream<Item = Result<Bytes, ReadError>> + Send>>;
+/// Parts and trailers of an origin's body as they come.
+pub(crate) type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Broken>> + Send>>;
 
 /// A body, and the request that ends with it.
 pub(crate) struct Body {
@@ -41,12 +44,18 @@ pub(crate) enum Content {
 
 /// A stream whose parts may each take so long.
 pub(crate) struct Paced {
-    parts: Parts,
+    source: Source,
     limit: Duration,
     /// Bytes to come, if it is known.
     left: Option<u64>,
     /// Set while a part is waited for.
     deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// Who gives the parts of a stream.
+enum Source {
+    Content(Parts),
+    Origin(Frames),
 }
 
 /// A request in flight; dropping it tells the observer.
@@ -72,6 +81,10 @@ pub(crate) enum Broken {
     Read(#[from] ReadError),
     #[error("no further part of the body within {0:?}")]
     Late(Duration),
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+    #[error(transparent)]
+    Stored(#[from] atoll_cache::Broken),
 }
 
 impl Body {
@@ -98,7 +111,12 @@ impl Body {
 
     /// Bytes as they come, each part within `limit`; `len` of them, if it is known.
     pub(crate) fn stream(parts: Parts, len: Option<u64>, limit: Duration) -> Self {
-        Self::new(Content::Stream(Paced { parts, limit, left: len, deadline: None }))
+        Self::new(Content::Stream(Paced { source: Source::Content(parts), limit, left: len, deadline: None }))
+    }
+
+    /// Frames of an origin's body as they come, each within `limit`; `len` bytes, if it is known.
+    pub(crate) fn frames(frames: Frames, len: Option<u64>, limit: Duration) -> Self {
+        Self::new(Content::Stream(Paced { source: Source::Origin(frames), limit, left: len, deadline: None }))
     }
 
     /// Bytes that are not to be sent, nobody knows how many.
@@ -129,13 +147,19 @@ impl Body {
 }
 
 impl Paced {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
-        if let Poll::Ready(part) = self.parts.as_mut().poll_next(cx) {
-            self.deadline = None;
-            if let (Some(left), Some(Ok(bytes))) = (&mut self.left, &part) {
-                *left = left.saturating_sub(bytes.len() as u64);
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let polled = match &mut self.source {
+            Source::Content(parts) => {
+                parts.as_mut().poll_next(cx).map(|part| part.map(|part| part.map(Frame::data).map_err(Broken::from)))
             }
-            return Poll::Ready(part.map(|part| part.map_err(Broken::from)));
+            Source::Origin(frames) => frames.as_mut().poll_next(cx),
+        };
+        if let Poll::Ready(frame) = polled {
+            self.deadline = None;
+            if let (Some(left), Some(Ok(frame))) = (&mut self.left, &frame) {
+                *left = left.saturating_sub(data_len(frame));
+            }
+            return Poll::Ready(frame);
         }
         let limit = self.limit;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
@@ -155,16 +179,16 @@ impl http_body::Body for Body {
             Content::One(bytes) => {
                 let bytes = std::mem::take(bytes);
                 this.content = Content::Empty;
-                Some(Ok(bytes))
+                Some(Ok(Frame::data(bytes)))
             }
-            Content::Whole(parts) => parts.pop_front().map(Ok),
+            Content::Whole(parts) => parts.pop_front().map(|part| Ok(Frame::data(part))),
             Content::Stream(paced) => match ready!(paced.poll_next(cx)) {
-                Some(Ok(bytes)) => {
+                Some(Ok(frame)) => {
                     if let Some(request) = &mut this.request {
                         // This one while it is sent, the next, and one that was fetched ahead.
-                        request.hold((bytes.len() as u64).saturating_mul(3));
+                        request.hold(data_len(&frame).saturating_mul(3));
                     }
-                    Some(Ok(bytes))
+                    Some(Ok(frame))
                 }
                 Some(Err(broken)) => {
                     // An error ends the connection at once; waiting once lets the head and the parts before it out.
@@ -179,7 +203,7 @@ impl http_body::Body for Body {
         if let Some(request) = &mut this.request {
             request.note(part.as_ref());
         }
-        Poll::Ready(part.map(|part| part.map(Frame::data)))
+        Poll::Ready(part)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -197,6 +221,11 @@ impl Drop for Body {
             request.seen.complete |= self.content.is_over();
         }
     }
+}
+
+/// The bytes of a frame; none of trailers.
+fn data_len(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |bytes| bytes.len() as u64)
 }
 
 impl Content {
@@ -240,10 +269,10 @@ impl Ongoing {
     }
 
     /// Notes a part, or the end, of the body.
-    fn note(&mut self, part: Option<&Result<Bytes, Broken>>) {
+    fn note(&mut self, part: Option<&Result<Frame<Bytes>, Broken>>) {
         match part {
             None => self.seen.complete = true,
-            Some(Ok(bytes)) => self.seen.bytes = self.seen.bytes.saturating_add(bytes.len() as u64),
+            Some(Ok(frame)) => self.seen.bytes = self.seen.bytes.saturating_add(data_len(frame)),
             Some(Err(cause)) => {
                 tracing::info!(%cause, bytes = self.seen.bytes, "answer broken off");
                 if self.close_delimited {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use atoll_content::ReadError;
 use atoll_core::site::RedirectsError;
 use atoll_core::{Denied, NameError, TransportError};
+use atoll_fallback::OriginError;
 use http::StatusCode;
 
 /// The steps of a request, as an error page names them.
@@ -100,6 +101,14 @@ pub(crate) enum Failure {
     MessageTooLarge,
     #[error("the message broke off")]
     MessageBroken,
+    #[error("the body of the request is over the limit of its size")]
+    UploadTooLarge,
+    #[error("the body of the request broke off")]
+    UploadBroken,
+    #[error("asked for what is stored here, and nothing is")]
+    OnlyIfStored,
+    #[error("origin: {0}")]
+    Origin(#[source] OriginError),
     #[error("a member's message: {0}")]
     Message(#[source] TransportError),
 }

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::admission::Admission;
 use crate::config::{Config, Timeouts};
+use crate::front::Fronts;
 use crate::guard::Guard;
 use crate::host::Names;
 use crate::hot::Hot;
@@ -28,6 +29,8 @@ pub struct Services {
     pub names: Arc<dyn NameSource>,
     /// What is not shown. `blocks` and `local` are to hold nothing that it denies.
     pub deny: Arc<dyn Deny>,
+    /// Sites whose content comes from servers elsewhere.
+    pub fronts: Arc<Fronts>,
     /// Who answers members.
     pub answer: Arc<dyn Answer>,
     /// Who takes note of requests.

@@ -235,7 +235,7 @@ fn raw_host<B>(request: &Request<B>) -> Result<&str, Failure> {
 }
 
 /// A host's name, without its port and final dot.
-fn name_of(host: &str) -> Result<&str, Failure> {
+pub(crate) fn name_of(host: &str) -> Result<&str, Failure> {
     let bracket = host.find(']').map_or(0, |at| at + 1);
     let colon = host.get(bracket..).and_then(|rest| rest.find(':')).map_or(host.len(), |at| bracket + at);
     let (name, port) = host.split_at(colon);

@@ -11,6 +11,7 @@ pub mod config;
 mod connection;
 mod content;
 mod failure;
+pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;

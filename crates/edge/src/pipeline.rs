@@ -16,6 +16,7 @@ use crate::body::Body;
 use crate::client::Client;
 use crate::content;
 use crate::failure::Failure;
+use crate::front::{self, Asked};
 use crate::host::{Host, Label, Seen};
 use crate::message;
 use crate::negotiate;
@@ -33,15 +34,24 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
     }
     // 2. Host: whose site is it?
     let seen = Seen::of(&request, client.trusted);
-    let (seen, host) = match seen.and_then(|seen| Ok((seen, gateway.names.classify(seen.authority)?))) {
+    let (seen, front) = match seen.and_then(|seen| Ok((seen, gateway.services.fronts.find(seen.authority)?))) {
         Ok(found) => found,
         Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),
     };
-    // 3. Hot cache: is the answer ready?
+    // 3. Front: does its content come from a server elsewhere?
+    if let Some(front) = front {
+        let asked = Asked::of(&request, seen, client);
+        return front::answer(front, asked, exchange, request);
+    }
+    let host = match gateway.names.classify(seen.authority) {
+        Ok(host) => host,
+        Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),
+    };
+    // 4. Hot cache: is the answer ready?
     if let Some(response) = hot(client, host, &request) {
         return Answering::ready(exchange.hit(response));
     }
-    // 4. Route: what does the path name?
+    // 5. Route: what does the path name?
     let route = match route(host, seen, &request) {
         Ok(Route::Ready(response)) => return Answering::ready(exchange.finish(response)),
         Ok(Route::Waiting(route)) => route,
@@ -50,12 +60,12 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
     if matches!(route, Waiting::Message(_)) {
         exchange.is_message();
     }
-    // 5. Content, or a member's message: whatever waits.
+    // 6. Content, or a member's message: whatever waits.
     if !exchange.wait() {
         return Answering::ready(exchange.fail(&Failure::TooManyWaiting, request.headers()));
     }
     let gateway = Arc::clone(gateway);
-    Answering::Waiting(Box::pin(async move {
+    Answering::waiting(async move {
         let (request, body) = request.into_parts();
         let answered = match route {
             Waiting::Content(target) => content::answer(&gateway, target, &request).await,
@@ -64,12 +74,12 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
                 message::answer(&*gateway.services.answer, path, &request, body, &gateway.timeouts).await
             }
         };
-        // 6. Respond: failures become HTTP in one place, and every answer is named and counted.
+        // 7. Respond: failures become HTTP in one place, and every answer is named and counted.
         match answered {
             Ok(response) => exchange.finish(response),
             Err(failure) => exchange.fail(&failure, &request.headers),
         }
-    }))
+    })
 }
 
 /// The answer to come; there already for all that need not wait.
@@ -228,8 +238,12 @@ fn moved(target: &Target, query: Option<&str>, seen: Seen<'_>, authority: &str) 
 }
 
 impl Answering {
-    fn ready(response: Response<Body>) -> Self {
+    pub(crate) fn ready(response: Response<Body>) -> Self {
         Self::Ready(Some(Box::new(response)))
+    }
+
+    pub(crate) fn waiting(answer: impl Future<Output = Response<Body>> + Send + 'static) -> Self {
+        Self::Waiting(Box::pin(answer))
     }
 }
 

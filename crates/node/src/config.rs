@@ -8,6 +8,7 @@ mod layers;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use atoll_edge::front::SiteConfig;
 use serde::{Deserialize, Serialize};
 
 pub use crate::delegated::DelegatedConfig;
@@ -23,6 +24,10 @@ pub struct Config {
     pub store: StoreConfig,
     /// The public listener.
     pub gateway: atoll_edge::Config,
+    /// Sites whose content comes from servers elsewhere (`docs/front.md`).
+    pub sites: Vec<SiteConfig>,
+    /// What is stored of those servers' answers.
+    pub cache: atoll_edge::front::CacheConfig,
     /// The listener of operators: status page, metrics, health.
     pub admin: AdminConfig,
     /// Members, placement, fetching.
@@ -170,6 +175,8 @@ impl Config {
             wrong("admin.listen", "is the same address as gateway.listen; they are separate listeners".to_owned());
         }
         problems.extend(self.gateway.check().into_iter().map(|problem| Problem::in_section("gateway", &problem)));
+        problems.extend(SiteConfig::problems(&self.sites).into_iter().map(|problem| Problem::new("sites", problem)));
+        problems.extend(self.cache.problems().into_iter().map(|problem| Problem::in_section("cache", &problem)));
         problems.extend(self.routing.problems().into_iter().map(|problem| Problem::in_section("routing", &problem)));
         problems.extend(self.swarm.problems().into_iter().map(|problem| Problem::in_section("swarm", &problem)));
         let delegated = self.delegated.problems().into_iter();

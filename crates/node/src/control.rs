@@ -7,6 +7,7 @@ mod intake;
 mod jobs;
 mod names;
 mod pinning;
+mod purge;
 mod routes;
 mod upload;
 

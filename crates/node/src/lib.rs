@@ -20,4 +20,9 @@ mod release;
 mod transport;
 pub mod work;
 
+/// Sites whose content comes from servers elsewhere, as they are set.
+pub mod sites {
+    pub use atoll_edge::front::{CacheConfig, OriginConfig, OriginTimeouts, Profile, SiteConfig};
+}
+
 pub use node::{Node, NodeError};

@@ -1,5 +1,6 @@
 //! Figures of the node, for Prometheus and for the status page. Lost with the process, as scraped figures are.
 
+mod fronts;
 mod providing;
 mod swarm;
 
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use atoll_content::store::Store;
 use atoll_edge::Kept;
+use atoll_edge::front::Fronts;
 use atoll_edge::observe::{Counters, Totals};
 use atoll_identity::Store as NameStore;
 use atoll_pinning::Service;
@@ -25,6 +27,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::Traffic;
 use crate::delegated::Counts;
+use fronts::FrontCollector;
 use providing::SweepCollector;
 use swarm::SwarmCollector;
 
@@ -63,6 +66,14 @@ impl Metrics {
         self.registry.register_collector(Box::new(SweepCollector(sweeps)));
         if let Some(swarm) = swarm {
             self.registry.register_collector(Box::new(SwarmCollector(swarm.clone())));
+        }
+        self
+    }
+
+    /// The same, and those of sites with origins, if there are any.
+    pub(crate) fn with_fronts(mut self, fronts: &Arc<Fronts>) -> Self {
+        if !fronts.is_empty() {
+            self.registry.register_collector(Box::new(FrontCollector(Arc::clone(fronts))));
         }
         self
     }

@@ -12,7 +12,8 @@ use atoll_core::exchange::NoopExchange;
 use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
 use atoll_core::transport::NoopGossip;
-use atoll_core::{Blocks, Multiaddr, Reach, SiteId};
+use atoll_core::{Blocks, Multiaddr, PeerId, Reach, SiteId};
+use atoll_edge::front::Fronts;
 use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Kept, Running, ServeError, Server, Services};
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) kept: Kept,
     /// The largest CAR that is taken, in bytes.
     pub(crate) upload_bytes_max: u64,
+    /// Sites whose content comes from servers elsewhere, and what is stored of their answers.
+    pub(crate) fronts: Arc<Fronts>,
     /// What is not shown.
     pub(crate) deny: Arc<Lists>,
     /// Connections over libp2p, if there are any.
@@ -99,7 +102,8 @@ impl Node {
         let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
         let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
-        let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), &deny)?;
+        let fronts = fronts(&config, &me)?;
+        let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), (&deny, &fronts))?;
         let listeners = Listeners::bind(folder, &config).await?;
         let bound = server.local_addr();
         router.set_addresses(announced(&config, bound, network.swarm.as_ref()))?;
@@ -122,10 +126,11 @@ impl Node {
             router,
             names,
             name_records,
-            metrics: metrics.with_swarm(network.swarm.as_ref(), providing.sweeps()),
+            metrics: metrics.with_swarm(network.swarm.as_ref(), providing.sweeps()).with_fronts(&fronts),
             sources,
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,
+            fronts,
             deny,
             swarm: network.swarm,
             routers: network.routers,
@@ -226,9 +231,10 @@ fn bind_gateway(
     config: &Config,
     (names, router, counters): (&Arc<Resolver>, &Router, &Arc<Counters>),
     (remote, local): (Arc<RemoteBlocks>, &Arc<LocalBlocks>),
-    deny: &Arc<Lists>,
+    (deny, fronts): (&Arc<Lists>, &Arc<Fronts>),
 ) -> Result<Server, NodeError> {
     let services = Services {
+        fronts: Arc::clone(fronts),
         names: Arc::clone(names) as _,
         answer: router.answer(),
         observe: Arc::clone(counters) as _,
@@ -238,6 +244,13 @@ fn bind_gateway(
         local: shown(Arc::clone(local) as _, deny),
     };
     Ok(Server::bind(&config.gateway, services)?)
+}
+
+/// The sites with origins. Before these the node goes by a name that is its own.
+fn fronts(config: &Config, me: &PeerId) -> Result<Arc<Fronts>, NodeError> {
+    let id = me.to_string();
+    let name = format!("atoll-{}", id.get(id.len().saturating_sub(12)..).unwrap_or_default());
+    Ok(Arc::new(Fronts::new(&config.sites, &config.cache, &name).map_err(NodeError::Sites)?))
 }
 
 /// The blocks that may be shown.
@@ -411,6 +424,9 @@ pub enum NodeError {
     /// What is not to be shown.
     #[error("deny lists: {0}")]
     Deny(#[from] DenyError),
+    /// A site with origins.
+    #[error("sites: {0}")]
+    Sites(String),
     /// The public listener.
     #[error(transparent)]
     Gateway(#[from] ServeError),

@@ -2,8 +2,6 @@
 //!
 //! Keeps idle connections and nothing else. What comes back is bounded in size and time; of it only single blocks are verified here.
 
-mod tls;
-
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -82,7 +80,7 @@ pub struct HttpTransport {
 impl HttpTransport {
     /// A transport without connections yet. Wants a tokio runtime once it is used.
     pub fn new(config: HttpConfig) -> Self {
-        Self::over(config, tls::over)
+        Self::over(config, atoll_trust::over)
     }
 
     fn over(config: HttpConfig, tls: impl FnOnce(HttpConnector) -> HttpsConnector<HttpConnector>) -> Self {

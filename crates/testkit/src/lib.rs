@@ -4,7 +4,8 @@
 //! milliseconds, and the same seed gives the same run.
 //!
 //! And for trials in real time: nodes and other people's peers as processes ([`process`], [`kubo`]), networks for them
-//! ([`netns`]), and delays between them ([`relay`]); what is noticed of attacks ([`ordeal`]).
+//! ([`netns`]), delays between them ([`relay`]), servers that say whatever a test wants ([`origin`]), and what is noticed of
+//! attacks ([`ordeal`]).
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test where it stands")]
 
@@ -17,6 +18,7 @@ mod net;
 pub mod netns;
 mod network;
 pub mod ordeal;
+pub mod origin;
 pub mod process;
 pub mod relay;
 mod site;

@@ -81,7 +81,15 @@ impl Node {
     /// # Panics
     /// If it does not start; its log is shown then.
     pub fn start(&mut self) {
-        let mut command = self.command(&["node", "--json"]);
+        self.start_as(&["node"]);
+    }
+
+    /// Starts it by another command than `node` that runs one.
+    ///
+    /// # Panics
+    /// If it does not start; its log is shown then.
+    pub fn start_as(&mut self, args: &[&str]) {
+        let mut command = self.command(&[args, &["--json"]].concat());
         for setting in &self.settings {
             command.args(["--set", setting]);
         }

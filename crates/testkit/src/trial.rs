@@ -1,6 +1,6 @@
 //! What a trial of real processes needs: peers that others wrote, patience, and bytes of no pattern.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long what is waited for may take.
@@ -19,6 +19,13 @@ pub fn installed(variable: &str) -> Option<PathBuf> {
         eprintln!("did not run: {variable} is not set; `cargo xtask test` sets it");
     }
     found
+}
+
+/// Node 22, which some packages need: npm's among `modules`, or else the machine's.
+pub fn javascript(modules: &Path) -> PathBuf {
+    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+    let installed = modules.join(format!("node-linux-{arch}/bin/node"));
+    if installed.is_file() { installed } else { "node".into() }
 }
 
 /// Tries until it is so.

@@ -1,19 +1,11 @@
 //! Helia: its client of Delegated Routing, JavaScript's libraries for what that hands out, and verified-fetch, which reads a
 //! site that the router finds.
 
-use std::path::PathBuf;
 use std::process::Command;
 
-use atoll_testkit::trial::{installed, until};
+use atoll_testkit::trial::{installed, javascript, until};
 
 use crate::node::{RECORD, import, put, record, route, start};
-
-/// Node 22, which Helia's client needs: npm's, or else the machine's.
-fn javascript(modules: &std::path::Path) -> PathBuf {
-    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
-    let installed = modules.join(format!("node-linux-{arch}/bin/node"));
-    if installed.is_file() { installed } else { "node".into() }
-}
 
 #[test]
 fn helia_finds_providers_peers_names_and_the_nearest_peers() {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use atoll_content::ReadError;
 use atoll_core::{Denied, FetchError, NameError, TransportError};
+use atoll_fallback::OriginError;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::contact::Contact;
@@ -126,6 +127,10 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
         Failure::MessageTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The message is too large."),
         Failure::MessageBroken => (StatusCode::BAD_REQUEST, "The message broke off."),
         Failure::Message(cause) => message(cause),
+        Failure::UploadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The body of the request is too large."),
+        Failure::UploadBroken => (StatusCode::BAD_REQUEST, "The body of the request broke off."),
+        Failure::OnlyIfStored => (StatusCode::GATEWAY_TIMEOUT, "This node has not stored an answer to that."),
+        Failure::Origin(cause) => origin(cause),
         // Explained above, in words of their own.
         Failure::Redirects(_) | Failure::PageMissing { .. } => {
             (StatusCode::INTERNAL_SERVER_ERROR, "The rules of the site cannot be followed.")
@@ -224,6 +229,22 @@ fn failed(step: Step) -> &'static str {
         Step::Read => "This node failed while reading the content.",
         Step::List => "This node failed while listing the directory.",
         Step::Body | Step::Message => "This node failed while answering the message.",
+    }
+}
+
+fn origin(cause: &OriginError) -> (StatusCode, &'static str) {
+    match cause {
+        OriginError::Connect { .. } | OriginError::None => (
+            StatusCode::BAD_GATEWAY,
+            "The server that this site comes from cannot be reached, and nothing that may be shown instead is stored here.",
+        ),
+        OriginError::TimedOut { .. } => {
+            (StatusCode::GATEWAY_TIMEOUT, "The server that this site comes from did not answer in time.")
+        }
+        OriginError::Loop => {
+            (StatusCode::LOOP_DETECTED, "The server that this site comes from leads back to this node.")
+        }
+        _ => (StatusCode::BAD_GATEWAY, "The server that this site comes from broke off without an answer."),
     }
 }
 

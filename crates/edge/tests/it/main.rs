@@ -5,6 +5,7 @@
 mod content;
 mod data;
 mod deny;
+mod front;
 mod hostile;
 mod idle;
 mod limits;

@@ -11,6 +11,7 @@ use atoll_core::names::NoopNames;
 use atoll_core::policy::NoopDeny;
 use atoll_core::transport::NoopAnswer;
 use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
+use atoll_edge::front::Fronts;
 use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Config, Running, Server, Services};
@@ -102,6 +103,7 @@ pub(crate) fn services(memory: Memory) -> (Services, Arc<Counters>) {
         answer: Arc::new(NoopAnswer),
         observe: Arc::clone(&counters) as _,
         guard: Arc::new(NoopGuard),
+        fronts: Arc::new(Fronts::none()),
     };
     (services, counters)
 }

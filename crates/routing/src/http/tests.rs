@@ -246,7 +246,8 @@ async fn blocks_come_over_tls_from_whom_the_roots_vouch_for() {
     let (certificate, key) = (made.cert.der().clone(), made.key_pair.serialize_der());
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
-    let trusting = HttpTransport::over(HttpConfig::default(), |connector| tls::with(connector, tls::trusting(roots)));
+    let over = |connector| atoll_trust::with(connector, atoll_trust::trusting(roots));
+    let trusting = HttpTransport::over(HttpConfig::default(), over);
     let config = rustls::ServerConfig::builder().with_no_client_auth();
     let config = config.with_single_cert(vec![certificate], key.try_into().unwrap()).unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));

@@ -1,4 +1,4 @@
-//! TLS for requests to others: certificates are checked against the roots that this machine trusts. Read once; keeps nothing else.
+//! TLS for HTTP requests to others: certificates are checked against the roots that this machine trusts. Read once; keeps nothing else.
 
 use std::sync::LazyLock;
 
@@ -11,19 +11,19 @@ use rustls::{ClientConfig, RootCertStore};
 static MACHINE: LazyLock<ClientConfig> = LazyLock::new(|| trusting(machine()));
 
 /// Plain HTTP and HTTPS over `connector`, checking certificates against this machine's roots.
-pub(super) fn over(connector: HttpConnector) -> HttpsConnector<HttpConnector> {
+pub fn over(connector: HttpConnector) -> HttpsConnector<HttpConnector> {
     with(connector, MACHINE.clone())
 }
 
-/// Plain HTTP and HTTPS over `connector`.
-pub(super) fn with(mut connector: HttpConnector, config: ClientConfig) -> HttpsConnector<HttpConnector> {
+/// Plain HTTP and HTTPS over `connector`, with TLS as `config` has it.
+pub fn with(mut connector: HttpConnector, config: ClientConfig) -> HttpsConnector<HttpConnector> {
     connector.enforce_http(false);
     let builder = HttpsConnectorBuilder::new().with_tls_config(config);
     builder.https_or_http().enable_http1().wrap_connector(connector)
 }
 
 /// Trusts `roots` and nobody else.
-pub(super) fn trusting(roots: RootCertStore) -> ClientConfig {
+pub fn trusting(roots: RootCertStore) -> ClientConfig {
     // Whoever was first has chosen the same one; without any, the builder would not know which to take.
     let _ = aws_lc_rs::default_provider().install_default();
     ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()

@@ -1,0 +1,56 @@
+//! What can be typed after `atoll front`.
+
+use clap::Args;
+
+use super::SettingArgs;
+
+/// Run a node before an existing server: a reverse proxy and a shared cache (RFC 9111).
+///
+/// Every request, whatever its host, goes to the server, or is answered by what is stored of its answers. The same, for several sites
+/// and with more settings, is `[[sites]]` in node.toml.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  atoll front https://origin.example --listen 0.0.0.0:8080\n  \
+    atoll front http://127.0.0.1:3000 --host client\n  atoll front https://a.example https://b.example\n\n\
+    The server is told the host of its own URL, and X-Forwarded-Host the visitor's; --host client passes that on.")]
+pub(crate) struct FrontArgs {
+    /// The server's URL; of several, the first that can be reached is asked.
+    #[arg(required = true, value_name = "URL")]
+    pub origin: Vec<String>,
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: String,
+    /// The host that the server is told: `client` for the one that the visitor asked for, or a name.
+    #[arg(long, value_name = "HOST", default_value = "")]
+    pub host: String,
+    /// `cdn`, or `rfc9111` for the letter of it, even where that is not safe before strangers.
+    #[arg(long, value_name = "PROFILE", default_value = "cdn", value_parser = ["cdn", "rfc9111"])]
+    pub profile: String,
+    #[command(flatten)]
+    pub settings: SettingArgs,
+}
+
+/// Forget what is stored of origins' answers; the next request for it goes to the origin.
+///
+/// When the command ends, nothing of it is served any more, answers that were on their way included.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  atoll purge https://shop.example/price/17\n  \
+    atoll purge https://shop.example/price/ --prefix\n  atoll purge https://shop.example/ --group products\n  \
+    atoll purge --all --soft\n\nURLs are written as visitors write them, with the port if there is one; http or https makes no \
+    difference. Groups are what origins name in Cache-Groups (RFC 9875), Surrogate-Key and Cache-Tag.")]
+pub(crate) struct PurgeArgs {
+    /// URL to forget, in every variant.
+    #[arg(value_name = "URL", required_unless_present = "all")]
+    pub url: Option<String>,
+    /// Forget all URLs that begin with it.
+    #[arg(long, conflicts_with_all = ["group", "all"])]
+    pub prefix: bool,
+    /// Forget this group of the URL's host instead.
+    #[arg(long, value_name = "NAME", conflicts_with = "all")]
+    pub group: Option<String>,
+    /// Forget everything.
+    #[arg(long, conflicts_with = "url")]
+    pub all: bool,
+    /// Keep it as stale: it is validated before it is used, and serves when the origin fails.
+    #[arg(long)]
+    pub soft: bool,
+}

@@ -1,0 +1,39 @@
+//! `atoll front`, a node with one site, which is every host; and `atoll purge`.
+
+use anyhow::Result;
+use atoll_node::api::{PurgeRequest, Purged};
+use atoll_node::config::Folder;
+use atoll_node::sites::{OriginConfig, Profile, SiteConfig};
+
+use http::Method;
+
+use super::node;
+use crate::args::{FrontArgs, PurgeArgs};
+use crate::control::Control;
+use crate::output::Output;
+
+/// Runs it until SIGTERM or SIGINT.
+pub(crate) fn run(args: FrontArgs, folder: &Folder, output: &Output) -> Result<()> {
+    let mut settings = args.settings;
+    settings.gateway_listen = Some(args.listen);
+    let origin = |url| OriginConfig { url, host: args.host.clone() };
+    let mut site = SiteConfig {
+        hosts: vec!["*".to_owned()],
+        origins: args.origin.into_iter().map(origin).collect(),
+        ..SiteConfig::default()
+    };
+    if args.profile == "rfc9111" {
+        site.cache.profile = Profile::Rfc9111;
+    }
+    // Before what else was set, which wins.
+    settings.set.insert(0, format!("sites={}", toml::Value::try_from(vec![site])?));
+    node::run(&settings, folder, output)
+}
+
+/// Has the node forget what is stored.
+pub(crate) async fn purge(args: PurgeArgs, control: &Control, output: &Output) -> Result<()> {
+    let request = PurgeRequest { url: args.url, prefix: args.prefix, group: args.group, soft: args.soft };
+    let body = serde_json::to_vec(&request)?.into();
+    let purged: Purged = control.call(Method::POST, "/v1/purge", body).await?;
+    Ok(output.result(&purged, || "purged".to_owned())?)
+}

@@ -1,0 +1,364 @@
+//! A stored body, which is read by several while it still arrives. One that turns out to be too large to be stored is handed on to
+//! those who read it already, no faster than the slowest of them takes it. A crash loses it.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Notify;
+
+/// What is kept of a body that is only handed on, for readers of different speed, in bytes.
+const WINDOW_BYTES: u64 = 1024 * 1024;
+/// The parts that a whole body is kept in are no larger, in bytes.
+const PART_BYTES_MAX: usize = 1024 * 1024;
+
+/// A body that arrives, or is there.
+#[derive(Debug)]
+pub struct Fill {
+    whole: OnceLock<Filled>,
+    arriving: Mutex<Arriving>,
+    /// A part came, or the end.
+    changed: Notify,
+    /// A reader took a part, or left.
+    taken: Notify,
+    budget: Arc<Budget>,
+}
+
+/// A body that is all there.
+#[derive(Clone, Debug, Default)]
+pub struct Filled {
+    /// Its bytes, in parts.
+    pub parts: Vec<Bytes>,
+    /// How many.
+    pub len: u64,
+}
+
+/// Memory for bodies that arrive.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    used: AtomicU64,
+    bytes_max: u64,
+    object_bytes_max: u64,
+}
+
+#[derive(Debug, Default)]
+struct Arriving {
+    parts: VecDeque<Bytes>,
+    /// How many parts were dropped before the first of `parts`.
+    dropped: usize,
+    /// Bytes of `parts`.
+    kept: u64,
+    /// Bytes that arrived.
+    len: u64,
+    /// Whether it is only handed on.
+    passing: bool,
+    /// Bytes that are counted in the budget.
+    counted: u64,
+    /// Whether all of it arrived.
+    over: bool,
+    broken: bool,
+    /// The next part that each reader takes.
+    readers: HashMap<u64, usize>,
+    next_reader: u64,
+}
+
+/// The body did not arrive as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body broke off at its origin")]
+pub struct Broken;
+
+/// The one that fills a body; unless it ends it, the body is broken.
+#[derive(Debug)]
+pub struct Writing(Arc<Fill>);
+
+/// What became of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is kept.
+    Kept,
+    /// The body is too large to be stored, as of this part: it is only handed on.
+    Passing,
+    /// And nobody reads it.
+    Unread,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes_max: u64, object_bytes_max: u64) -> Arc<Self> {
+        Arc::new(Self { used: AtomicU64::new(0), bytes_max, object_bytes_max })
+    }
+
+    /// Whether a body of so many bytes may be begun.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        bytes <= self.object_bytes_max && self.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.bytes_max
+    }
+
+    /// Counts bytes, if there is room.
+    fn take(&self, bytes: u64) -> bool {
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before.saturating_add(bytes) <= self.bytes_max;
+        if !fits {
+            self.give_back(bytes);
+        }
+        fits
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Fill {
+    /// A body to be filled, and who fills it.
+    pub(crate) fn begin(budget: Arc<Budget>) -> (Arc<Self>, Writing) {
+        let (whole, arriving, changed, taken) = (OnceLock::new(), Mutex::default(), Notify::new(), Notify::new());
+        let fill = Arc::new(Self { whole, arriving, changed, taken, budget });
+        (Arc::clone(&fill), Writing(fill))
+    }
+
+    /// The body, if it is all there.
+    pub fn whole(&self) -> Option<&Filled> {
+        self.whole.get()
+    }
+
+    /// Bytes of memory that it takes.
+    pub(crate) fn weight(&self) -> u64 {
+        self.whole().map_or_else(|| self.arriving().kept, |whole| whole.len)
+    }
+
+    /// Whether it can still become whole, or is.
+    pub fn is_sound(&self) -> bool {
+        let arriving = self.arriving();
+        !arriving.broken && !arriving.passing
+    }
+
+    /// A reader from the first byte on; `None` if that is gone.
+    pub fn read(self: &Arc<Self>) -> Option<Reading> {
+        let mut arriving = self.arriving();
+        if arriving.passing || arriving.broken {
+            return None;
+        }
+        let id = arriving.next_reader;
+        arriving.next_reader = id.wrapping_add(1);
+        arriving.readers.insert(id, 0);
+        drop(arriving);
+        Some(Reading { fill: Arc::clone(self), id, next: 0, skip: 0, left: u64::MAX })
+    }
+
+    fn arriving(&self) -> MutexGuard<'_, Arriving> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Filled {
+    /// The bytes of a range, without a copy.
+    pub fn range(&self, range: &Range<u64>) -> Vec<Bytes> {
+        let mut at = 0_u64;
+        let mut found = Vec::new();
+        for part in &self.parts {
+            let index = |offset: u64| usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX).min(part.len());
+            let (start, end) = (index(range.start), index(range.end));
+            if start < end {
+                found.push(part.slice(start..end));
+            }
+            at = at.saturating_add(part.len() as u64);
+        }
+        found
+    }
+}
+
+impl Writing {
+    /// Adds a part. Waits, where it is only handed on, until the slowest reader has taken enough.
+    pub async fn push(&self, part: Bytes) -> Pushed {
+        let fill = &*self.0;
+        let pushed = self.add(part);
+        fill.changed.notify_waiters();
+        if pushed == Pushed::Kept {
+            return pushed;
+        }
+        loop {
+            let taken = fill.taken.notified();
+            tokio::pin!(taken);
+            taken.as_mut().enable();
+            {
+                let mut arriving = fill.arriving();
+                arriving.drop_taken();
+                if arriving.readers.is_empty() {
+                    return Pushed::Unread;
+                }
+                if arriving.kept <= WINDOW_BYTES {
+                    return Pushed::Passing;
+                }
+            }
+            taken.await;
+        }
+    }
+
+    fn add(&self, part: Bytes) -> Pushed {
+        let budget = &self.0.budget;
+        let mut arriving = self.0.arriving();
+        let bytes = part.len() as u64;
+        arriving.len = arriving.len.saturating_add(bytes);
+        arriving.kept = arriving.kept.saturating_add(bytes);
+        arriving.parts.push_back(part);
+        if !arriving.passing {
+            if arriving.len <= budget.object_bytes_max && budget.take(bytes) {
+                arriving.counted = arriving.counted.saturating_add(bytes);
+                return Pushed::Kept;
+            }
+            arriving.passing = true;
+            budget.give_back(std::mem::take(&mut arriving.counted));
+        }
+        Pushed::Passing
+    }
+
+    /// The body is whole, if it was kept as such.
+    pub fn end(self) {
+        let mut arriving = self.0.arriving();
+        arriving.over = true;
+        if !arriving.passing {
+            // Readers find their next part among the old ones: those stay until the last reader is gone.
+            let _ = self.0.whole.set(Filled { parts: arriving.whole(), len: arriving.len });
+        }
+        arriving.forget_if_unread();
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        let mut arriving = self.0.arriving();
+        arriving.broken |= !arriving.over;
+        self.0.budget.give_back(std::mem::take(&mut arriving.counted));
+        drop(arriving);
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl Arriving {
+    /// Forgets parts that all readers have taken.
+    fn drop_taken(&mut self) {
+        let first = self.readers.values().copied().min().unwrap_or(usize::MAX);
+        while self.dropped < first
+            && let Some(part) = self.parts.pop_front()
+        {
+            self.dropped = self.dropped.saturating_add(1);
+            self.kept = self.kept.saturating_sub(part.len() as u64);
+        }
+    }
+
+    /// All bytes, copied out of the buffers that they came in, which are larger.
+    fn whole(&self) -> Vec<Bytes> {
+        let mut whole = Vec::new();
+        let mut buffer = BytesMut::new();
+        for part in &self.parts {
+            if !buffer.is_empty() && buffer.len().saturating_add(part.len()) > PART_BYTES_MAX {
+                whole.push(std::mem::take(&mut buffer).freeze());
+            }
+            buffer.extend_from_slice(part);
+        }
+        if !buffer.is_empty() {
+            whole.push(buffer.freeze());
+        }
+        // A buffer grows by doubling; what is kept is of just its size.
+        whole.iter().map(|part| Bytes::copy_from_slice(part)).collect()
+    }
+
+    /// Forgets the parts of a body that is over, when nobody reads them any more.
+    fn forget_if_unread(&mut self) {
+        if self.over && self.readers.is_empty() {
+            self.dropped = self.dropped.saturating_add(self.parts.len());
+            self.parts = VecDeque::new();
+            self.kept = 0;
+        }
+    }
+}
+
+/// Somebody who reads a body, as fast as it arrives.
+#[derive(Debug)]
+pub struct Reading {
+    fill: Arc<Fill>,
+    id: u64,
+    next: usize,
+    /// Bytes to leave out before the first that is wanted.
+    skip: u64,
+    /// Bytes that are still wanted after those.
+    left: u64,
+}
+
+impl Reading {
+    /// Of these bytes only.
+    #[must_use]
+    pub fn range(mut self, range: &Range<u64>) -> Self {
+        (self.skip, self.left) = (range.start, range.end.saturating_sub(range.start));
+        self
+    }
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Broken`]: the body does not become whole.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+        loop {
+            if self.left == 0 {
+                return Ok(None);
+            }
+            let fill = Arc::clone(&self.fill);
+            let changed = fill.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.take() {
+                Some(Ok(Some(part))) => {
+                    let part = self.wanted(part);
+                    if !part.is_empty() {
+                        return Ok(Some(part));
+                    }
+                }
+                Some(ended) => return ended,
+                None => changed.await,
+            }
+        }
+    }
+
+    /// What is there: a part, the end, or nothing yet.
+    fn take(&mut self) -> Option<Result<Option<Bytes>, Broken>> {
+        let mut arriving = self.fill.arriving();
+        let part = self.next.checked_sub(arriving.dropped).and_then(|at| arriving.parts.get(at)).cloned();
+        match part {
+            Some(part) => {
+                self.next = self.next.saturating_add(1);
+                arriving.readers.insert(self.id, self.next);
+                if arriving.passing {
+                    self.fill.taken.notify_waiters();
+                }
+                Some(Ok(Some(part)))
+            }
+            None if arriving.over => Some(Ok(None)),
+            None if arriving.broken => Some(Err(Broken)),
+            None => None,
+        }
+    }
+
+    /// What of a part is wanted.
+    fn wanted(&mut self, mut part: Bytes) -> Bytes {
+        let len = |count: u64, part: &Bytes| usize::try_from(count).unwrap_or(usize::MAX).min(part.len());
+        let skipped = part.split_to(len(self.skip, &part));
+        self.skip = self.skip.saturating_sub(skipped.len() as u64);
+        part.truncate(len(self.left, &part));
+        self.left = self.left.saturating_sub(part.len() as u64);
+        part
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut arriving = self.fill.arriving();
+        arriving.readers.remove(&self.id);
+        arriving.forget_if_unread();
+        drop(arriving);
+        self.fill.taken.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests;

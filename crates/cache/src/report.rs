@@ -1,0 +1,100 @@
+//! What a cache did with a request, in words for `Cache-Status` (RFC 9211). Pure.
+
+use std::fmt;
+
+use http::{HeaderValue, StatusCode};
+
+/// Why a request went on to the origin (RFC 9211, section 2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    /// The cache has nothing to do with it.
+    Bypass,
+    /// The method.
+    Method,
+    /// Nothing of the URL is stored.
+    UriMiss,
+    /// Only what answers other requests.
+    VaryMiss,
+    /// The request asks for it.
+    Request,
+    /// What is stored is stale.
+    Stale,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Why it was forwarded; `None` if what is stored answered it.
+    pub forwarded: Option<Forwarded>,
+    /// The status of the origin, where it is not that of the answer.
+    pub status: Option<StatusCode>,
+    /// Seconds for which the stored response is still fresh.
+    pub ttl: Option<i64>,
+    /// Whether the answer is stored.
+    pub stored: bool,
+    /// Whether it waited for the answer to another request.
+    pub collapsed: bool,
+}
+
+impl Report {
+    /// The member of the list, by `cache`, the name of this one.
+    pub fn value(&self, cache: &str) -> Option<HeaderValue> {
+        HeaderValue::try_from(format!("{cache}{self}")).ok()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.forwarded {
+            None => f.write_str("; hit")?,
+            Some(why) => write!(f, "; fwd={}", why.token())?,
+        }
+        if let Some(status) = self.status {
+            write!(f, "; fwd-status={}", status.as_u16())?;
+        }
+        if let Some(ttl) = self.ttl {
+            write!(f, "; ttl={ttl}")?;
+        }
+        if self.stored {
+            f.write_str("; stored")?;
+        }
+        if self.collapsed {
+            f.write_str("; collapsed")?;
+        }
+        Ok(())
+    }
+}
+
+impl Forwarded {
+    fn token(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Method => "method",
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Request => "request",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_reads_as_the_rfc_has_it() {
+        let hit = Report { ttl: Some(-3), ..Report::default() };
+        assert_eq!(hit.value("atoll").unwrap(), "atoll; hit; ttl=-3");
+        let miss = Report {
+            forwarded: Some(Forwarded::Stale),
+            status: Some(StatusCode::NOT_MODIFIED),
+            ttl: Some(60),
+            stored: true,
+            collapsed: true,
+        };
+        assert_eq!(miss.value("atoll").unwrap(), "atoll; fwd=stale; fwd-status=304; ttl=60; stored; collapsed");
+        let parsed: sfv::List = sfv::Parser::new(&miss.value("atoll").unwrap()).parse().unwrap();
+        assert_eq!(parsed.len(), 1);
+    }
+}

@@ -1,0 +1,154 @@
+//! Sites whose content comes from servers elsewhere: what is stored of theirs answers, or they are asked.
+//!
+//! What they say is not verified: it is the site's word for it. It is kept in memory, by the rules of a shared HTTP cache, and never
+//! given to other nodes. A crash loses it.
+
+mod asked;
+mod config;
+mod fetch;
+mod keep;
+mod stored;
+mod tally;
+mod upload;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use atoll_cache::{Found, Report, Reuse, Rules};
+use atoll_fallback::Origins;
+use http::Request;
+use hyper::body::Incoming;
+
+pub use atoll_cache::{Config as CacheConfig, Degree, Profile, Purge, Store};
+pub use atoll_fallback::{OriginConfig, Timeouts as OriginTimeouts};
+pub use config::SiteConfig;
+pub use tally::{Outcome, Tally};
+
+pub(crate) use asked::Asked;
+
+use crate::client::Exchange;
+use crate::failure::Failure;
+use crate::host;
+use crate::pipeline::Answering;
+
+/// The sites, by their hosts.
+#[derive(Debug)]
+pub struct Fronts {
+    by_host: HashMap<String, Arc<Front>>,
+    /// The site of every other host.
+    any: Option<Arc<Front>>,
+    store: Arc<Store>,
+    tally: Arc<Tally>,
+}
+
+/// A site whose content comes from servers elsewhere.
+#[derive(Debug)]
+pub(crate) struct Front {
+    origins: Origins,
+    rules: Rules,
+    upload_bytes_max: u64,
+    store: Arc<Store>,
+    tally: Arc<Tally>,
+    /// What this node calls itself before origins and in `Cache-Status`.
+    name: Arc<str>,
+}
+
+impl Fronts {
+    /// The sites of the settings, with a cache in common. `name` is what this node calls itself before origins, a token (RFC 9110,
+    /// section 5.6.2) that no other node has.
+    ///
+    /// # Errors
+    /// What is wrong with an origin's settings.
+    pub fn new(sites: &[SiteConfig], cache: &CacheConfig, name: &str) -> Result<Self, String> {
+        let (store, name) = (Arc::new(Store::new(cache)), Arc::from(name));
+        let tally = Arc::<Tally>::default();
+        let mut fronts =
+            Self { by_host: HashMap::new(), any: None, store: Arc::clone(&store), tally: Arc::clone(&tally) };
+        for site in sites {
+            let front = Arc::new(Front {
+                origins: Origins::new(&site.origins, site.timeouts.clone())?,
+                rules: site.cache.clone(),
+                upload_bytes_max: (site.upload_mib as u64).saturating_mul(1024 * 1024),
+                store: Arc::clone(&store),
+                tally: Arc::clone(&tally),
+                name: Arc::clone(&name),
+            });
+            for host in &site.hosts {
+                match &**host {
+                    "*" => fronts.any = Some(Arc::clone(&front)),
+                    host => drop(fronts.by_host.insert(host.to_owned(), Arc::clone(&front))),
+                }
+            }
+        }
+        Ok(fronts)
+    }
+
+    /// No site.
+    pub fn none() -> Self {
+        let none = CacheConfig { memory_mib: 0, object_mib: 0, ..CacheConfig::default() };
+        Self { by_host: HashMap::new(), any: None, store: Arc::new(Store::new(&none)), tally: Arc::default() }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_host.is_empty() && self.any.is_none()
+    }
+
+    /// What is stored of their answers.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// What became of the requests for them.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The site of a host, as the client wrote it.
+    ///
+    /// # Errors
+    /// [`Failure::HostMalformed`].
+    pub(crate) fn find(&self, authority: &str) -> Result<Option<&Arc<Front>>, Failure> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let name = host::name_of(authority)?.to_ascii_lowercase();
+        Ok(self.by_host.get(&name).or(self.any.as_ref()))
+    }
+}
+
+/// Answers a request for a site: at once from what is stored and fresh, or as soon as its origin did.
+pub(crate) fn answer(
+    front: &Arc<Front>,
+    asked: Result<Asked, Failure>,
+    mut exchange: Exchange,
+    request: Request<Incoming>,
+) -> Answering {
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),
+    };
+    let now = SystemTime::now();
+    if asked.is_readable()
+        && let Found::Entry(entry) = front.store.find(&asked.key, &asked.head.headers)
+        && front.rules.reuse(&entry.stored, &asked.head.headers, now) == Reuse::Fresh
+        && let Some(response) = stored::answer(front, &asked, &entry, now, Report::default())
+    {
+        return Answering::ready(exchange.hit(response));
+    }
+    if !exchange.wait() {
+        return Answering::ready(exchange.fail(&Failure::TooManyWaiting, request.headers()));
+    }
+    let front = Arc::clone(front);
+    Answering::waiting(async move {
+        let (head, body) = request.into_parts();
+        match fetch::answer(&front, asked, body).await {
+            Ok(response) => exchange.finish(response),
+            Err(failure) => {
+                front.tally.count(Outcome::Failed);
+                exchange.fail(&failure, &head.headers)
+            }
+        }
+    })
+}

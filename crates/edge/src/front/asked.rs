@@ -1,0 +1,133 @@
+//! What a visitor asks a site for, as its origin is to see it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use atoll_cache::{Key, conditional};
+use atoll_fallback::OriginError;
+use atoll_fallback::hops::{self, Hop};
+use http::{HeaderMap, HeaderValue, Method, Request, Version, header, request};
+use http_body::Body;
+
+use super::Front;
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::host::Seen;
+use crate::route::TARGET_BYTES_MAX;
+
+/// A request without what concerned its connection.
+pub(crate) struct Asked {
+    pub(crate) head: request::Parts,
+    pub(crate) key: Key,
+    pub(crate) client: Arc<Client>,
+    /// The host that was asked for.
+    pub(crate) host: HeaderValue,
+    pub(crate) https: bool,
+    version: Version,
+    bodiless: bool,
+}
+
+impl Asked {
+    /// What a client asks for.
+    ///
+    /// # Errors
+    /// [`Failure`] for what no origin is asked for.
+    pub(crate) fn of<B: Body>(request: &Request<B>, seen: Seen<'_>, client: &Arc<Client>) -> Result<Self, Failure> {
+        if request.uri().path_and_query().is_some_and(|path| path.as_str().len() > TARGET_BYTES_MAX) {
+            return Err(Failure::PathMalformed("The address is too long."));
+        }
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return Err(Failure::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method = request.method().clone();
+        head.uri = request.uri().clone();
+        head.headers = request.headers().clone();
+        hops::strip_request(&head.method, &mut head.headers);
+        let scheme = if seen.https { "https" } else { "http" };
+        Ok(Self {
+            key: Key::new(scheme, seen.authority, &head.uri),
+            host: HeaderValue::try_from(seen.authority).map_err(|_| Failure::HostMalformed)?,
+            client: Arc::clone(client),
+            https: seen.https,
+            version: request.version(),
+            bodiless: request.body().is_end_stream(),
+            head,
+        })
+    }
+
+    /// The same for the whole response, as nobody's.
+    pub(crate) fn for_itself(&self) -> Self {
+        let mut head = self.head.clone();
+        head.method = Method::GET;
+        Self::for_all(&mut head.headers);
+        Self {
+            head,
+            key: self.key.clone(),
+            client: Arc::clone(&self.client),
+            host: self.host.clone(),
+            https: self.https,
+            version: self.version,
+            bodiless: true,
+        }
+    }
+
+    /// Whether something stored may answer it.
+    pub(crate) fn is_readable(&self) -> bool {
+        let method = &self.head.method;
+        (*method == Method::GET || *method == Method::HEAD)
+            && self.bodiless
+            && !conditional::is_for_origin(&self.head.headers)
+    }
+
+    /// Whether others that ask for the same may wait for its answer.
+    pub(crate) fn is_shareable(&self) -> bool {
+        let headers = &self.head.headers;
+        self.is_readable() && self.head.method == Method::GET && !headers.contains_key(header::AUTHORIZATION)
+    }
+
+    /// Whether it wants less than the whole response: a part, or nothing if it has it already.
+    pub(crate) fn wants_less(&self) -> bool {
+        let less = [header::RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+        less.iter().any(|name| self.head.headers.contains_key(name))
+    }
+
+    /// Makes a request ask for the whole response, whatever this visitor has or wants of it.
+    pub(crate) fn for_all(headers: &mut HeaderMap) {
+        for name in conditional::CONDITIONS.into_iter().chain([header::RANGE]) {
+            headers.remove(name);
+        }
+    }
+
+    /// Whether it has no body.
+    pub(crate) fn is_bodiless(&self) -> bool {
+        self.bodiless
+    }
+
+    /// Who it is from.
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.client.ticket.ip()
+    }
+
+    /// The host that was asked for, as text.
+    pub(crate) fn authority(&self) -> &str {
+        self.host.to_str().unwrap_or_default()
+    }
+
+    /// Its head as the origin is to see it.
+    ///
+    /// # Errors
+    /// [`OriginError::Loop`].
+    pub(crate) fn announced(&self, front: &Front) -> Result<request::Parts, OriginError> {
+        let mut head = self.head.clone();
+        let hop = Hop {
+            name: &front.name,
+            client: self.ip(),
+            trusted: self.client.trusted,
+            https: self.https,
+            host: self.authority(),
+        };
+        hops::announce(&mut head.headers, &hop, self.version)?;
+        Ok(head)
+    }
+}

@@ -1,0 +1,31 @@
+//! Figures of sites with origins: what became of requests, and what is stored.
+
+use std::sync::Arc;
+
+use atoll_edge::front::{Fronts, Outcome};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::registry::Unit;
+
+use super::gauge;
+
+/// Reads the figures when they are asked for.
+#[derive(Debug)]
+pub(super) struct FrontCollector(pub(super) Arc<Fronts>);
+
+impl Collector for FrontCollector {
+    fn encode(&self, mut out: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let help = "Requests for sites with origins, by what became of them";
+        let mut family = out.encode_descriptor("front_requests", help, None, MetricType::Counter)?;
+        for outcome in Outcome::ALL {
+            let label = [("outcome", outcome.name())];
+            let series = family.encode_family(&label)?;
+            ConstCounter::new(self.0.tally().of(outcome)).encode(series)?;
+        }
+        let store = self.0.store();
+        gauge(&mut out, "front_urls", "URLs of which answers of origins are stored", None, store.len() as u64)?;
+        gauge(&mut out, "front_stored", "Memory that they take", Some(&Unit::Bytes), store.weight())
+    }
+}
