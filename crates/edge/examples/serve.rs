@@ -10,7 +10,6 @@ use atoll_core::names::NoopNames;
 use atoll_core::policy::NoopDeny;
 use atoll_core::transport::NoopAnswer;
 use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
-use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Config, Server, Services};
 use bytes::Bytes;
@@ -51,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         deny: Arc::new(NoopDeny),
         answer: Arc::new(NoopAnswer),
         observe: Arc::new(Counters::new(config.workers())),
-        guard: Arc::new(NoopGuard),
+        certificates: Arc::new(atoll_certs::Store::default()),
     };
     let running = Server::bind(&config, services)?.spawn()?;
     println!("http://{}/ipfs/{}/", running.local_addr(), imported.root);

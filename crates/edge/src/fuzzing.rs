@@ -27,7 +27,7 @@ pub fn request(data: &[u8]) {
     }
     let (path, query) = (request.uri().path(), request.uri().query());
     let names = Names::new(&Config::default());
-    let host = Seen::of(&request, true).and_then(|seen| names.classify(seen.authority));
+    let host = Seen::of(&request, true, false).and_then(|seen| names.classify(seen.authority));
     let own = |label: Result<Label, Failure>| {
         let (Label::Site(site) | Label::Alias(site)) = label.ok()?;
         Target::on_own_host(site, Mount::Subdomain(String::new()), path).ok()

@@ -32,7 +32,7 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
         return Answering::ready(exchange.fail(&Failure::TooManyRequests, request.headers()));
     }
     // 2. Host: whose site is it?
-    let seen = Seen::of(&request, client.trusted);
+    let seen = Seen::of(&request, client.trusted, client.secure);
     let (seen, host) = match seen.and_then(|seen| Ok((seen, gateway.names.classify(seen.authority)?))) {
         Ok(found) => found,
         Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),

@@ -23,7 +23,7 @@ impl Rank {
     fn of(package: &str) -> Option<Self> {
         Some(match package {
             "atoll-core" | "atoll-durable" => Self::Core,
-            "atoll-content" | "atoll-routing" | "atoll-ledger" | "atoll-compute" | "atoll-security"
+            "atoll-certs" | "atoll-content" | "atoll-routing" | "atoll-ledger" | "atoll-compute" | "atoll-security"
             | "atoll-identity" | "atoll-fallback" | "atoll-swarm" | "atoll-pinning" | "atoll-sealed" => Self::Layer,
             "atoll-edge" => Self::Edge,
             "atoll-node" => Self::Node,

@@ -11,7 +11,6 @@ use atoll_core::names::NoopNames;
 use atoll_core::policy::NoopDeny;
 use atoll_core::transport::NoopAnswer;
 use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
-use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Config, Running, Server, Services};
 use atoll_testkit::http::{connect, exchange, request};
@@ -101,7 +100,7 @@ pub(crate) fn services(memory: Memory) -> (Services, Arc<Counters>) {
         deny: Arc::new(NoopDeny),
         answer: Arc::new(NoopAnswer),
         observe: Arc::clone(&counters) as _,
-        guard: Arc::new(NoopGuard),
+        certificates: Arc::new(atoll_certs::Store::default()),
     };
     (services, counters)
 }
