@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -15,6 +14,7 @@ use tokio::sync::watch;
 use crate::activity::Activity;
 use crate::client::Client;
 use crate::http2;
+use crate::incoming::Incoming;
 use crate::linger;
 use crate::pipeline::{self, Answering};
 use crate::stream::{ClientStream, Socket, Watched};
@@ -81,7 +81,7 @@ async fn speak(stream: ClientStream, client: Client, activity: Arc<Activity>, mu
     // Not `pipeline_flush`: it copies bodies into one buffer, and lets answers to pipelined requests pile up there.
     http.writev(true);
     let client = Arc::new(client);
-    let service = service_fn(|request| answer(&client, request));
+    let service = service_fn(|request: Request<hyper::body::Incoming>| answer(&client, request.map(Incoming::from)));
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
         ended = &mut connection => ended,

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod frames;
 mod pace;
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -18,8 +19,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 
+use crate::body::Body;
 use crate::client::Client;
 use crate::connection::{answer, drained};
+use crate::incoming;
 use crate::linger;
 use crate::stream::ClientStream;
 use pace::{PacedBody, Tasks};
@@ -49,9 +52,9 @@ pub(crate) async fn speak(stream: ClientStream, client: Client, mut draining: wa
     drop(connection);
     let stream = home.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(stream) = stream else { return };
-    let flood = stream.flood().map(frames::Frames::go_away);
+    let told = stream.faulty().map(frames::Frames::go_away);
     let mut socket = stream.into_socket();
-    if let Some(told) = flood {
+    if let Some(told) = told {
         let _ = socket.write_all(&told).await;
     }
     linger::close(socket).await;
@@ -74,12 +77,14 @@ fn builder(client: &Client) -> http2::Builder<Tasks> {
     builder
 }
 
-async fn serve(
-    client: Arc<Client>,
-    mut request: Request<Incoming>,
-) -> Result<Response<PacedBody>, std::convert::Infallible> {
+async fn serve(client: Arc<Client>, mut request: Request<Incoming>) -> Result<Response<PacedBody>, Infallible> {
     name_host(&mut request);
+    let home = incoming::Home::default();
+    let request = request.map(|body| incoming::Incoming::lent(body, &home));
     let response = answer(&client, request).await?;
+    // Whoever is wrong about the end of the request is told so, not answered; whoever never ends it is answered in time.
+    let passed = tokio::time::timeout(client.gateway.timeouts.body, home.pass_over()).await;
+    let response = if passed == Ok(false) { response.map(Body::emptied) } else { response };
     Ok(response.map(PacedBody::new))
 }
 

@@ -18,6 +18,7 @@ pub mod guard;
 mod host;
 mod hot;
 mod http2;
+mod incoming;
 mod linger;
 mod message;
 mod negotiate;

@@ -10,13 +10,13 @@ use std::task::{Context, Poll};
 
 use atoll_routing::exchange;
 use http::{Method, Request, Response, header};
-use hyper::body::Incoming;
 
 use crate::body::Body;
 use crate::client::Client;
 use crate::content;
 use crate::failure::Failure;
 use crate::host::{Host, Label, Seen};
+use crate::incoming::Incoming;
 use crate::message;
 use crate::negotiate;
 use crate::respond::{self, redirect};

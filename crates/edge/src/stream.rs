@@ -102,8 +102,8 @@ impl ClientStream {
         self.refused
     }
 
-    /// Who counted the frames, if there were too many.
-    pub(crate) fn flood(&self) -> Option<&Frames> {
+    /// Who counted the frames, if that is who refused them.
+    pub(crate) fn faulty(&self) -> Option<&Frames> {
         match &self.watched {
             Watched::Http2(frames) if self.refused => Some(frames),
             _ => None,

@@ -19,7 +19,10 @@ const RST_STREAM: u8 = 3;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
+const STREAM_CLOSED: u8 = 0x5;
 const ENHANCE_YOUR_CALM: u8 = 0xb;
+/// How many requests that the client gave up last are remembered.
+const GIVEN_UP_MAX: usize = 8;
 
 /// Counts the frames of one connection.
 #[derive(Debug)]
@@ -36,12 +39,21 @@ pub(crate) struct Frames {
     continuations: u32,
     /// The last request that was begun.
     stream: [u8; 4],
+    /// The last requests that the client gave up.
+    given_up: [[u8; 4]; GIVEN_UP_MAX],
+    fault: Option<Fault>,
 }
 
-/// A client that goes over a limit, named as it is set.
+/// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many frames: gateway.http2.{0}")]
-pub(crate) struct Flood(&'static str);
+pub(crate) enum Fault {
+    /// The client goes over a limit, named as it is set.
+    #[error("too many frames: gateway.http2.{0}")]
+    Flood(&'static str),
+    /// A request goes on after the client gave it up (RFC 9113, section 5.1, "closed"). The parser may pass over that.
+    #[error("a request goes on after it was given up")]
+    GivenUp,
+}
 
 impl Frames {
     pub(crate) fn new(limits: Http2) -> Self {
@@ -56,14 +68,22 @@ impl Frames {
             updates: 0,
             continuations: 0,
             stream: [0; 4],
+            given_up: [[0; 4]; GIVEN_UP_MAX],
+            fault: None,
         }
     }
 
     /// Looks at the next bytes, which follow those of the last call in any division.
     ///
     /// # Errors
-    /// [`Flood`] ends the connection.
-    pub(crate) fn inspect(&mut self, mut bytes: &[u8]) -> Result<(), Flood> {
+    /// [`Fault`] ends the connection.
+    pub(crate) fn inspect(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let looked = self.look(bytes);
+        self.fault = looked.err();
+        looked
+    }
+
+    fn look(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         let now = Instant::now();
         if now.duration_since(self.window) >= WINDOW {
             self.window = now;
@@ -91,28 +111,36 @@ impl Frames {
     }
 
     /// Counts the frame whose header was read.
-    fn count(&mut self) -> Result<(), Flood> {
+    fn count(&mut self) -> Result<(), Fault> {
         let [a, b, c, kind, flags, stream @ ..] = self.header;
         self.skip = u32::from_be_bytes([0, a, b, c]);
+        if matches!(kind, DATA | HEADERS | CONTINUATION) && self.given_up.contains(&stream) {
+            return Err(Fault::GivenUp);
+        }
         let (count, most, name) = match kind {
             HEADERS => {
                 (self.stream, self.continuations) = (stream, 0);
                 return Ok(());
             }
             DATA if self.skip > 0 || flags & END_STREAM != 0 => return Ok(()),
-            RST_STREAM => (&mut self.resets, self.limits.resets, "resets"),
+            RST_STREAM => {
+                self.given_up.rotate_right(1);
+                self.given_up[0] = stream;
+                (&mut self.resets, self.limits.resets, "resets")
+            }
             WINDOW_UPDATE => (&mut self.updates, self.limits.window_updates, "window_updates"),
             CONTINUATION => (&mut self.continuations, self.limits.continuations, "continuations"),
             _ => (&mut self.control, self.limits.control_frames, "control_frames"),
         };
         *count = count.saturating_add(1);
-        if *count > most { Err(Flood(name)) } else { Ok(()) }
+        if *count > most { Err(Fault::Flood(name)) } else { Ok(()) }
     }
 
-    /// The frame that tells the client so: `GOAWAY` with the last request that was begun.
+    /// The frame that tells the client why: `GOAWAY` with the last request that was begun.
     pub(crate) fn go_away(&self) -> [u8; HEADER_BYTES + 8] {
         let [a, b, c, d] = self.stream;
-        [0, 0, 8, 7, 0, 0, 0, 0, 0, a & 0x7f, b, c, d, 0, 0, 0, ENHANCE_YOUR_CALM]
+        let code = if self.fault == Some(Fault::GivenUp) { STREAM_CLOSED } else { ENHANCE_YOUR_CALM };
+        [0, 0, 8, 7, 0, 0, 0, 0, 0, a & 0x7f, b, c, d, 0, 0, 0, code]
     }
 }
 
@@ -140,7 +168,7 @@ mod tests {
                 let two = [frame(8, kind, 0, 1), frame(8, kind, 0, 1)].concat();
                 two.chunks(step).for_each(|bytes| frames.inspect(bytes).unwrap());
                 let third = frame(8, kind, 0, 1);
-                assert_eq!(third.chunks(step).find_map(|bytes| frames.inspect(bytes).err()), Some(Flood(name)));
+                assert_eq!(third.chunks(step).find_map(|bytes| frames.inspect(bytes).err()), Some(Fault::Flood(name)));
             }
         }
     }
@@ -155,7 +183,16 @@ mod tests {
             frames.inspect(&frame(0, DATA, END_STREAM, stream)).unwrap();
         }
         assert_eq!(frames.go_away()[9..13], [0, 0, 0, 99]);
-        assert_eq!(frames.inspect(&frame(5, CONTINUATION, 4, 99)), Err(Flood("continuations")));
+        assert_eq!(frames.inspect(&frame(5, CONTINUATION, 4, 99)), Err(Fault::Flood("continuations")));
         assert!(frames.inspect(&frame(0, DATA, 0, 1)).is_ok());
+    }
+
+    #[test]
+    fn a_body_ends_with_its_request() {
+        let mut frames = after_preface();
+        frames.inspect(&frame(4, RST_STREAM, 0, 1)).unwrap();
+        frames.inspect(&frame(5, DATA, 0, 3)).unwrap();
+        assert_eq!(frames.inspect(&frame(5, DATA, 0, 1)), Err(Fault::GivenUp));
+        assert_eq!(frames.go_away().last(), Some(&STREAM_CLOSED));
     }
 }
