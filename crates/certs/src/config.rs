@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::acme::config::Acme;
+
 /// The most pairs of files.
 const FILES_MAX: usize = 1_000;
 /// The most names of the self-signed certificate.
@@ -23,6 +25,8 @@ pub struct Config {
     pub reload: Duration,
     /// Host names and addresses of a certificate that the node signs itself, for local use; empty: none.
     pub self_signed: Vec<String>,
+    /// Certificates by ACME, which every client believes.
+    pub acme: Acme,
 }
 
 /// The files of one certificate.
@@ -38,7 +42,12 @@ pub struct Pair {
 impl Default for Config {
     fn default() -> Self {
         let own = ["localhost", "*.ipfs.localhost", "*.ipns.localhost", "127.0.0.1", "::1"];
-        Self { files: Vec::new(), reload: Duration::from_secs(10), self_signed: own.map(str::to_owned).to_vec() }
+        Self {
+            files: Vec::new(),
+            reload: Duration::from_secs(10),
+            self_signed: own.map(str::to_owned).to_vec(),
+            acme: Acme::default(),
+        }
     }
 }
 
@@ -58,6 +67,7 @@ impl Config {
         for name in self.self_signed.iter().filter(|name| !is_name(name)) {
             problems.push(format!("self_signed: {name:?} is neither a host name in lower case nor an address"));
         }
+        self.acme.check(&mut problems);
         problems
     }
 }

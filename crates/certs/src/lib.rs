@@ -4,6 +4,7 @@
 //! bad one is refused with its reason while the last good one serves on. Keys are made on the node and never leave its folder; a
 //! crash loses nothing that is on disk.
 
+pub mod acme;
 mod certificate;
 mod config;
 mod files;
@@ -11,6 +12,7 @@ mod own;
 mod store;
 mod table;
 
+pub use acme::{Acme, AcmeError, Authority, Challenges, Manager};
 pub use certificate::{Certificate, Refused};
 pub use config::{Config, Pair};
 pub use files::{FileError, PairError};

@@ -2,6 +2,7 @@
 //!
 //! A crash loses nothing: sources are files.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -10,6 +11,7 @@ use rcgen::KeyPair;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::acme::Challenges;
 use crate::certificate::Certificate;
 use crate::config::Config;
 use crate::files::Followed;
@@ -21,13 +23,23 @@ use crate::table::Table;
 pub struct Store {
     table: RwLock<Arc<Table>>,
     sources: Mutex<Sources>,
+    challenges: Arc<Challenges>,
 }
 
 /// Where certificates come from, in the order of their weight.
 #[derive(Debug, Default)]
 struct Sources {
     files: Vec<Followed>,
+    issued: BTreeMap<String, Issued>,
     own: Option<Own>,
+}
+
+/// What authorities gave for a name.
+#[derive(Debug, Default)]
+struct Issued {
+    certificate: Option<Arc<Certificate>>,
+    /// Why there is no newer one.
+    wrong: Option<String>,
 }
 
 /// The self-signed one.
@@ -43,6 +55,8 @@ struct Own {
 pub enum Origin {
     /// Files that somebody else writes.
     Files,
+    /// An authority, by ACME.
+    Acme,
     /// The node itself.
     SelfSigned,
 }
@@ -65,6 +79,7 @@ impl Origin {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Files => "files",
+            Self::Acme => "acme",
             Self::SelfSigned => "self-signed",
         }
     }
@@ -87,7 +102,11 @@ impl Store {
         } else {
             Some(Own::new(config.self_signed.clone(), own::key_at(&folder.join("self-signed.key"))?, now)?)
         };
-        let store = Self { table: RwLock::default(), sources: Mutex::new(Sources { files, own }) };
+        let store = Self {
+            table: RwLock::default(),
+            sources: Mutex::new(Sources { files, issued: BTreeMap::new(), own }),
+            challenges: Arc::default(),
+        };
         store.retable(&store.lock());
         Ok(store)
     }
@@ -104,6 +123,35 @@ impl Store {
             self.retable(&sources);
         }
         changed
+    }
+
+    /// What authorities are shown.
+    pub fn challenges(&self) -> &Arc<Challenges> {
+        &self.challenges
+    }
+
+    /// An authority gave this for a name.
+    pub(crate) fn issued(&self, name: &str, certificate: Arc<Certificate>) {
+        let mut sources = self.lock();
+        sources.issued.insert(name.to_owned(), Issued { certificate: Some(certificate), wrong: None });
+        self.retable(&sources);
+    }
+
+    /// What an authority gave for a name, if it did.
+    pub fn issued_for(&self, name: &str) -> Option<Arc<Certificate>> {
+        self.lock().issued.get(name)?.certificate.clone()
+    }
+
+    /// What was issued for a name is not to be shown any more.
+    pub(crate) fn withdraw(&self, name: &str) {
+        let mut sources = self.lock();
+        sources.issued.remove(name);
+        self.retable(&sources);
+    }
+
+    /// Why authorities give none for a name.
+    pub(crate) fn wrong(&self, name: &str, why: Option<String>) {
+        self.lock().issued.entry(name.to_owned()).or_default().wrong = why;
     }
 
     /// The certificate for a host name in lower case; for none, the one of clients that name no host.
@@ -130,12 +178,19 @@ impl Store {
             certificate: Some(Arc::clone(&own.certificate)),
             wrong: None,
         });
-        files.chain(own).collect()
+        let issued = sources.issued.values().map(|issued| View {
+            origin: Origin::Acme,
+            path: None,
+            certificate: issued.certificate.clone(),
+            wrong: issued.wrong.clone(),
+        });
+        files.chain(issued).chain(own).collect()
     }
 
     fn retable(&self, sources: &Sources) {
         let files = sources.files.iter().filter_map(|pair| pair.good.as_ref());
-        let table = Table::new(files.chain(sources.own.iter().map(|own| &own.certificate)));
+        let issued = sources.issued.values().filter_map(|issued| issued.certificate.as_ref());
+        let table = Table::new(files.chain(issued).chain(sources.own.iter().map(|own| &own.certificate)));
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::activity::Activity;
+use crate::body::Body;
 use crate::client::Client;
 use crate::http2;
 use crate::incoming::Incoming;
@@ -23,6 +24,8 @@ use crate::tunnel;
 
 /// What a client whose bytes were refused before parsing is told.
 const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+/// Where authorities look for what shows that a name leads here (RFC 8555, section 8.3).
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
 /// The largest buffer of a connection, in bytes.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
@@ -98,6 +101,12 @@ async fn speak(stream: ClientStream, client: Client, activity: Arc<Activity>, mu
 
 /// Answers a request, over whichever protocol it came.
 pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answering {
+    if let Some(token) = request.uri().path().strip_prefix(CHALLENGES)
+        && let Some(file) = client.gateway.services.certificates.challenges().file(token)
+    {
+        // An authority asks whether this name leads here; nothing stands before that.
+        return Answering::ready(Response::new(Body::one(file.into())));
+    }
     pipeline::answer(client, request)
 }
 

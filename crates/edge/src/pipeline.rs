@@ -228,7 +228,7 @@ fn moved(target: &Target, query: Option<&str>, seen: Seen<'_>, authority: &str) 
 }
 
 impl Answering {
-    fn ready(response: Response<Body>) -> Self {
+    pub(crate) fn ready(response: Response<Body>) -> Self {
         Self::Ready(Some(Box::new(response)))
     }
 }

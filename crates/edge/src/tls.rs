@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use atoll_certs::Store;
+use atoll_certs::{Challenges, Store};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{Acceptor, NoServerSessionStorage};
+use rustls::server::{Acceptor, NoServerSessionStorage, ResolvesServerCert};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
@@ -28,6 +28,8 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 /// What all workers need to speak TLS.
 pub(crate) struct Tls {
     config: Arc<ServerConfig>,
+    /// For an authority that looks for its certificate.
+    challenge: Arc<ServerConfig>,
     timeout: Duration,
     under_way_max: usize,
     under_way: AtomicUsize,
@@ -65,14 +67,15 @@ pub(crate) enum Protocol {
 
 impl Tls {
     pub(crate) fn new(config: &config::Tls, certificates: Arc<Store>) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let mut server = versions.with_no_client_auth().with_cert_resolver(certificates);
+        let mut challenge = showing(Arc::clone(certificates.challenges()) as _)?;
+        challenge.alpn_protocols = vec![Challenges::PROTOCOL.to_vec()];
+        let mut server = showing(certificates)?;
         server.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
         server.ticketer = aws_lc_rs::Ticketer::new()?;
         server.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self {
             config: Arc::new(server),
+            challenge: Arc::new(challenge),
             timeout: config.handshake_timeout,
             under_way_max: config.handshakes,
             under_way: AtomicUsize::new(0),
@@ -107,7 +110,10 @@ impl Tls {
 
     async fn shake(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
-        hello.into_stream(Arc::clone(&self.config)).await
+        let is_challenge =
+            hello.client_hello().alpn().is_some_and(|mut protocols| protocols.any(|name| name == Challenges::PROTOCOL));
+        let config = if is_challenge { &self.challenge } else { &self.config };
+        hello.into_stream(Arc::clone(config)).await
     }
 
     /// Handshakes since the start.
@@ -116,6 +122,13 @@ impl Tls {
         let Counts { full, resumed, failed, refused } = &self.counts;
         Handshakes { full: get(full), resumed: get(resumed), failed: get(failed), refused: get(refused) }
     }
+}
+
+/// A server that shows what `certificates` finds.
+fn showing(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(versions.with_no_client_auth().with_cert_resolver(certificates))
 }
 
 /// One of the handshakes that may be under way.

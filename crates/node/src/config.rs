@@ -180,6 +180,9 @@ impl Config {
             wrong("admin.listen", "is the same address as gateway.listen; they are separate listeners".to_owned());
         }
         problems.extend(self.gateway.check().into_iter().map(|problem| Problem::in_section("gateway", &problem)));
+        if !self.certs.acme.names.is_empty() && self.gateway.tls.listen.is_empty() {
+            problems.push(Problem::new("certs.acme.names", "needs gateway.tls.listen, where certificates are shown"));
+        }
         problems.extend(self.certs.problems().into_iter().map(|problem| Problem::in_section("certs", &problem)));
         problems.extend(self.routing.problems().into_iter().map(|problem| Problem::in_section("routing", &problem)));
         problems.extend(self.swarm.problems().into_iter().map(|problem| Problem::in_section("swarm", &problem)));

@@ -146,7 +146,7 @@ impl Node {
             operator,
         });
         inner.spawn_tasks(config.deny.reload, &mut tasks, &stopped);
-        tasks.spawn(certs::run(certificates, config.certs.reload, stopped.clone()));
+        certs::spawn(folder, certificates, &config.certs, &mut tasks, &stopped)?;
         listeners.spawn(&inner, &mut tasks, &stopped);
         tracing::info!(peer_id = inner.summary.peer_id, gateway = inner.summary.gateway, "the node serves");
         Ok(Self { inner, server, stop, tasks })
@@ -423,6 +423,9 @@ pub enum NodeError {
     /// Its certificates.
     #[error(transparent)]
     Certificates(#[from] atoll_certs::OwnError),
+    /// What authorities issued.
+    #[error(transparent)]
+    Issued(#[from] atoll_certs::FileError),
     /// The public listener.
     #[error(transparent)]
     Gateway(#[from] ServeError),

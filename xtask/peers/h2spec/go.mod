@@ -1,4 +1,4 @@
-// Names h2spec by its exact version, and what it stands on, so that the tests can build it.
+// Names h2spec by its exact version, with what it stands on, so that the tests can build it.
 module atoll-h2spec
 
 go 1.26.0
