@@ -113,10 +113,10 @@ impl Certificate {
         Ok(Self { key: Arc::new(key), names, not_before, not_after })
     }
 
-    /// Half of its life; by then a new one should be there.
-    pub fn half_life(&self) -> SystemTime {
+    /// Whether so large a part of its life is over.
+    pub fn is_past(&self, part: f64, now: SystemTime) -> bool {
         let life = self.not_after.duration_since(self.not_before).unwrap_or_default();
-        self.not_before + life / 2
+        self.not_before + life.mul_f64(part) <= now
     }
 
     /// The certificate itself, without what is above it in the chain.

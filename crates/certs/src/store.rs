@@ -207,7 +207,7 @@ impl Own {
 
     /// Makes a new one past half of its life; whether it did.
     fn renew(&mut self, now: SystemTime) -> bool {
-        if now < self.certificate.half_life() {
+        if !self.certificate.is_past(0.5, now) {
             return false;
         }
         match own::make(&self.names, &self.key, now) {

@@ -84,7 +84,7 @@ fn it_is_renewed_in_time_and_an_alarm_tells_when_it_is_not() {
     let first = served();
     until("its renewal", || served().is_some_and(|shown| Some(shown) != first));
     pebble.stop();
-    until("the alarm", || metric(&node, "atoll_certificates_past_half ") == Some(1));
+    until("the alarm", || metric(&node, "atoll_certificates_late ") == Some(1));
     assert!(served().is_some());
 }
 

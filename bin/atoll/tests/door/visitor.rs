@@ -18,7 +18,10 @@ impl Visitor {
         roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        Self(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        // What is shown now, not what was shown when the session began.
+        config.resumption = rustls::client::Resumption::disabled();
+        Self(Arc::new(config))
     }
 
     /// Asks a host at an address; the answer, and the certificate that was shown.

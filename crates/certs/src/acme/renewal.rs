@@ -29,8 +29,9 @@ pub(super) async fn of(certificate: &Certificate, accounts: &Accounts, authoriti
         let suggested = tokio::time::timeout(TIMEOUT, suggested(index, authority, certificate, accounts)).await;
         if let Ok(Some(((start, end), again))) = suggested {
             let [least, most] = ASK_AGAIN;
-            // No authority should suggest to let it end.
-            let due = within(start, end).min(certificate.not_before + life * 5 / 6);
+            // No authority should suggest to let it end, or to renew what was just issued again and again.
+            let (first, last) = (certificate.not_before + life / 50, certificate.not_before + life * 5 / 6);
+            let due = within(start, end).clamp(first, last);
             return Renewal { due, ask_again: now + again.clamp(least, most) };
         }
     }

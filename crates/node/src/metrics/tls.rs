@@ -46,7 +46,11 @@ impl Collector for TlsCollector {
         let count = |is: &dyn Fn(&View) -> bool| views.iter().filter(|view| is(view)).count() as u64;
         let wrong = count(&|view| view.wrong.is_some());
         gauge(&mut out, "certificates_refused", "Certificates that should serve and do not", None, wrong)?;
-        let late = count(&|view| view.certificate.as_ref().is_some_and(|certificate| certificate.half_life() < now));
-        gauge(&mut out, "certificates_past_half", "Certificates past half of their life: alarm on it", None, late)
+        let late = count(&|view| {
+            let part = if view.wrong.is_some() { 0.5 } else { 0.75 };
+            view.certificate.as_ref().is_some_and(|certificate| certificate.is_past(part, now))
+        });
+        let help = "Certificates past three quarters of their life, or past half of it while renewing fails";
+        gauge(&mut out, "certificates_late", help, None, late)
     }
 }
