@@ -28,7 +28,7 @@ pub use data::data;
 pub use delegated::delegated;
 pub use kad::kad;
 pub use names::{ipns, path};
-pub use node::{config, log, message, request};
+pub use node::{config, frames, guard, log, message, request};
 pub use pinning::pinning;
 pub use records::{id, record};
 pub use site::{deny, headers, redirects};
@@ -49,6 +49,8 @@ pub const TARGETS: &[Target] = &[
     ("data", data),
     ("delegated", delegated),
     ("deny", deny),
+    ("frames", frames),
+    ("guard", guard),
     ("hamt", hamt),
     ("headers", headers),
     ("id", id),

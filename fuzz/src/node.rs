@@ -45,3 +45,13 @@ pub fn log(data: &[u8]) {
 pub fn request(data: &[u8]) {
     atoll_edge::fuzzing::request(data);
 }
+
+/// The bytes of a connection over HTTP/1.1.
+pub fn guard(data: &[u8]) {
+    atoll_edge::fuzzing::guard(data);
+}
+
+/// The bytes of a connection over HTTP/2, behind the preface.
+pub fn frames(data: &[u8]) {
+    atoll_edge::fuzzing::frames(data);
+}

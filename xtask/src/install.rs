@@ -16,8 +16,47 @@ use crate::shell::{Workspace, find, output, run};
 /// Kubo's version; `peers/go.mod` and `peers/go.sum` pin the same.
 pub(crate) const KUBO_VERSION: &str = "v0.43.0";
 
-const GO_MOD: &str = include_str!("../peers/go.mod");
-const GO_SUM: &str = include_str!("../peers/go.sum");
+/// The version of h2spec; `peers/h2spec/go.mod` and its `go.sum` pin the same.
+pub(crate) const H2SPEC_VERSION: &str = "v2.2.1";
+/// The version of pebble; `peers/pebble/go.mod` and its `go.sum` pin the same.
+pub(crate) const PEBBLE_VERSION: &str = "v2.10.1";
+
+/// Kubo, from its module.
+const KUBO: GoPeer = GoPeer {
+    name: "kubo",
+    version: KUBO_VERSION,
+    module: Some("github.com/ipfs/kubo"),
+    pins: [include_str!("../peers/go.mod"), include_str!("../peers/go.sum")],
+    programs: &[("ipfs", "./cmd/ipfs")],
+};
+/// h2spec has no module file of its own: it is built from ours.
+const H2SPEC: GoPeer = GoPeer {
+    name: "h2spec",
+    version: H2SPEC_VERSION,
+    module: None,
+    pins: [include_str!("../peers/h2spec/go.mod"), include_str!("../peers/h2spec/go.sum")],
+    programs: &[("h2spec", "github.com/summerwind/h2spec/cmd/h2spec")],
+};
+/// An ACME server, and a DNS server that says what it is told to.
+const PEBBLE: GoPeer = GoPeer {
+    name: "pebble",
+    version: PEBBLE_VERSION,
+    module: Some("github.com/letsencrypt/pebble/v2"),
+    pins: [include_str!("../peers/pebble/go.mod"), include_str!("../peers/pebble/go.sum")],
+    programs: &[("pebble", "./cmd/pebble"), ("pebble-challtestsrv", "./cmd/pebble-challtestsrv")],
+};
+
+/// Programs that are built with Go.
+struct GoPeer {
+    name: &'static str,
+    version: &'static str,
+    /// The module in whose own folder they are built, where its go.mod and go.sum pin what it stands on; otherwise `pins` do.
+    module: Option<&'static str>,
+    /// A go.mod and a go.sum.
+    pins: [&'static str; 2],
+    /// Each by its file and its package.
+    programs: &'static [(&'static str, &'static str)],
+}
 const PACKAGE_JSON: &str = include_str!("../peers/package.json");
 const PACKAGE_LOCK: &str = include_str!("../peers/package-lock.json");
 
@@ -47,29 +86,57 @@ fn apt(arguments: &[&str]) -> Command {
 
 /// Builds Kubo from its Go module unless that was done before, and returns the binary's path.
 pub(crate) fn kubo(workspace: &Workspace) -> Result<PathBuf> {
-    let binary = workspace.peers().join(format!("kubo-{KUBO_VERSION}/ipfs"));
-    if binary.is_file() {
-        return Ok(binary);
+    Ok(KUBO.build(workspace)?.join("ipfs"))
+}
+
+/// The same with h2spec.
+pub(crate) fn h2spec(workspace: &Workspace) -> Result<PathBuf> {
+    Ok(H2SPEC.build(workspace)?.join("h2spec"))
+}
+
+/// The same with pebble; the folder of its two programs.
+pub(crate) fn pebble(workspace: &Workspace) -> Result<PathBuf> {
+    PEBBLE.build(workspace)
+}
+
+impl GoPeer {
+    /// The folder of its programs, which are built unless that was done before.
+    fn build(&self, workspace: &Workspace) -> Result<PathBuf> {
+        let Self { name, version, .. } = self;
+        let built = workspace.peers().join(format!("{name}-{version}"));
+        if self.programs.iter().all(|(program, _)| built.join(program).is_file()) {
+            return Ok(built);
+        }
+        if find("go").is_none() {
+            bail!(
+                "Go is missing, and {name} is built with it: install Go 1.26 or later from go.dev/dl, then run this again"
+            );
+        }
+        let folder = workspace.peers().join("go").join(name);
+        fs::create_dir_all(&folder)?;
+        let [go_mod, go_sum] = self.pins;
+        fs::write(folder.join("go.mod"), go_mod)?;
+        fs::write(folder.join("go.sum"), go_sum)?;
+        let source = match self.module {
+            None => folder.clone(),
+            Some(module) => {
+                let mut download = Command::new("go");
+                download.args(["mod", "download", "-json", module]).current_dir(&folder);
+                let module: GoModule = serde_json::from_str(&output(download)?).context("go mod download")?;
+                module.dir
+            }
+        };
+        fs::create_dir_all(&built)?;
+        for (program, package) in self.programs {
+            let partial = folder.join(program);
+            let mut build = Command::new("go");
+            build.args(["build", "-trimpath", "-buildvcs=false", "-o"]).arg(&partial).arg(package);
+            build.current_dir(&source).env("GOFLAGS", "-mod=readonly");
+            run(build)?;
+            fs::rename(&partial, built.join(program))?;
+        }
+        Ok(built)
     }
-    if find("go").is_none() {
-        bail!("Go is missing, and Kubo is built with it: install Go 1.26 or later from go.dev/dl, then run this again");
-    }
-    let folder = workspace.peers().join("go");
-    fs::create_dir_all(&folder)?;
-    fs::write(folder.join("go.mod"), GO_MOD)?;
-    fs::write(folder.join("go.sum"), GO_SUM)?;
-    let mut download = Command::new("go");
-    download.args(["mod", "download", "-json", "github.com/ipfs/kubo"]).current_dir(&folder);
-    let module: GoModule = serde_json::from_str(&output(download)?).context("go mod download")?;
-    // Built inside the module's own read-only folder, where its go.mod and go.sum pin everything it stands on.
-    let partial = folder.join("ipfs");
-    let mut build = Command::new("go");
-    build.args(["build", "-trimpath", "-buildvcs=false", "-o"]).arg(&partial).arg("./cmd/ipfs");
-    build.current_dir(module.dir).env("GOFLAGS", "-mod=readonly");
-    run(build)?;
-    fs::create_dir_all(workspace.peers().join(format!("kubo-{KUBO_VERSION}")))?;
-    fs::rename(&partial, &binary)?;
-    Ok(binary)
 }
 
 /// The part of `go mod download -json` that is read.

@@ -36,11 +36,13 @@ struct Step {
 }
 
 /// The steps, in an order in which each finds what it needs.
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 15] = [
     Step { name: "rust", about: "the components that rust-toolchain.toml names", run: rust },
     Step { name: "chromium", about: "Debian's Chromium, which looks at the status page", run: chromium },
     Step { name: "npm", about: "the npm packages that read our CARs and judge our pinning service", run: npm },
     Step { name: "kubo", about: "Kubo, built from its Go module", run: kubo },
+    Step { name: "h2spec", about: "h2spec, which judges our HTTP/2, built from its Go module", run: h2spec },
+    Step { name: "pebble", about: "pebble, an ACME server, built from its Go module", run: pebble },
     Step { name: "net", about: "Debian's iproute2 and nftables, which make networks for nodes", run: net },
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "build", about: "the release build of the demo", run: build },
@@ -141,6 +143,14 @@ fn kubo(run: &Run<'_>, _: &mut Tally) -> Result<()> {
     install::kubo(run.workspace).map(drop)
 }
 
+fn h2spec(run: &Run<'_>, _: &mut Tally) -> Result<()> {
+    install::h2spec(run.workspace).map(drop)
+}
+
+fn pebble(run: &Run<'_>, _: &mut Tally) -> Result<()> {
+    install::pebble(run.workspace).map(drop)
+}
+
 fn net(_: &Run<'_>, _: &mut Tally) -> Result<()> {
     install::debian("ip", "iproute2")?;
     install::debian("nft", "nftables").map(drop)
@@ -202,6 +212,8 @@ fn run_tests(mut command: Command, run: &Run<'_>, tally: &mut Tally) -> Result<(
     let vectors = workspace.root.with_file_name("shared").join("vectors");
     let places = [
         ("ATOLL_KUBO", Some(peers.join(format!("kubo-{}/ipfs", install::KUBO_VERSION)))),
+        ("ATOLL_H2SPEC", Some(peers.join(format!("h2spec-{}/h2spec", install::H2SPEC_VERSION)))),
+        ("ATOLL_PEBBLE", Some(peers.join(format!("pebble-{}", install::PEBBLE_VERSION)))),
         ("ATOLL_NODE_MODULES", Some(peers.join("npm/node_modules"))),
         ("ATOLL_CHROMIUM", find("chromium")),
         ("ATOLL_VECTORS", Some(vectors)),

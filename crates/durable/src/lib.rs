@@ -1,8 +1,9 @@
 //! Files that are replaced as a whole: whoever reads one finds all that was written last, or all that was there before, even
 //! after power loss.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// Replaces the file at `path` by what `write` writes. It survives power loss once this returns.
@@ -13,10 +14,34 @@ use std::path::Path;
 /// # Errors
 /// Those of the file system, and those of `write`; the old file is as it was then, unless only its folder could not be synced.
 pub fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    put(path, |beside| File::create(beside), write)
+}
+
+/// The same, with a file that only its owner reads.
+///
+/// # Errors
+/// As those of [`replace`].
+pub fn replace_secret(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let create = |beside: &Path| {
+        // The mode is that of a new file only.
+        match fs::remove_file(beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(beside)
+    };
+    put(path, create, write)
+}
+
+fn put(
+    path: &Path,
+    create: impl FnOnce(&Path) -> io::Result<File>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = Path::new(&beside);
-    let mut file = BufWriter::new(File::create(beside)?);
+    let mut file = BufWriter::new(create(beside)?);
     write(&mut file)?;
     file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     fs::rename(beside, path)?;
@@ -30,6 +55,17 @@ pub fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_its_owner_reads_a_secret() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        fs::write(folder.path().join("key.pem.new"), "what a crash left, for all to read").unwrap();
+        replace_secret(&path, |file| file.write_all(b"secret")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"secret");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 
     #[test]
     fn a_file_is_replaced_whole_or_not_at_all() {

@@ -11,7 +11,6 @@ use atoll_core::policy::NoopDeny;
 use atoll_core::transport::NoopAnswer;
 use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
 use atoll_edge::front::Fronts;
-use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Config, Server, Services};
 use bytes::Bytes;
@@ -52,8 +51,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         deny: Arc::new(NoopDeny),
         answer: Arc::new(NoopAnswer),
         observe: Arc::new(Counters::new(config.workers())),
-        guard: Arc::new(NoopGuard),
         fronts: Arc::new(Fronts::none()),
+        certificates: Arc::new(atoll_certs::Store::default()),
     };
     let running = Server::bind(&config, services)?.spawn()?;
     println!("http://{}/ipfs/{}/", running.local_addr(), imported.root);

@@ -4,7 +4,7 @@
 //! connections themselves.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,10 @@ const SHED_SLOW_MS_MIN: u64 = 2_000;
 pub(crate) struct Activity {
     epoch: Instant,
     phase: AtomicU8,
+    /// Requests that are being answered.
+    active: AtomicUsize,
+    /// Whether requests share the connection, so that bytes tell nothing of heads.
+    multiplexed: AtomicBool,
     /// When the phase began, in milliseconds since `epoch`.
     since: AtomicU64,
     /// When the client stopped taking bytes, in milliseconds since `epoch`; zero while it takes them.
@@ -51,6 +55,8 @@ impl Activity {
         let activity = Self {
             epoch,
             phase: AtomicU8::new(IDLE),
+            active: AtomicUsize::new(0),
+            multiplexed: AtomicBool::new(false),
             since: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
             taken: AtomicU64::new(0),
@@ -60,14 +66,28 @@ impl Activity {
         activity
     }
 
-    /// The answer was handed over at `now`.
+    /// An answer was handed over at `now`.
     pub(crate) fn idle(&self, now: Instant) {
-        self.enter(IDLE, now);
+        if self.active.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.enter(IDLE, now);
+        }
     }
 
     /// A request's head is complete at `now`.
     pub(crate) fn busy(&self, now: Instant) {
+        self.active.fetch_add(1, Ordering::Relaxed);
         self.enter(BUSY, now);
+    }
+
+    /// A tunnel was opened at `now`, or a handshake is done: what comes next is a request.
+    pub(crate) fn rest(&self, now: Instant) {
+        self.enter(IDLE, now);
+    }
+
+    /// From now on requests share the connection.
+    pub(crate) fn multiplex(&self) {
+        self.multiplexed.store(true, Ordering::Relaxed);
+        self.rest(Instant::now());
     }
 
     /// Whether a request is being answered, or its answer not yet taken.
@@ -77,7 +97,7 @@ impl Activity {
 
     /// Bytes came in.
     pub(crate) fn received(&self) {
-        if self.phase.load(Ordering::Relaxed) == IDLE {
+        if self.phase.load(Ordering::Relaxed) == IDLE && !self.multiplexed.load(Ordering::Relaxed) {
             self.enter(HEAD, Instant::now());
         }
     }

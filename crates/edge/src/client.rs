@@ -29,6 +29,8 @@ pub(crate) struct Client {
     pub(crate) ticket: Ticket,
     /// Whether it is a proxy that may say what its own client asked for.
     pub(crate) trusted: bool,
+    /// Whether it speaks TLS with us.
+    pub(crate) secure: bool,
     pub(crate) activity: Arc<Activity>,
     pub(crate) sending: Arc<Sending>,
     worker: usize,
@@ -48,13 +50,13 @@ impl Client {
     pub(crate) fn new(
         gateway: Arc<Gateway>,
         ticket: Ticket,
-        trusted: bool,
+        (trusted, secure): (bool, bool),
         activity: Arc<Activity>,
         worker: usize,
         name: u64,
     ) -> Self {
         let (sending, requests) = (Arc::default(), AtomicU64::new(0));
-        Self { gateway, ticket, trusted, activity, sending, worker, name, requests }
+        Self { gateway, ticket, trusted, secure, activity, sending, worker, name, requests }
     }
 
     /// A request begins.

@@ -7,7 +7,9 @@ use atoll_routing::FetchPolicy;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use crate::http2::config::Http2;
 use crate::respond::contact::{CONTACT_BYTES_MAX, is_contact};
+pub use crate::tls::config::Tls;
 
 /// The most worker threads.
 pub const THREADS_MAX: usize = 256;
@@ -36,6 +38,10 @@ pub struct Config {
     pub fetch: FetchPolicy,
     /// Whether answers that had to be waited for say for how long, step by step (`Server-Timing`).
     pub server_timing: bool,
+    /// The listener that speaks TLS.
+    pub tls: Tls,
+    /// How much one connection over HTTP/2 may ask for at once.
+    pub http2: Http2,
     /// How much at once.
     pub limits: Limits,
     /// How long each step may take.
@@ -124,6 +130,8 @@ impl Default for Config {
             abuse_contact: String::new(),
             fetch: FetchPolicy::default(),
             server_timing: true,
+            tls: Tls::default(),
+            http2: Http2::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             hot: Hot::default(),
@@ -187,6 +195,8 @@ impl Config {
         for name in self.path_names.iter().filter(|name| self.subdomain_names.contains(name)) {
             problems.push(format!("path_names: {name} is in subdomain_names too; a name has one form"));
         }
+        self.tls.check(&mut problems);
+        self.http2.check(&mut problems);
         self.limits.check(&mut problems);
         self.timeouts.check(&mut problems);
         self.hot.check(&mut problems);

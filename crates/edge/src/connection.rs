@@ -1,8 +1,9 @@
-//! One connection: HTTP/1.1 between its first byte and its end. Limits of time are kept by the sweep in `activity`.
+//! One connection, plain or with TLS, between its first byte and its end. Limits of time are kept by the sweep in `activity`.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::{Request, Response};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -11,13 +12,20 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::activity::Activity;
+use crate::body::Body;
 use crate::client::Client;
-use crate::pipeline;
-use crate::stream::ClientStream;
+use crate::http2;
+use crate::incoming::Incoming;
+use crate::linger;
+use crate::pipeline::{self, Answering};
+use crate::stream::{ClientStream, Socket, Watched};
+use crate::tls::Protocol;
 use crate::tunnel;
 
 /// What a client whose bytes were refused before parsing is told.
 const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+/// Where authorities look for what shows that a name leads here (RFC 8555, section 8.3).
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
 /// The largest buffer of a connection, in bytes.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
@@ -38,31 +46,45 @@ pub(crate) async fn serve(
     if !ready {
         return;
     }
+    if client.secure {
+        return Box::pin(serve_tls(tcp, client, activity, draining)).await;
+    }
     let already = match first {
         [tunnel::FIRST_BYTE] => Box::pin(tunnel::open(&mut tcp, &client.gateway, &activity)).await,
         _ => Some(Bytes::new()),
     };
     if let Some(already) = already {
-        Box::pin(speak(tcp, already, client, activity, draining)).await;
+        let stream = ClientStream::new(Socket::Plain(tcp), already, Watched::http1(), &client);
+        Box::pin(speak(stream, client, activity, draining)).await;
+    }
+}
+
+/// Shakes hands, and goes on as both sides agreed.
+async fn serve_tls(tcp: TcpStream, client: Client, activity: Arc<Activity>, draining: watch::Receiver<bool>) {
+    let Some((tls, protocol)) = client.gateway.tls.accept(tcp).await else { return };
+    let socket = Socket::Tls(Box::new(tls));
+    match protocol {
+        Protocol::Http1 => {
+            let stream = ClientStream::new(socket, Bytes::new(), Watched::http1(), &client);
+            Box::pin(speak(stream, client, activity, draining)).await;
+        }
+        Protocol::Http2 => {
+            activity.multiplex();
+            let watched = Watched::http2(client.gateway.http2.clone());
+            let stream = ClientStream::new(socket, Bytes::new(), watched, &client);
+            Box::pin(http2::speak(stream, client, draining)).await;
+        }
     }
 }
 
 /// HTTP/1.1 on a connection that has something to read.
-async fn speak(
-    tcp: TcpStream,
-    already: Bytes,
-    client: Client,
-    activity: Arc<Activity>,
-    mut draining: watch::Receiver<bool>,
-) {
-    let (watch, sending) = (client.gateway.services.guard.watch(), Arc::clone(&client.sending));
-    let stream = ClientStream::new(tcp, already, Arc::clone(&activity), watch, sending);
+async fn speak(stream: ClientStream, client: Client, activity: Arc<Activity>, mut draining: watch::Receiver<bool>) {
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).max_header_size(client.gateway.head_bytes_max).max_buf_size(BUFFER_BYTES_MAX);
     // Not `pipeline_flush`: it copies bodies into one buffer, and lets answers to pipelined requests pile up there.
     http.writev(true);
     let client = Arc::new(client);
-    let service = service_fn(|request| pipeline::answer(&client, request));
+    let service = service_fn(|request: Request<hyper::body::Incoming>| answer(&client, request.map(Incoming::from)));
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
         ended = &mut connection => ended,
@@ -77,21 +99,32 @@ async fn speak(
     tell(connection.into_parts().io.into_inner(), &activity).await;
 }
 
+/// Answers a request, over whichever protocol it came.
+pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answering {
+    if let Some(token) = request.uri().path().strip_prefix(CHALLENGES)
+        && let Some(file) = client.gateway.services.certificates.challenges().file(token)
+    {
+        // An authority asks whether this name leads here; nothing stands before that.
+        return Answering::ready(Response::new(Body::one(file.into())));
+    }
+    pipeline::answer(client, request)
+}
+
 /// Resolves when the server drains.
-async fn drained(draining: &mut watch::Receiver<bool>) {
+pub(crate) async fn drained(draining: &mut watch::Receiver<bool>) {
     // An error says that nobody is left who could end the draining.
     let _ = draining.wait_for(|draining| *draining).await;
 }
 
 /// Tells a client that its connection did not end well, if HTTP could not.
 async fn tell(stream: ClientStream, activity: &Activity) {
-    let refused = stream.refused();
-    let mut tcp = stream.into_tcp();
+    let refused = stream.is_refused();
+    let mut socket = stream.into_socket();
     if activity.is_broken() {
         // A reset tells the part from a whole.
-        let _ = tcp.set_zero_linger();
+        let _ = socket.tcp().set_zero_linger();
     } else if refused && !activity.is_busy() {
-        let _ = tcp.write_all(BAD_REQUEST).await;
-        let _ = tcp.shutdown().await;
+        let _ = socket.write_all(BAD_REQUEST).await;
+        linger::close(socket).await;
     }
 }

@@ -15,10 +15,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::incoming::Incoming;
 use atoll_cache::{Found, Report, Reuse, Rules};
 use atoll_fallback::Origins;
 use http::Request;
-use hyper::body::Incoming;
 
 pub use atoll_cache::{Config as CacheConfig, Degree, Profile, Purge, Store};
 pub use atoll_fallback::{OriginConfig, Timeouts as OriginTimeouts};

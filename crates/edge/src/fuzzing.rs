@@ -1,11 +1,14 @@
-//! What of a request is parsed here and not by hyper, as one function for the fuzz target: host, path, form and range.
+//! What of a request is parsed here and not by hyper, as functions for the fuzz targets: host, path, form and range; and what is
+//! looked at before hyper.
 
 use atoll_core::Cid;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 
-use crate::config::Config;
+use crate::config::{Config, Http2};
 use crate::failure::Failure;
+use crate::guard::Guard;
 use crate::host::{Host, Label, Names, Seen};
+use crate::http2::frames::Frames;
 use crate::negotiate::{self, Wanted};
 use crate::respond::Described;
 use crate::route::{Mount, Target};
@@ -27,7 +30,7 @@ pub fn request(data: &[u8]) {
     }
     let (path, query) = (request.uri().path(), request.uri().query());
     let names = Names::new(&Config::default());
-    let host = Seen::of(&request, true).and_then(|seen| names.classify(seen.authority));
+    let host = Seen::of(&request, true, false).and_then(|seen| names.classify(seen.authority));
     let own = |label: Result<Label, Failure>| {
         let (Label::Site(site) | Label::Alias(site)) = label.ok()?;
         Target::on_own_host(site, Mount::Subdomain(String::new()), path).ok()
@@ -51,4 +54,30 @@ pub fn request(data: &[u8]) {
         let described = Described::new(HeaderMap::new(), etag.clone(), len);
         let _ = described.part(request.headers());
     }
+}
+
+/// Reads the bytes of a connection over HTTP/1.1, divided in two ways. What passes is a request for the parser behind too.
+pub fn guard(data: &[u8]) {
+    let whole = Guard::default().inspect(data);
+    let mut guard = Guard::default();
+    let parts = data.chunks(3).try_for_each(|part| guard.inspect(part));
+    assert_eq!(whole, parts);
+    if whole.is_ok() {
+        let mut headers = [httparse::EMPTY_HEADER; 256];
+        let mut request = httparse::Request::new(&mut headers);
+        let parsed = request.parse(data);
+        assert!(matches!(parsed, Ok(_) | Err(httparse::Error::TooManyHeaders)), "{parsed:?}");
+    }
+}
+
+/// Reads the bytes of a connection over HTTP/2 behind its preface, divided in two ways.
+pub fn frames(data: &[u8]) {
+    let limits = Http2 { resets: 3, control_frames: 3, window_updates: 3, continuations: 3, ..Http2::default() };
+    let judge = |step: usize| {
+        let mut frames = Frames::new(limits.clone());
+        let looked =
+            frames.inspect(&[0; 24]).and_then(|()| data.chunks(step).try_for_each(|part| frames.inspect(part)));
+        (looked, frames.go_away())
+    };
+    assert_eq!(judge(data.len().max(1)), judge(5));
 }

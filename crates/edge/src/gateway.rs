@@ -9,14 +9,14 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use crate::admission::Admission;
-use crate::config::{Config, Timeouts};
+use crate::config::{Config, Http2, Timeouts};
 use crate::front::Fronts;
-use crate::guard::Guard;
 use crate::host::Names;
 use crate::hot::Hot;
 use crate::observe::Observe;
 use crate::respond::contact::Contact;
 use crate::site::Sites;
+use crate::tls::Tls;
 
 /// What stands behind the listener.
 #[derive(Clone)]
@@ -35,8 +35,8 @@ pub struct Services {
     pub answer: Arc<dyn Answer>,
     /// Who takes note of requests.
     pub observe: Arc<dyn Observe>,
-    /// Who looks at bytes before the HTTP parser does.
-    pub guard: Arc<dyn Guard>,
+    /// What listeners with TLS show.
+    pub certificates: Arc<atoll_certs::Store>,
 }
 
 /// The state that workers share.
@@ -45,6 +45,8 @@ pub(crate) struct Gateway {
     pub(crate) names: Names,
     pub(crate) trusted: Vec<IpNet>,
     pub(crate) timeouts: Timeouts,
+    pub(crate) http2: Http2,
+    pub(crate) tls: Tls,
     pub(crate) head_bytes_max: usize,
     pub(crate) server_timing: bool,
     pub(crate) hot: Hot,
@@ -60,12 +62,15 @@ pub(crate) struct Gateway {
 const LISTINGS_MAX: usize = 4;
 
 impl Gateway {
-    pub(crate) fn new(config: &Config, services: Services) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(config: &Config, services: Services) -> Result<Arc<Self>, rustls::Error> {
+        let tls = Tls::new(&config.tls, Arc::clone(&services.certificates))?;
+        Ok(Arc::new(Self {
             services,
             names: Names::new(config),
             trusted: config.trusted_proxies.clone(),
             timeouts: config.timeouts.clone(),
+            http2: config.http2.clone(),
+            tls,
             head_bytes_max: config.limits.head_bytes,
             server_timing: config.server_timing,
             hot: Hot::new(&config.hot),
@@ -73,7 +78,7 @@ impl Gateway {
             contact: Contact::of(&config.abuse_contact),
             admission: Admission::new(config.limits.clone()),
             listings: Semaphore::new(LISTINGS_MAX),
-        })
+        }))
     }
 
     /// Whether what a client at `ip` says about its own clients is believed.

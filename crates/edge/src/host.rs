@@ -85,22 +85,22 @@ pub(crate) enum Label {
 pub(crate) struct Seen<'a> {
     /// Host and port.
     pub(crate) authority: &'a str,
-    /// Whether the client speaks TLS with a proxy before us.
+    /// Whether the client speaks TLS, with us or with a proxy before us.
     pub(crate) https: bool,
 }
 
 impl<'a> Seen<'a> {
-    /// What the client asked for. Proxies that are `trusted` tell what it asked them for.
+    /// What the client asked for, over TLS if it is `secure`. Proxies that are `trusted` tell what it asked them for, and how.
     ///
     /// # Errors
     /// [`Failure`] if the host is missing, doubled or malformed.
-    pub(crate) fn of<B>(request: &'a Request<B>, trusted: bool) -> Result<Self, Failure> {
+    pub(crate) fn of<B>(request: &'a Request<B>, trusted: bool, secure: bool) -> Result<Self, Failure> {
         let authority = raw_host(request)?;
         if !trusted {
-            return Ok(Self { authority, https: false });
+            return Ok(Self { authority, https: secure });
         }
         let forwarded = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let https = forwarded(X_FORWARDED_PROTO).is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+        let https = forwarded(X_FORWARDED_PROTO).map_or(secure, |proto| proto.eq_ignore_ascii_case("https"));
         let asked = forwarded(X_FORWARDED_HOST).and_then(|hosts| hosts.split(',').next()).map(str::trim);
         Ok(Self { authority: asked.unwrap_or(authority), https })
     }
@@ -335,10 +335,10 @@ mod tests {
     #[test]
     fn a_host_is_named_once() {
         let twice = Request::builder().header("host", "localhost").header("host", "localhost").body(()).unwrap();
-        assert!(matches!(Seen::of(&twice, false), Err(Failure::HostMalformed)));
-        assert!(matches!(Seen::of(&Request::new(()), false), Err(Failure::HostMissing)));
+        assert!(matches!(Seen::of(&twice, false, false), Err(Failure::HostMalformed)));
+        assert!(matches!(Seen::of(&Request::new(()), false, false), Err(Failure::HostMissing)));
         let other = Request::builder().uri("http://other/").header("host", "localhost").body(()).unwrap();
-        assert!(matches!(Seen::of(&other, false), Err(Failure::HostMalformed)));
+        assert!(matches!(Seen::of(&other, false, false), Err(Failure::HostMalformed)));
     }
 
     #[test]
@@ -349,7 +349,7 @@ mod tests {
             .header("x-forwarded-proto", "https")
             .body(())
             .unwrap();
-        let seen = |trusted| Seen::of(&request, trusted).map(|seen| (seen.authority, seen.scheme())).unwrap();
+        let seen = |trusted| Seen::of(&request, trusted, false).map(|seen| (seen.authority, seen.scheme())).unwrap();
         assert_eq!((seen(false), seen(true)), (("inner", "http"), ("outer", "https")));
     }
 }

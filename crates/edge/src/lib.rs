@@ -1,4 +1,4 @@
-//! The public listener of a node: path, subdomain and trustless gateways over HTTP/1.1, and members' messages.
+//! The public listener of a node: path, subdomain and trustless gateways over HTTP/1.1 and HTTP/2, plain and TLS, and members' messages.
 //!
 //! Start with `src/pipeline.rs`: it lists the steps of a request in order. [`Server::bind`] takes a
 //! [`Config`] and the [`Services`] behind it, [`Server::spawn`] starts one thread per core. Nothing is kept on disk.
@@ -18,6 +18,9 @@ mod gateway;
 pub mod guard;
 mod host;
 mod hot;
+mod http2;
+mod incoming;
+mod linger;
 mod message;
 mod negotiate;
 pub mod observe;
@@ -29,9 +32,11 @@ mod server;
 mod site;
 mod stream;
 mod timing;
+mod tls;
 mod tunnel;
 mod worker;
 
 pub use config::Config;
 pub use gateway::Services;
 pub use server::{Kept, Load, Running, ServeError, Server};
+pub use tls::Handshakes;

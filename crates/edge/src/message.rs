@@ -9,12 +9,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use crate::body::Body;
 use crate::config::Timeouts;
 use crate::failure::{Failure, Step};
+use crate::incoming::Incoming;
 
 /// The type of a message and of its answer.
 const DAG_CBOR: HeaderValue = HeaderValue::from_static(exchange::MEDIA_TYPE);

@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 
 use atoll_routing::exchange;
 use http::{Method, Request, Response, header};
-use hyper::body::Incoming;
 
 use crate::body::Body;
 use crate::client::Client;
@@ -18,6 +17,7 @@ use crate::content;
 use crate::failure::Failure;
 use crate::front::{self, Asked};
 use crate::host::{Host, Label, Seen};
+use crate::incoming::Incoming;
 use crate::message;
 use crate::negotiate;
 use crate::respond::{self, redirect};
@@ -33,7 +33,7 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
         return Answering::ready(exchange.fail(&Failure::TooManyRequests, request.headers()));
     }
     // 2. Host: whose site is it?
-    let seen = Seen::of(&request, client.trusted);
+    let seen = Seen::of(&request, client.trusted, client.secure);
     let (seen, front) = match seen.and_then(|seen| Ok((seen, gateway.services.fronts.find(seen.authority)?))) {
         Ok(found) => found,
         Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),

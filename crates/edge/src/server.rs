@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use crate::gateway::{Gateway, Services};
+use crate::tls::Handshakes;
 use crate::worker::{self, Worker};
 
 /// Connections that the kernel holds for a worker until it accepts them.
@@ -20,13 +21,23 @@ const BACKLOG: i32 = 1024;
 /// Bound to its address, not yet serving.
 pub struct Server {
     address: SocketAddr,
-    listeners: Vec<std::net::TcpListener>,
+    secure: Vec<SocketAddr>,
+    /// Those of each worker.
+    doors: Vec<Vec<Door>>,
     gateway: Arc<Gateway>,
+}
+
+/// One listener of one worker.
+pub(crate) struct Door {
+    pub(crate) listener: std::net::TcpListener,
+    /// Whether TLS is spoken behind it.
+    pub(crate) secure: bool,
 }
 
 /// Serving. Dropping it drains without waiting.
 pub struct Running {
     address: SocketAddr,
+    secure: Vec<SocketAddr>,
     gateway: Arc<Gateway>,
     draining: watch::Sender<bool>,
     /// Yields how many connections each worker cut, and ends with the last of them.
@@ -43,17 +54,28 @@ impl Server {
         if !problems.is_empty() {
             return Err(ServeError::Config(problems));
         }
-        let fail = |source| ServeError::Bind { address: config.listen, source };
-        let first = listen(config.listen, Sharing::Alone, config.limits.send_buffer_kib).map_err(fail)?;
-        let address = first.local_addr().map_err(fail)?;
-        let others = (1..config.workers()).map(|_| listen(address, Sharing::Shared, config.limits.send_buffer_kib));
-        let listeners = std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>().map_err(fail)?;
-        Ok(Self { address, listeners, gateway: Gateway::new(config, services) })
+        let workers = config.workers();
+        let mut doors: Vec<Vec<Door>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut bind = |address, secure| {
+            let fail = |source| ServeError::Bind { address, source };
+            let (address, listeners) = listen_all(address, workers, config.limits.send_buffer_kib).map_err(fail)?;
+            doors.iter_mut().zip(listeners).for_each(|(doors, listener)| doors.push(Door { listener, secure }));
+            Ok(address)
+        };
+        let address = bind(config.listen, false)?;
+        let secure = config.tls.listen.iter().map(|address| bind(*address, true)).collect::<Result<_, _>>()?;
+        let gateway = Gateway::new(config, services).map_err(ServeError::Tls)?;
+        Ok(Self { address, secure, doors, gateway })
     }
 
     /// Where it listens; the port that was chosen, if the configuration left it open.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens with TLS, in the order of [`crate::config::Tls::listen`].
+    pub fn secure_addrs(&self) -> &[SocketAddr] {
+        &self.secure
     }
 
     /// Starts the workers.
@@ -63,19 +85,19 @@ impl Server {
     pub fn spawn(self) -> Result<Running, ServeError> {
         let (draining, drained) = watch::channel(false);
         let (ending, ended) = mpsc::unbounded_channel();
-        for (index, listener) in self.listeners.into_iter().enumerate() {
+        for (index, doors) in self.doors.into_iter().enumerate() {
             let worker = Worker::new(index, Arc::clone(&self.gateway), drained.clone());
             let runtime = worker::runtime().map_err(ServeError::Worker)?;
             let ending = ending.clone();
             let run = move || {
-                let cut = runtime.block_on(worker.run(listener));
+                let cut = runtime.block_on(worker.run(doors));
                 // Nobody may be waiting for it.
                 let _ = ending.send(cut);
             };
             thread::Builder::new().name(format!("edge-{index}")).spawn(run).map_err(ServeError::Worker)?;
         }
-        tracing::info!(address = %self.address, "gateway listens");
-        Ok(Running { address: self.address, gateway: self.gateway, draining, ended })
+        tracing::info!(address = %self.address, secure = ?self.secure, "gateway listens");
+        Ok(Running { address: self.address, secure: self.secure, gateway: self.gateway, draining, ended })
     }
 }
 
@@ -83,6 +105,11 @@ impl Running {
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens with TLS.
+    pub fn secure_addrs(&self) -> &[SocketAddr] {
+        &self.secure
     }
 
     /// Open connections.
@@ -134,6 +161,8 @@ pub struct Load {
     pub sending_bytes: u64,
     /// Answers ready in memory that the system sends without copying them.
     pub sealed: usize,
+    /// TLS handshakes since the start.
+    pub handshakes: Handshakes,
 }
 
 impl Kept {
@@ -145,6 +174,7 @@ impl Kept {
             waiting: admission.waiting(),
             sending_bytes: admission.sending(),
             sealed: self.0.hot.sealed(),
+            handshakes: self.0.tls.handshakes(),
         }
     }
 
@@ -168,6 +198,18 @@ enum Sharing {
     Alone,
     /// The others of this process.
     Shared,
+}
+
+/// One listener for each worker, and the address that was bound.
+fn listen_all(
+    address: SocketAddr,
+    workers: usize,
+    send_buffer_kib: usize,
+) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
+    let first = listen(address, Sharing::Alone, send_buffer_kib)?;
+    let address = first.local_addr()?;
+    let others = (1..workers).map(|_| listen(address, Sharing::Shared, send_buffer_kib));
+    Ok((address, std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?))
 }
 
 fn listen(address: SocketAddr, sharing: Sharing, send_buffer_kib: usize) -> io::Result<std::net::TcpListener> {
@@ -200,6 +242,9 @@ pub enum ServeError {
         /// What the system says.
         source: io::Error,
     },
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(rustls::Error),
     /// A worker cannot start.
     #[error("a worker of the gateway cannot start: {0}; set fewer `threads`")]
     Worker(io::Error),

@@ -1,4 +1,5 @@
-//! A client's TCP stream as the HTTP parser sees it: guarded, with its activity noted, and sending sealed bytes uncopied.
+//! A client's stream as the HTTP parser sees it, plain or within TLS: guarded, with its activity noted, and sending sealed bytes
+//! uncopied where the kernel can.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,22 +10,56 @@ use atoll_sealed::Sealed;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use crate::activity::Activity;
-use crate::guard::Watch;
+use crate::client::Client;
+use crate::config::Http2;
+use crate::guard::Guard;
+use crate::http2::frames::Frames;
 use crate::sending::Sending;
 
 /// A watched stream.
 pub(crate) struct ClientStream {
-    tcp: TcpStream,
+    socket: Socket,
     /// What was read of it before it came here.
     already: Bytes,
     activity: Arc<Activity>,
-    watch: Option<Box<dyn Watch>>,
+    watched: Watched,
     refused: bool,
     sending: Arc<Sending>,
     /// What is being sent, until all that was to be written is.
     sealed: Option<Arc<Sealed>>,
+}
+
+/// What a client's bytes come over.
+pub(crate) enum Socket {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What a client's bytes are looked at for, before they are parsed.
+pub(crate) enum Watched {
+    Http1(Guard),
+    Http2(Box<Frames>),
+}
+
+impl Watched {
+    pub(crate) fn http1() -> Self {
+        Self::Http1(Guard::default())
+    }
+
+    pub(crate) fn http2(limits: Http2) -> Self {
+        Self::Http2(Box::new(Frames::new(limits)))
+    }
+
+    /// What is wrong with the next bytes.
+    fn fault(&mut self, bytes: &[u8]) -> Option<Box<dyn std::error::Error + Send + Sync>> {
+        match self {
+            Self::Http1(guard) => guard.inspect(bytes).err().map(Into::into),
+            Self::Http2(frames) => frames.inspect(bytes).err().map(Into::into),
+        }
+    }
 }
 
 /// Bytes that are to be written, of which the last are sealed.
@@ -37,35 +72,46 @@ struct Uncopied<'a> {
 }
 
 impl ClientStream {
-    pub(crate) fn new(
-        tcp: TcpStream,
-        already: Bytes,
-        activity: Arc<Activity>,
-        watch: Option<Box<dyn Watch>>,
-        sending: Arc<Sending>,
-    ) -> Self {
-        Self { tcp, already, activity, watch, refused: false, sending, sealed: None }
+    pub(crate) fn new(socket: Socket, already: Bytes, watched: Watched, client: &Client) -> Self {
+        let (activity, sending) = (Arc::clone(&client.activity), Arc::clone(&client.sending));
+        Self { socket, already, activity, watched, refused: false, sending, sealed: None }
     }
 
     /// Writes the first of `bufs`.
     fn poll_write_bufs(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if let Some(next) = self.sending.take() {
-            self.sealed = Some(next);
+        if let (Watched::Http1(guard), Some(first)) = (&mut self.watched, bufs.first()) {
+            guard.answer(first);
+        }
+        let next = self.sending.take();
+        let tcp = match &mut self.socket {
+            Socket::Plain(tcp) => tcp,
+            Socket::Tls(tls) => return Pin::new(tls).poll_write_vectored(cx, bufs),
+        };
+        if next.is_some() {
+            self.sealed = next;
         }
         let sealed = self.sealed.as_deref();
         match sealed.and_then(|sealed| Uncopied::of(sealed, bufs)) {
-            Some(uncopied) => uncopied.poll_send(&self.tcp, cx),
-            None => Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs),
+            Some(uncopied) => uncopied.poll_send(tcp, cx),
+            None => Pin::new(tcp).poll_write_vectored(cx, bufs),
         }
     }
 
-    /// Whether the guard refused bytes of it.
-    pub(crate) fn refused(&self) -> bool {
+    /// Whether bytes of it were refused before they were parsed.
+    pub(crate) fn is_refused(&self) -> bool {
         self.refused
     }
 
-    pub(crate) fn into_tcp(self) -> TcpStream {
-        self.tcp
+    /// Who counted the frames, if that is who refused them.
+    pub(crate) fn faulty(&self) -> Option<&Frames> {
+        match &self.watched {
+            Watched::Http2(frames) if self.refused => Some(frames),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn into_socket(self) -> Socket {
+        self.socket
     }
 
     /// Notes what came of writing.
@@ -111,9 +157,12 @@ impl AsyncRead for ClientStream {
         if self.refused {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
+        if self.refused {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         let before = buf.filled().len();
         if self.already.is_empty() {
-            ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
+            ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
         } else {
             let len = self.already.len().min(buf.remaining());
             buf.put_slice(&self.already.split_to(len));
@@ -123,8 +172,8 @@ impl AsyncRead for ClientStream {
             return Poll::Ready(Ok(()));
         }
         self.activity.received();
-        if let Some(Err(cause)) = self.watch.as_mut().map(|watch| watch.inspect(fresh)) {
-            tracing::debug!(%cause, "request refused");
+        if let Some(cause) = self.watched.fault(fresh) {
+            tracing::debug!(%cause, "bytes refused");
             self.refused = true;
             buf.set_filled(before);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, cause)));
@@ -156,7 +205,7 @@ impl AsyncWrite for ClientStream {
         self.activity.flushed();
         // All is with the kernel, which keeps the pages that it needs.
         self.sealed = None;
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -164,6 +213,48 @@ impl AsyncWrite for ClientStream {
             // The client is still to be told.
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl Socket {
+    /// What is below it.
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn open(tcp: &mut TcpStream, gateway: &Gateway, activity: &Acti
                 let own = is_own(gateway, &authority, tcp).await;
                 let _ = read.split_to(len);
                 return answer(tcp, own).await.ok()?.then(|| {
-                    activity.idle(std::time::Instant::now());
+                    activity.rest(std::time::Instant::now());
                     read.freeze()
                 });
             }

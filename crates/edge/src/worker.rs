@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +19,7 @@ use crate::admission::{Refused, Ticket};
 use crate::client::Client;
 use crate::connection;
 use crate::gateway::Gateway;
+use crate::server::Door;
 
 /// Threads of one worker for calls that block, such as reading files.
 const BLOCKING_THREADS_MAX: usize = 32;
@@ -66,27 +68,28 @@ impl Worker {
     }
 
     /// Serves until it is told to drain; how many connections had to be cut then.
-    pub(crate) async fn run(self, listener: std::net::TcpListener) -> usize {
-        let listener = match TcpListener::from_std(listener) {
-            Ok(listener) => listener,
+    pub(crate) async fn run(self, doors: Vec<Door>) -> usize {
+        let doors = match doors.into_iter().map(Entrance::open).collect::<io::Result<Vec<_>>>() {
+            Ok(doors) => doors,
             Err(cause) => {
-                tracing::error!(%cause, worker = self.index, "the worker cannot use its listener");
+                tracing::error!(%cause, worker = self.index, "the worker cannot use its listeners");
                 return 0;
             }
         };
         let mut draining = self.draining.clone();
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        let mut next = 0;
         loop {
             tokio::select! {
                 _ = draining.wait_for(|draining| *draining) => break,
                 _ = sweep.tick() => self.sweep(),
-                accepted = listener.accept() => match accepted {
-                    Ok((tcp, from)) => self.take_on(tcp, from),
+                (accepted, secure) = accept(&doors, &mut next) => match accepted {
+                    Ok((tcp, from)) => self.take_on(tcp, from, secure),
                     Err(cause) => self.pause(&cause).await,
                 },
             }
         }
-        drop(listener);
+        drop(doors);
         self.drain().await
     }
 
@@ -121,9 +124,11 @@ impl Worker {
         }
     }
 
-    fn take_on(&self, tcp: TcpStream, from: SocketAddr) {
+    fn take_on(&self, tcp: TcpStream, from: SocketAddr, secure: bool) {
         match self.ticket(from) {
-            Ok(ticket) => self.spawn(tcp, from.ip(), ticket),
+            Ok(ticket) => self.spawn(tcp, from.ip(), ticket, secure),
+            // Before a handshake nothing can be said.
+            Err(refused) if secure => tracing::debug!(?refused, "connection refused"),
             Err(refused) => self.refuse(tcp, refused),
         }
     }
@@ -136,15 +141,15 @@ impl Worker {
         }
     }
 
-    fn spawn(&self, tcp: TcpStream, from: IpAddr, ticket: Ticket) {
+    fn spawn(&self, tcp: TcpStream, from: IpAddr, ticket: Ticket, secure: bool) {
         // Answers are written whole: waiting for more to send would only delay their end.
         if tcp.set_nodelay(true).is_err() {
             return;
         }
         let (id, activity) = self.connections.open();
         let name = self.names.hash_one(self.accepted.fetch_add(1, Ordering::Relaxed));
-        let trusted = self.gateway.trusts(from);
-        let client = Client::new(Arc::clone(&self.gateway), ticket, trusted, Arc::clone(&activity), self.index, name);
+        let sort = (self.gateway.trusts(from), secure);
+        let client = Client::new(Arc::clone(&self.gateway), ticket, sort, Arc::clone(&activity), self.index, name);
         let serving = connection::serve(tcp, client, Arc::clone(&activity), self.draining.clone());
         let closing = Closing { connections: Arc::clone(&self.connections), id };
         let task = tokio::spawn(async move {
@@ -176,6 +181,33 @@ impl Worker {
             refusals.fetch_sub(1, Ordering::Relaxed);
         });
     }
+}
+
+/// A listener of this worker.
+struct Entrance {
+    listener: TcpListener,
+    secure: bool,
+}
+
+impl Entrance {
+    fn open(door: Door) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::from_std(door.listener)?, secure: door.secure })
+    }
+}
+
+/// The next connection of any, and whether it is to speak TLS. They are asked in turn, from `next` on, so that none waits for ever.
+async fn accept(doors: &[Entrance], next: &mut usize) -> (io::Result<(TcpStream, SocketAddr)>, bool) {
+    std::future::poll_fn(|cx| {
+        let (before, from) = doors.split_at((*next).min(doors.len()));
+        for door in from.iter().chain(before) {
+            if let Poll::Ready(accepted) = door.listener.poll_accept(cx) {
+                *next = (*next + 1) % doors.len();
+                return Poll::Ready((accepted, door.secure));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// Forgets a connection, however its task ends.

@@ -13,6 +13,9 @@ pub struct Ready {
     pub peer_id: String,
     /// URL of the public gateway, without a trailing slash.
     pub gateway: String,
+    /// Its URLs with TLS, by address.
+    #[serde(default)]
+    pub secure: Vec<String>,
     /// URL of the admin listener, without a trailing slash.
     pub admin: String,
     /// Path of the CLI's socket.

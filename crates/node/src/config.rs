@@ -28,6 +28,8 @@ pub struct Config {
     pub sites: Vec<SiteConfig>,
     /// What is stored of those servers' answers.
     pub cache: atoll_edge::front::CacheConfig,
+    /// The certificates of listeners with TLS.
+    pub certs: atoll_certs::Config,
     /// The listener of operators: status page, metrics, health.
     pub admin: AdminConfig,
     /// Members, placement, fetching.
@@ -146,6 +148,14 @@ impl Default for LogConfig {
 }
 
 impl Config {
+    /// The certificates that are needed: none without a listener for them.
+    pub(crate) fn certs_used(&self) -> atoll_certs::Config {
+        if self.gateway.tls.listen.is_empty() {
+            return atoll_certs::Config { files: Vec::new(), self_signed: Vec::new(), ..self.certs.clone() };
+        }
+        self.certs.clone()
+    }
+
     /// What the types cannot say, all of it.
     pub fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -177,6 +187,10 @@ impl Config {
         problems.extend(self.gateway.check().into_iter().map(|problem| Problem::in_section("gateway", &problem)));
         problems.extend(SiteConfig::problems(&self.sites).into_iter().map(|problem| Problem::new("sites", problem)));
         problems.extend(self.cache.problems().into_iter().map(|problem| Problem::in_section("cache", &problem)));
+        if !self.certs.acme.names.is_empty() && self.gateway.tls.listen.is_empty() {
+            problems.push(Problem::new("certs.acme.names", "needs gateway.tls.listen, where certificates are shown"));
+        }
+        problems.extend(self.certs.problems().into_iter().map(|problem| Problem::in_section("certs", &problem)));
         problems.extend(self.routing.problems().into_iter().map(|problem| Problem::in_section("routing", &problem)));
         problems.extend(self.swarm.problems().into_iter().map(|problem| Problem::in_section("swarm", &problem)));
         let delegated = self.delegated.problems().into_iter();
@@ -237,6 +251,11 @@ impl Folder {
     /// What was announced to the DHTs, and when.
     pub fn provided(&self) -> PathBuf {
         self.0.join("provided")
+    }
+
+    /// Keys and certificates of listeners with TLS.
+    pub fn tls(&self) -> PathBuf {
+        self.0.join("tls")
     }
 
     /// Pin requests of publishers.

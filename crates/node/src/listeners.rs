@@ -1,8 +1,8 @@
 //! The node's own listeners, beside the public gateway: the CLI's socket, the operators', and Delegated Routing.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use atoll_edge::Server;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -39,13 +39,14 @@ impl Listeners {
     }
 
     /// What people are told of where the node serves.
-    pub(crate) fn ready(&self, folder: &Folder, gateway: SocketAddr, me: String, network: &Network) -> Ready {
+    pub(crate) fn ready(&self, folder: &Folder, gateway: &Server, me: String, network: &Network) -> Ready {
         let url = |listener: &TcpListener| listener.local_addr().map(|address| format!("http://{address}"));
         let swarm = network.swarm.iter().flat_map(atoll_swarm::Swarm::addresses);
         Ready {
             ready: true,
             peer_id: me,
-            gateway: format!("http://{gateway}"),
+            gateway: format!("http://{}", gateway.local_addr()),
+            secure: gateway.secure_addrs().iter().map(|address| format!("https://{address}")).collect(),
             admin: url(&self.admin).unwrap_or_default(),
             socket: folder.socket().to_string_lossy().into_owned(),
             swarm: swarm.map(|address| address.to_string()).collect(),

@@ -3,6 +3,7 @@
 mod fronts;
 mod providing;
 mod swarm;
+mod tls;
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -30,6 +31,7 @@ use crate::delegated::Counts;
 use fronts::FrontCollector;
 use providing::SweepCollector;
 use swarm::SwarmCollector;
+use tls::TlsCollector;
 
 /// How often the totals are remembered, and for how many times: percentiles look back five minutes.
 const STEP: Duration = Duration::from_secs(10);
@@ -52,8 +54,10 @@ impl Metrics {
         router: Arc<Router>,
         deny: Arc<Lists>,
         (asks, routers, pinning): (Arc<Counts>, Option<Routers>, Option<Service>),
+        certificates: Arc<atoll_certs::Store>,
     ) -> Self {
         let mut registry = Registry::with_prefix("atoll");
+        registry.register_collector(Box::new(TlsCollector { gateway: gateway.clone(), certificates }));
         let counted = Arc::clone(&counters);
         let collector =
             NodeCollector { counters: counted, gateway, store, names, router, deny, asks, routers, pinning };

@@ -14,7 +14,6 @@ use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
 use atoll_core::transport::NoopGossip;
 use atoll_core::{Blocks, Multiaddr, PeerId, Reach, SiteId};
 use atoll_edge::front::Fronts;
-use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Kept, Running, ServeError, Server, Services};
 use atoll_identity::{MapLinks, Parts as NamesParts, Resolver, Store as NameStore, StoreError as NamesError};
@@ -34,7 +33,7 @@ use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::provide::Providing;
-use crate::{deny, pinning, provide, release, work};
+use crate::{certs, deny, pinning, provide, release, work};
 
 /// A running node.
 pub struct Node {
@@ -103,7 +102,9 @@ impl Node {
         let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
         let fronts = fronts(&config, &me)?;
-        let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), (&deny, &fronts))?;
+        let certificates = Arc::new(atoll_certs::Store::open(&folder.tls(), &config.certs_used())?);
+        let server =
+            bind_gateway(&config, (&names, &router, &counters), (remote, &local), (&deny, &fronts, &certificates))?;
         let listeners = Listeners::bind(folder, &config).await?;
         let bound = server.local_addr();
         router.set_addresses(announced(&config, bound, network.swarm.as_ref()))?;
@@ -112,14 +113,22 @@ impl Node {
         let means = pinning::Means::new((&local, &anywhere), (&router, &network.swarm), &deny);
         let pinning = pinning::spawn(folder, &config.pinning, means, &mut tasks, &stopped).await?;
         let providing = Providing::spawn(folder, &config.swarm, &network, me)?;
-        let mut summary = listeners.ready(folder, bound, me.to_string(), &network);
+        let mut summary = listeners.ready(folder, &server, me.to_string(), &network);
         summary.pinning = pinning.iter().flat_map(|service| service.snapshot().listen).collect();
         let server = server.spawn()?;
         let (ready, started, kept) = (AtomicBool::new(true), Instant::now(), server.kept());
         let delegated = Delegated::new(config.delegated.clone());
         let asks = (Arc::clone(&delegated.counts), network.routers.clone(), pinning.clone());
         let held = (store, name_records.clone());
-        let metrics = Metrics::new(counters, kept.clone(), held, Arc::clone(&router), Arc::clone(&deny), asks);
+        let metrics = Metrics::new(
+            counters,
+            kept.clone(),
+            held,
+            Arc::clone(&router),
+            Arc::clone(&deny),
+            asks,
+            Arc::clone(&certificates),
+        );
         let inner = Arc::new(Inner {
             local,
             anywhere,
@@ -143,6 +152,7 @@ impl Node {
             operator,
         });
         inner.spawn_tasks(config.deny.reload, &mut tasks, &stopped);
+        certs::spawn(folder, certificates, &config.certs, &mut tasks, &stopped)?;
         listeners.spawn(&inner, &mut tasks, &stopped);
         tracing::info!(peer_id = inner.summary.peer_id, gateway = inner.summary.gateway, "the node serves");
         Ok(Self { inner, server, stop, tasks })
@@ -231,14 +241,14 @@ fn bind_gateway(
     config: &Config,
     (names, router, counters): (&Arc<Resolver>, &Router, &Arc<Counters>),
     (remote, local): (Arc<RemoteBlocks>, &Arc<LocalBlocks>),
-    (deny, fronts): (&Arc<Lists>, &Arc<Fronts>),
+    (deny, fronts, certificates): (&Arc<Lists>, &Arc<Fronts>, &Arc<atoll_certs::Store>),
 ) -> Result<Server, NodeError> {
     let services = Services {
         fronts: Arc::clone(fronts),
         names: Arc::clone(names) as _,
         answer: router.answer(),
         observe: Arc::clone(counters) as _,
-        guard: Arc::new(NoopGuard),
+        certificates: Arc::clone(certificates),
         deny: Arc::clone(deny) as _,
         blocks: shown(remote, deny),
         local: shown(Arc::clone(local) as _, deny),
@@ -427,6 +437,12 @@ pub enum NodeError {
     /// A site with origins.
     #[error("sites: {0}")]
     Sites(String),
+    /// Its certificates.
+    #[error(transparent)]
+    Certificates(#[from] atoll_certs::OwnError),
+    /// What authorities issued.
+    #[error(transparent)]
+    Issued(#[from] atoll_certs::FileError),
     /// The public listener.
     #[error(transparent)]
     Gateway(#[from] ServeError),

@@ -215,6 +215,14 @@ impl Node {
         address
     }
 
+    /// The address of its first gateway with TLS.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn secure(&self) -> SocketAddr {
+        self.ready["secure"][0].as_str().unwrap().strip_prefix("https://").unwrap().parse().unwrap()
+    }
+
     /// The address of its admin listener.
     pub fn admin(&self) -> SocketAddr {
         address(&self.ready["admin"])

@@ -21,7 +21,9 @@ pub(crate) fn run(args: &SettingArgs, folder: &Folder, output: &Output) -> Resul
         let node = Node::bind(folder, settings, sources).await.context("the node could not start")?;
         let ready = node.ready();
         output.result(&ready, || {
-            format!("peer id {}\ngateway {}\nstatus  {}/", ready.peer_id, ready.gateway, ready.admin)
+            let mut gateways = vec![ready.gateway.as_str()];
+            gateways.extend(ready.secure.iter().map(String::as_str));
+            format!("peer id {}\ngateway {}\nstatus  {}/", ready.peer_id, gateways.join("\n        "), ready.admin)
         })?;
         let drain = tokio::select! {
             _ = terminate.recv() => "SIGTERM",

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::incoming::Incoming;
 use atoll_cache::{Directives, Entry, Flight, Forwarded, Found, Landed, Leader, Report, Reuse, Times, conditional};
 use atoll_fallback::{Download, OriginError, hops};
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method, Response, StatusCode, header, request};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
 use super::keep::{self, Kept};
 use super::{Asked, Front, stored, upload};

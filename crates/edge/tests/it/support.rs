@@ -12,7 +12,6 @@ use atoll_core::policy::NoopDeny;
 use atoll_core::transport::NoopAnswer;
 use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
 use atoll_edge::front::Fronts;
-use atoll_edge::guard::NoopGuard;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Config, Running, Server, Services};
 use atoll_testkit::http::{connect, exchange, request};
@@ -102,8 +101,8 @@ pub(crate) fn services(memory: Memory) -> (Services, Arc<Counters>) {
         deny: Arc::new(NoopDeny),
         answer: Arc::new(NoopAnswer),
         observe: Arc::clone(&counters) as _,
-        guard: Arc::new(NoopGuard),
         fronts: Arc::new(Fronts::none()),
+        certificates: Arc::new(atoll_certs::Store::default()),
     };
     (services, counters)
 }

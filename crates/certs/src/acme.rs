@@ -1,0 +1,220 @@
+//! Certificates by ACME (RFC 8555): one for each name of `certs.acme`, renewed in time, from whichever authority gives it.
+//!
+//! Authorities are asked in the order of the settings; one that fails rests, for longer each time, and the next is asked. What was
+//! issued serves until it ends, whatever happens to authorities. Accounts and certificates are on disk before they count; a crash
+//! loses an order under way, which is begun again.
+
+mod account;
+mod challenges;
+mod client;
+pub(crate) mod config;
+mod issue;
+mod renewal;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::watch;
+
+use crate::certificate::Certificate;
+use crate::files::{self, FileError};
+use crate::store::Store;
+use account::Accounts;
+pub use challenges::Challenges;
+pub use config::{Acme, Authority};
+pub use issue::AcmeError;
+use renewal::Renewal;
+
+/// The longest that one order may take, with all its checks.
+const ISSUE_TIMEOUT: Duration = Duration::from_secs(180);
+/// How often it is looked for names whose time has come, at least and at most.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY_MIN: Duration = Duration::from_millis(50);
+/// The most orders under way at the same time.
+const ORDERS_MAX: usize = 8;
+
+/// Gets certificates and renews them.
+#[derive(Debug)]
+pub struct Manager {
+    config: Acme,
+    folder: PathBuf,
+    accounts: Accounts,
+    store: Arc<Store>,
+    resting: Mutex<HashMap<(usize, String), Resting>>,
+    renewals: Mutex<HashMap<String, Renewal>>,
+}
+
+/// An authority that failed for a name is not asked for it meanwhile.
+#[derive(Clone, Copy, Debug)]
+struct Resting {
+    until: SystemTime,
+    failures: u32,
+}
+
+impl Manager {
+    /// Reads from `folder` what was issued before and shows it in `store`.
+    ///
+    /// # Errors
+    /// [`FileError`] if the folder cannot be read.
+    pub fn open(folder: &Path, config: Acme, store: Arc<Store>) -> Result<Self, FileError> {
+        let accounts = Accounts::new(folder.join("accounts"), config.clone());
+        let folder = folder.join("certificates");
+        for name in &config.names {
+            let Some(pem) = files::read_if_there(&file(&folder, name))? else { continue };
+            match Certificate::read(&pem, &pem, SystemTime::now()) {
+                Ok(certificate) => store.issued(name, Arc::new(certificate)),
+                Err(error) => tracing::warn!(name, %error, "an issued certificate does not serve any more"),
+            }
+        }
+        let (resting, renewals) = (Mutex::default(), Mutex::default());
+        Ok(Self { config, folder, accounts, store, resting, renewals })
+    }
+
+    /// Gets and renews certificates until `stop` changes.
+    pub async fn run(&self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let wait = tokio::select! {
+                wait = self.look() => wait,
+                _ = stop.changed() => return,
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                _ = stop.changed() => return,
+            }
+        }
+    }
+
+    /// Asks for all whose time has come; how long to wait before the next look.
+    async fn look(&self) -> Duration {
+        let all: Vec<_> = self.config.names.iter().map(|name| self.attend(name)).collect();
+        let attended = stream::iter(all).buffer_unordered(ORDERS_MAX);
+        let next = attended.fold(SystemTime::now() + LOOK_EVERY, |first, next| async move { first.min(next) }).await;
+        next.duration_since(SystemTime::now()).unwrap_or_default().clamp(LOOK_EVERY_MIN, LOOK_EVERY)
+    }
+
+    /// Asks for a name's certificate if its time has come; when to look again.
+    async fn attend(&self, name: &str) -> SystemTime {
+        let due = self.due(name).await;
+        if due > SystemTime::now() {
+            return due;
+        }
+        match self.obtain(name).await {
+            Ok(()) => return SystemTime::now(),
+            Err(Some(error)) => {
+                tracing::error!(name, %error, "no authority gave a certificate; what there is serves on");
+                self.store.wrong(name, Some(error.to_string()));
+            }
+            Err(None) => {}
+        }
+        self.rested(name)
+    }
+
+    /// Asks every authority that does not rest for a certificate, until one gives it. The error is the last one's, if any was asked.
+    ///
+    /// # Errors
+    /// [`AcmeError`] of the last that was asked; `None` if all rest.
+    async fn obtain(&self, name: &str) -> Result<(), Option<AcmeError>> {
+        let mut last = None;
+        for (index, authority) in self.config.authorities.iter().enumerate() {
+            let key = (index, name.to_owned());
+            if self.resting(&key).is_some_and(|resting| resting.until > SystemTime::now()) {
+                continue;
+            }
+            let limited = tokio::time::timeout(ISSUE_TIMEOUT, self.issue(index, authority, name));
+            match limited.await.unwrap_or(Err(AcmeError::Late)) {
+                Ok(()) => {
+                    self.resting.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(name, authority = authority.directory, %error, "an authority gives no certificate");
+                    self.rest(key);
+                    last = Some(error);
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn issue(&self, index: usize, authority: &Authority, name: &str) -> Result<(), AcmeError> {
+        let account = self.accounts.open(index, authority).await?;
+        let before = self.store.issued_for(name);
+        let failures = self.resting(&(index, name.to_owned())).map_or(0, |resting| resting.failures);
+        let (replaces, challenges) = (before.as_deref(), self.store.challenges());
+        let order = issue::Order { name, authority, replaces, challenges, over_http: failures % 2 == 1 };
+        let pem = order.issue(&account).await?;
+        let certificate = Certificate::read(pem.as_bytes(), pem.as_bytes(), SystemTime::now())?;
+        // On disk before it counts.
+        let (path, bytes) = (file(&self.folder, name), pem.into_bytes());
+        tokio::task::spawn_blocking(move || files::write_secret(&path, &bytes))
+            .await
+            .map_err(|_| AcmeError::Late)??;
+        tracing::info!(name, authority = authority.directory, "a certificate was issued");
+        self.renewals.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.store.issued(name, Arc::new(certificate));
+        Ok(())
+    }
+
+    /// Revokes the certificate of a name at the authority that issued it, and stops showing it.
+    ///
+    /// # Errors
+    /// [`AcmeError`] if there is none, or if no authority says that it is its own.
+    pub async fn revoke(&self, name: &str) -> Result<(), AcmeError> {
+        let certificate = self.store.issued_for(name).ok_or(AcmeError::NoCertificate)?;
+        let mut last = AcmeError::NoCertificate;
+        for (index, authority) in self.config.authorities.iter().enumerate() {
+            let revoked = match self.accounts.open(index, authority).await {
+                Ok(account) => issue::revoke(&account, &certificate).await,
+                Err(error) => Err(error),
+            };
+            match revoked {
+                Ok(()) => {
+                    let path = file(&self.folder, name);
+                    files::remove(&path)?;
+                    self.store.withdraw(name);
+                    return Ok(());
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// When a name's certificate is to be renewed, by what its authority suggests (RFC 9773), or else past two thirds of its life.
+    async fn due(&self, name: &str) -> SystemTime {
+        let Some(certificate) = self.store.issued_for(name) else { return SystemTime::UNIX_EPOCH };
+        let known = self.renewals.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied();
+        if let Some(known) = known.filter(|known| known.ask_again > SystemTime::now()) {
+            return known.due;
+        }
+        let renewal = renewal::of(&certificate, &self.accounts, &self.config.authorities).await;
+        self.renewals.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), renewal);
+        renewal.due
+    }
+
+    fn resting(&self, key: &(usize, String)) -> Option<Resting> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+    }
+
+    fn rest(&self, key: (usize, String)) {
+        let mut all = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        let resting = all.entry(key).or_insert(Resting { until: SystemTime::UNIX_EPOCH, failures: 0 });
+        let pause = self.config.retry.saturating_mul(1 << resting.failures.min(16)).min(self.config.retry_max);
+        *resting = Resting { until: SystemTime::now() + pause, failures: resting.failures.saturating_add(1) };
+    }
+
+    /// When the first authority may be asked for a name again.
+    fn rested(&self, name: &str) -> SystemTime {
+        let all = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_name = all.iter().filter(|((_, of), _)| of == name).map(|(_, resting)| resting.until);
+        of_name.min().unwrap_or_else(|| SystemTime::now() + LOOK_EVERY)
+    }
+}
+
+/// Where a name's certificate is, its key and chain in one file, so that they change together.
+fn file(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.pem"))
+}

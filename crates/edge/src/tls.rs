@@ -1,0 +1,149 @@
+//! TLS before HTTP: handshakes, their limits, and what they are counted as.
+//!
+//! TLS 1.3 and 1.2 by rustls over aws-lc-rs, X25519MLKEM768 first. Sessions are resumed by tickets whose keys live in memory, change
+//! every six hours, and are the same for all workers; early data is never taken, since it can be replayed. A crash loses the ticket
+//! keys: clients shake hands in full once.
+
+pub(crate) mod config;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use atoll_certs::{Challenges, Store};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::server::{Acceptor, NoServerSessionStorage, ResolvesServerCert};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// HTTP/2 over TLS (RFC 9113, section 3.1).
+const H2: &[u8] = b"h2";
+/// HTTP/1.1 over TLS (RFC 7301, section 6).
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// What all workers need to speak TLS.
+pub(crate) struct Tls {
+    config: Arc<ServerConfig>,
+    /// For an authority that looks for its certificate.
+    challenge: Arc<ServerConfig>,
+    timeout: Duration,
+    under_way_max: usize,
+    under_way: AtomicUsize,
+    counts: Counts,
+}
+
+/// Handshakes since the start.
+#[derive(Debug, Default)]
+struct Counts {
+    full: AtomicU64,
+    resumed: AtomicU64,
+    failed: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// Handshakes since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handshakes {
+    /// Done in full.
+    pub full: u64,
+    /// Done by resuming an earlier session.
+    pub resumed: u64,
+    /// Failed: no certificate for the name, nothing in common, or not done in time.
+    pub failed: u64,
+    /// Not begun, because [`config::Tls::handshakes`] were under way.
+    pub refused: u64,
+}
+
+/// What client and server agreed to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl Tls {
+    pub(crate) fn new(config: &config::Tls, certificates: Arc<Store>) -> Result<Self, rustls::Error> {
+        let mut challenge = showing(Arc::clone(certificates.challenges()) as _)?;
+        challenge.alpn_protocols = vec![Challenges::PROTOCOL.to_vec()];
+        let mut server = showing(certificates)?;
+        server.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
+        server.ticketer = aws_lc_rs::Ticketer::new()?;
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(Self {
+            config: Arc::new(server),
+            challenge: Arc::new(challenge),
+            timeout: config.handshake_timeout,
+            under_way_max: config.handshakes,
+            under_way: AtomicUsize::new(0),
+            counts: Counts::default(),
+        })
+    }
+
+    /// Shakes hands with a client whose first byte is there; `None` if that does not end in a connection.
+    pub(crate) async fn accept(&self, tcp: TcpStream) -> Option<(TlsStream<TcpStream>, Protocol)> {
+        let Some(_place) = Place::take(self) else {
+            self.counts.refused.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!("a handshake is refused: too many are under way (gateway.tls.handshakes)");
+            return None;
+        };
+        let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+        match timeout(self.timeout, self.shake(tcp)).await.map_err(late).flatten() {
+            Ok(stream) => {
+                let (_, connection) = stream.get_ref();
+                let resumed = connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+                let count = if resumed { &self.counts.resumed } else { &self.counts.full };
+                count.fetch_add(1, Ordering::Relaxed);
+                let protocol = if connection.alpn_protocol() == Some(H2) { Protocol::Http2 } else { Protocol::Http1 };
+                Some((stream, protocol))
+            }
+            Err(cause) => {
+                self.counts.failed.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(%cause, "a handshake failed");
+                None
+            }
+        }
+    }
+
+    async fn shake(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+        let is_challenge =
+            hello.client_hello().alpn().is_some_and(|mut protocols| protocols.any(|name| name == Challenges::PROTOCOL));
+        let config = if is_challenge { &self.challenge } else { &self.config };
+        hello.into_stream(Arc::clone(config)).await
+    }
+
+    /// Handshakes since the start.
+    pub(crate) fn handshakes(&self) -> Handshakes {
+        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Counts { full, resumed, failed, refused } = &self.counts;
+        Handshakes { full: get(full), resumed: get(resumed), failed: get(failed), refused: get(refused) }
+    }
+}
+
+/// A server that shows what `certificates` finds.
+fn showing(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(versions.with_no_client_auth().with_cert_resolver(certificates))
+}
+
+/// One of the handshakes that may be under way.
+struct Place<'a>(&'a Tls);
+
+impl<'a> Place<'a> {
+    fn take(tls: &'a Tls) -> Option<Self> {
+        let place = Self(tls);
+        // Dropping the place gives it back.
+        (tls.under_way.fetch_add(1, Ordering::Relaxed) < tls.under_way_max).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
