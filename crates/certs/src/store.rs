@@ -115,7 +115,10 @@ impl Store {
     pub fn refresh(&self) -> bool {
         let now = SystemTime::now();
         let mut sources = self.lock();
-        let mut changed = sources.files.iter_mut().fold(false, |changed, pair| pair.refresh(now) || changed);
+        let mut changed = false;
+        for pair in &mut sources.files {
+            changed |= pair.refresh(now);
+        }
         if let Some(own) = &mut sources.own {
             changed |= own.renew(now);
         }
