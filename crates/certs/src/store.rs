@@ -145,13 +145,6 @@ impl Store {
         self.lock().issued.get(name)?.certificate.clone()
     }
 
-    /// What was issued for a name is not to be shown any more.
-    pub(crate) fn withdraw(&self, name: &str) {
-        let mut sources = self.lock();
-        sources.issued.remove(name);
-        self.retable(&sources);
-    }
-
     /// Why authorities give none for a name.
     pub(crate) fn wrong(&self, name: &str, why: Option<String>) {
         self.lock().issued.entry(name.to_owned()).or_default().wrong = why;
