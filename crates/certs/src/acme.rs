@@ -158,31 +158,6 @@ impl Manager {
         Ok(())
     }
 
-    /// Revokes the certificate of a name at the authority that issued it, and stops showing it.
-    ///
-    /// # Errors
-    /// [`AcmeError`] if there is none, or if no authority says that it is its own.
-    pub async fn revoke(&self, name: &str) -> Result<(), AcmeError> {
-        let certificate = self.store.issued_for(name).ok_or(AcmeError::NoCertificate)?;
-        let mut last = AcmeError::NoCertificate;
-        for (index, authority) in self.config.authorities.iter().enumerate() {
-            let revoked = match self.accounts.open(index, authority).await {
-                Ok(account) => issue::revoke(&account, &certificate).await,
-                Err(error) => Err(error),
-            };
-            match revoked {
-                Ok(()) => {
-                    let path = file(&self.folder, name);
-                    files::remove(&path)?;
-                    self.store.withdraw(name);
-                    return Ok(());
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
     /// When a name's certificate is to be renewed, by what its authority suggests (RFC 9773), or else past two thirds of its life.
     async fn due(&self, name: &str) -> SystemTime {
         let Some(certificate) = self.store.issued_for(name) else { return SystemTime::UNIX_EPOCH };

@@ -116,11 +116,6 @@ pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     atoll_durable::replace_secret(path, |file| file.write_all(bytes)).map_err(fail)
 }
 
-/// Removes a file.
-pub(crate) fn remove(path: &Path) -> Result<(), FileError> {
-    fs::remove_file(path).map_err(|cause| FileError { path: path.to_owned(), cause })
-}
-
 /// Makes a folder, and those above it, that only its owner enters.
 fn make_folder(path: &Path) -> Result<(), FileError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);

@@ -115,7 +115,10 @@ impl Store {
     pub fn refresh(&self) -> bool {
         let now = SystemTime::now();
         let mut sources = self.lock();
-        let mut changed = sources.files.iter_mut().fold(false, |changed, pair| pair.refresh(now) || changed);
+        let mut changed = false;
+        for pair in &mut sources.files {
+            changed |= pair.refresh(now);
+        }
         if let Some(own) = &mut sources.own {
             changed |= own.renew(now);
         }
@@ -140,13 +143,6 @@ impl Store {
     /// What an authority gave for a name, if it did.
     pub fn issued_for(&self, name: &str) -> Option<Arc<Certificate>> {
         self.lock().issued.get(name)?.certificate.clone()
-    }
-
-    /// What was issued for a name is not to be shown any more.
-    pub(crate) fn withdraw(&self, name: &str) {
-        let mut sources = self.lock();
-        sources.issued.remove(name);
-        self.retable(&sources);
     }
 
     /// Why authorities give none for a name.

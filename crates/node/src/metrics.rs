@@ -54,15 +54,19 @@ impl Metrics {
         router: Arc<Router>,
         deny: Arc<Lists>,
         (asks, routers, pinning): (Arc<Counts>, Option<Routers>, Option<Service>),
-        certificates: Arc<atoll_certs::Store>,
     ) -> Self {
         let mut registry = Registry::with_prefix("atoll");
-        registry.register_collector(Box::new(TlsCollector { gateway: gateway.clone(), certificates }));
         let counted = Arc::clone(&counters);
         let collector =
             NodeCollector { counters: counted, gateway, store, names, router, deny, asks, routers, pinning };
         registry.register_collector(Box::new(collector));
         Self { counters, window: Mutex::default(), registry }
+    }
+
+    /// With those of TLS.
+    pub(crate) fn with_tls(mut self, gateway: Kept, certificates: Arc<atoll_certs::Store>) -> Self {
+        self.registry.register_collector(Box::new(TlsCollector { gateway, certificates }));
+        self
     }
 
     /// The same, and those of the swarm, and how announcing goes.

@@ -83,8 +83,7 @@ impl Node {
     /// # Errors
     /// [`NodeError`] names the step that failed; nothing runs then.
     pub async fn bind(folder: &Folder, config: Config, sources: Sources) -> Result<Self, NodeError> {
-        let path = folder.path();
-        keys::create_private_dir(path).map_err(|error| NodeError::Folder(path.to_owned(), error))?;
+        keys::create_private_dir(folder.path()).map_err(|error| NodeError::Folder(folder.path().to_owned(), error))?;
         let keys = NodeKeys::open(folder, &config.node.operator_certificate, &config.node.operator_label)?;
         let store = work::open_store(folder, &config.store)?;
         let local = Arc::new(LocalBlocks::new(store.clone(), config.store.cache_bytes));
@@ -120,15 +119,8 @@ impl Node {
         let delegated = Delegated::new(config.delegated.clone());
         let asks = (Arc::clone(&delegated.counts), network.routers.clone(), pinning.clone());
         let held = (store, name_records.clone());
-        let metrics = Metrics::new(
-            counters,
-            kept.clone(),
-            held,
-            Arc::clone(&router),
-            Arc::clone(&deny),
-            asks,
-            Arc::clone(&certificates),
-        );
+        let metrics = Metrics::new(counters, kept.clone(), held, Arc::clone(&router), Arc::clone(&deny), asks)
+            .with_tls(kept.clone(), Arc::clone(&certificates));
         let inner = Arc::new(Inner {
             local,
             anywhere,

@@ -1,11 +1,11 @@
-//! One order, from its beginning to the certificate (RFC 8555, section 7.4), and the revocation of what it brought (section 7.6).
+//! One order, from its beginning to the certificate (RFC 8555, section 7.4).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
     Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier, NewOrder, OrderStatus,
-    RetryPolicy, RevocationRequest,
+    RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName};
 
@@ -53,9 +53,6 @@ pub enum AcmeError {
     /// TLS.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// There is nothing to revoke.
-    #[error("there is no certificate for that name")]
-    NoCertificate,
 }
 
 /// What is asked for.
@@ -141,10 +138,4 @@ impl Order<'_> {
         }
         AcmeError::NotSeen(self.name.to_owned(), why)
     }
-}
-
-/// Has a certificate revoked.
-pub(super) async fn revoke(account: &Account, certificate: &Certificate) -> Result<(), AcmeError> {
-    let certificate = certificate.der().ok_or(AcmeError::NoCertificate)?;
-    Ok(account.revoke(&RevocationRequest { certificate, reason: None }).await?)
 }

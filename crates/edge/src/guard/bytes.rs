@@ -16,7 +16,7 @@ const fn kinds() -> [u8; 256] {
         let value = byte == 0x09 || (byte >= 0x20 && byte != 0x7f);
         // Only visible ASCII; a fragment is for the client alone (RFC 9110, section 4.2.5).
         let target = byte > 0x20 && byte < 0x7f && byte != 0x23;
-        kinds[byte] = (value as u8) * VALUE | (target as u8) * TARGET;
+        kinds[byte] = ((value as u8) * VALUE) | ((target as u8) * TARGET);
         byte += 1;
     }
     let token = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
