@@ -68,7 +68,8 @@ impl Frames {
             updates: 0,
             continuations: 0,
             stream: [0; 4],
-            given_up: [[0; 4]; GIVEN_UP_MAX],
+            // No request has this number.
+            given_up: [[u8::MAX; 4]; GIVEN_UP_MAX],
             fault: None,
         }
     }
