@@ -32,6 +32,8 @@ pub(crate) enum Failure {
     HostMissing,
     #[error("more than one host, or a malformed one")]
     HostMalformed,
+    #[error("a field that may not be sent so")]
+    FieldMalformed,
     #[error("no gateway of that name")]
     HostUnknown,
     #[error("malformed CID")]

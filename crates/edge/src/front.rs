@@ -6,6 +6,7 @@
 mod asked;
 mod config;
 mod fetch;
+mod fields;
 mod keep;
 mod stored;
 mod tally;

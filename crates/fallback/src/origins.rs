@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Extensions, HeaderValue, Request, Response, Uri, header, request};
+use http::{Extensions, HeaderValue, Method, Request, Response, Uri, header, request};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Empty};
 use hyper_rustls::HttpsConnector;
@@ -97,6 +97,7 @@ impl Origin {
             Host::Client => host.clone(),
         };
         request.headers_mut().insert(header::HOST, host);
+        frame(&mut request);
         Ok(request)
     }
 }
@@ -220,6 +221,23 @@ impl Origins {
             used.clear();
         }
         !used.insert(local)
+    }
+}
+
+/// Says in one way how long the body is, whatever the visitor said: by its length if that is known, else in chunks (RFC 9112,
+/// section 6.3).
+fn frame(request: &mut Request<Noted>) {
+    let (ended, len) = (request.body().is_end_stream(), request.body().size_hint().exact());
+    let expected = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    let empty_is_said = expected || request.headers().contains_key(header::CONTENT_LENGTH);
+    let headers = request.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::TRANSFER_ENCODING);
+    match len {
+        _ if ended && !empty_is_said => {}
+        _ if ended => drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"))),
+        Some(len) => drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len))),
+        None => drop(headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
     }
 }
 

@@ -4,7 +4,7 @@
 //! milliseconds, and the same seed gives the same run.
 //!
 //! And for trials in real time: nodes and other people's peers as processes ([`process`], [`kubo`]), networks for them
-//! ([`netns`]), delays between them ([`relay`]), servers that say whatever a test wants ([`origin`]), and what is noticed of
+//! ([`netns`]), delays between them ([`relay`]), clients with TLS ([`tls`]), servers that say whatever a test wants ([`origin`]), and what is noticed of
 //! attacks ([`ordeal`]).
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test where it stands")]
@@ -22,6 +22,7 @@ pub mod origin;
 pub mod process;
 pub mod relay;
 mod site;
+pub mod tls;
 pub mod trial;
 
 pub use clock::SimClock;

@@ -3,17 +3,10 @@
 use std::fs;
 
 use atoll_testkit::process::Node;
+use atoll_testkit::tls::{Visitor, made};
 use atoll_testkit::trial::until;
 
 use crate::INLINE;
-use crate::visitor::Visitor;
-
-/// A certificate that signs itself, and its key.
-fn made(name: &str) -> (String, String) {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
-    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
-}
 
 #[test]
 fn what_is_pushed_is_checked_before_it_serves() {

@@ -5,7 +5,6 @@ mod acme;
 mod files;
 mod h2spec;
 mod pebble;
-mod visitor;
 
 /// A file of ours within its CID.
 const INLINE: &str = "/ipfs/bafkqabtimvwgy3yk";

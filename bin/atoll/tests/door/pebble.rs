@@ -5,11 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use atoll_testkit::tls::Visitor;
 use atoll_testkit::trial::until;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-use crate::visitor::Visitor;
 
 /// Not yet running: its ports are known, so that a node can be told of it first.
 pub(crate) struct Pebble {

@@ -4,5 +4,25 @@
 //! run, and with `CI` set that fails.
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
+mod framing;
 mod sites;
 mod suite;
+mod visit;
+
+use std::fs;
+
+use atoll_testkit::process::Node;
+use atoll_testkit::tls::{Visitor, made};
+
+/// `atoll front` with TLS for `shop.example` before a server, and a visitor who believes its certificate.
+fn secure(url: &str, host: &str) -> (Node, Visitor) {
+    let front = Node::home(env!("CARGO_BIN_EXE_atoll")).set(&["gateway.tls.listen=127.0.0.1:0"]);
+    let (certificate, key) = made("shop.example");
+    let paths = (front.path("cert.pem"), front.path("key.pem"));
+    fs::write(&paths.0, &certificate).unwrap();
+    fs::write(&paths.1, key).unwrap();
+    let toml = format!("[certs]\nfiles = [{{ certificate = {:?}, key = {:?} }}]\n", paths.0, paths.1);
+    let mut front = front.configured(&toml);
+    front.start_as(&["front", url, "--host", host]);
+    (front, Visitor::trusting(&certificate))
+}

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use atoll_cache::{Key, conditional};
 use atoll_fallback::OriginError;
 use atoll_fallback::hops::{self, Hop};
-use http::{HeaderMap, HeaderValue, Method, Request, Version, header, request};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header, request};
 use http_body::Body;
 
-use super::Front;
+use super::{Front, fields};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::host::Seen;
@@ -27,21 +28,40 @@ pub(crate) struct Asked {
     bodiless: bool,
 }
 
+/// Path and query, as an origin is to see them: in origin form, or `*` of OPTIONS (RFC 9112, section 3.2).
+fn target<B>(request: &Request<B>) -> Result<Uri, Failure> {
+    let uri = request.uri();
+    let malformed = Failure::PathMalformed("The address is malformed.");
+    // An authority alone is for CONNECT.
+    let Some(target) = uri.path_and_query() else { return Err(malformed) };
+    if target.as_str().len() > TARGET_BYTES_MAX {
+        return Err(Failure::PathMalformed("The address is too long."));
+    }
+    let absolute = uri.authority().is_some() && request.version() <= Version::HTTP_11;
+    let target = match target.as_str() {
+        whole if whole.starts_with('/') => Ok(target.clone()),
+        "*" if *request.method() == Method::OPTIONS => Ok(target.clone()),
+        // Behind the host of a whole URL, the path may be left out.
+        rest if absolute && (rest.is_empty() || rest.starts_with('?')) => PathAndQuery::try_from(format!("/{rest}")),
+        _ => return Err(malformed),
+    };
+    let visible = |target: &PathAndQuery| target.as_str().bytes().all(|byte| byte.is_ascii_graphic());
+    target.ok().filter(visible).map(Uri::from).ok_or(malformed)
+}
+
 impl Asked {
     /// What a client asks for.
     ///
     /// # Errors
     /// [`Failure`] for what no origin is asked for.
     pub(crate) fn of<B: Body>(request: &Request<B>, seen: Seen<'_>, client: &Arc<Client>) -> Result<Self, Failure> {
-        if request.uri().path_and_query().is_some_and(|path| path.as_str().len() > TARGET_BYTES_MAX) {
-            return Err(Failure::PathMalformed("The address is too long."));
-        }
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Failure::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
+        fields::check(request)?;
         let (mut head, ()) = Request::new(()).into_parts();
         head.method = request.method().clone();
-        head.uri = request.uri().clone();
+        head.uri = target(request)?;
         head.headers = request.headers().clone();
         hops::strip_request(&head.method, &mut head.headers);
         let scheme = if seen.https { "https" } else { "http" };

@@ -78,6 +78,7 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
     match failure {
         Failure::HostMissing => (StatusCode::BAD_REQUEST, "The request has no Host header."),
         Failure::HostMalformed => (StatusCode::BAD_REQUEST, "The request names no host, or more than one."),
+        Failure::FieldMalformed => (StatusCode::BAD_REQUEST, "A header field of the request is malformed."),
         Failure::HostUnknown => (StatusCode::NOT_FOUND, "This node serves no site of that name."),
         Failure::CidMalformed | Failure::NoContentPath(_) => {
             (StatusCode::BAD_REQUEST, "The address holds no valid CID. CIDs in host names are written in lower case.")
