@@ -84,6 +84,15 @@ pub fn strip_request(method: &Method, headers: &mut HeaderMap) {
     }
 }
 
+/// Takes out of a request's trailers what belongs into its head alone: servers that put both together would believe it (RFC 9110,
+/// section 6.5.1).
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    let of_head = [CDN_LOOP, header::VIA, header::HOST, header::COOKIE, header::AUTHORIZATION, header::CONTENT_LENGTH];
+    for name in OF_CONNECTION.into_iter().chain(OF_PROXIES).chain(OF_METHODS).chain(of_head) {
+        trailers.remove(name);
+    }
+}
+
 /// Takes out of an answer what concerned the connection that it came by.
 pub fn strip_response(headers: &mut HeaderMap) {
     strip(headers);
@@ -210,6 +219,13 @@ mod tests {
         announce(&mut found, &Hop { trusted: true, ..HOP }, Version::HTTP_11).unwrap();
         assert_eq!(found["x-forwarded-for"], "10.0.0.1, 192.0.2.1");
         assert_eq!(found["x-forwarded-host"], "evil");
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_belongs_before_the_body() {
+        let mut found = headers(&[("x-sum", "1"), ("x-forwarded-for", "10.0.0.1"), ("cookie", "a=b"), ("te", "x")]);
+        strip_trailers(&mut found);
+        assert_eq!(found, headers(&[("x-sum", "1")]));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Fields that HTTP/2 carries and HTTP/1.1, in which origins are spoken to, does not, or which some servers there read otherwise.
 //! Over HTTP/1 the guard has refused them by their bytes. Pure; a crash loses nothing.
 
-use http::{HeaderName, HeaderValue, Request, Version, header};
+use atoll_fallback::hops;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
 
 use crate::failure::Failure;
 
@@ -19,6 +20,16 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Failure> {
         return Err(Failure::FieldMalformed);
     }
     Ok(())
+}
+
+/// What an origin sees of a visitor's trailers.
+pub(super) fn trailers(mut trailers: HeaderMap) -> HeaderMap {
+    hops::strip_trailers(&mut trailers);
+    let doubtful = trailers.iter().filter(|(name, value)| !is_sound(name, value)).map(|(name, _)| name.clone());
+    for name in doubtful.collect::<Vec<_>>() {
+        trailers.remove(name);
+    }
+    trailers
 }
 
 /// Whether it has one reading: no space around its value (RFC 9113, section 8.2.1), and no name that some servers take for one of the

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
+use super::fields;
 use crate::failure::{Failure, Step};
 
 /// Why an upload was broken off.
@@ -79,6 +80,10 @@ impl Body for Visitor {
                 None => Poll::Ready(None),
                 Some(Err(_)) => self.broken(GONE, "the visitor broke off"),
                 Some(Ok(frame)) => {
+                    let frame = match frame.into_trailers() {
+                        Ok(trailers) => Frame::trailers(fields::trailers(trailers)),
+                        Err(frame) => frame,
+                    };
                     let len = frame.data_ref().map_or(0, |data| data.len() as u64);
                     match self.left.checked_sub(len) {
                         None => self.broken(LARGE, "the body is too large"),

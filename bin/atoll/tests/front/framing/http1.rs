@@ -1,15 +1,14 @@
 //! Over HTTP/1.1, byte by byte as others wrote it.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Write as _;
 
 use atoll_testkit::http::{connect, request};
 use atoll_testkit::process::Node;
 use atoll_testkit::trial::until;
 
-use super::HIDDEN;
 use super::cases::{self, Case, Fate};
 use super::witness::{Message, Seen, Witness};
+use super::{HIDDEN, rest};
 
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n";
 const BEFORE: &str = "GET /before HTTP/1.1\r\nHost: shop.example\r\n\r\n";
@@ -20,24 +19,6 @@ fn front(args: &[&str]) -> (Node, Witness) {
     let mut front = Node::home(env!("CARGO_BIN_EXE_atoll"));
     front.start_as(&[&["front", &witness.url()], args].concat());
     (front, witness)
-}
-
-/// All that is answered until the connection ends, however it does.
-fn rest(tcp: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        match tcp.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => answer.extend_from_slice(&buffer[..count]),
-            Err(cause) => {
-                let ended = matches!(cause.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
-                assert!(ended, "the connection stays open: {cause}");
-                break;
-            }
-        }
-    }
-    String::from_utf8_lossy(&answer).into_owned()
 }
 
 fn messages(seen: &[Seen]) -> Vec<&Message> {
@@ -60,7 +41,7 @@ fn judge(front: &Node, witness: &Witness, case: &Case) {
     let behind = if case.fate == Fate::Refused { HIDDEN } else { NEXT };
     // What is not read any more is none of the test's.
     let _ = tcp.write_all(&[&case.bytes, behind.as_bytes()].concat());
-    let answers = rest(&mut tcp);
+    let (answers, _) = rest(&mut tcp);
     let seen = witness.take();
     let doubts: Vec<_> = seen.iter().filter(|seen| matches!(seen, Seen::Doubt(..))).collect();
     assert!(doubts.is_empty(), "{what}: {doubts:?}");
@@ -104,7 +85,7 @@ fn judge_later(front: &Node, witness: &Witness, case: &Case, split: usize) {
     tcp.write_all(head).unwrap();
     until("the head at the server", || witness.has_begun("/a"));
     let _ = tcp.write_all(&[body, HIDDEN.as_bytes()].concat());
-    let answers = rest(&mut tcp);
+    let (answers, _) = rest(&mut tcp);
     assert!(!statuses(&answers).contains(&"200"), "{what}: {answers}");
     until("the end of what is no message", || witness.has_ended());
     assert_eq!(witness.take(), [Seen::Cut], "{what}");
