@@ -154,6 +154,10 @@ impl Exchange {
         self.ongoing.seen.status = response.status().as_u16();
         tracing::debug!(id = ?self.id, status = self.ongoing.seen.status, hot = self.ongoing.seen.hot, "answer");
         response.headers_mut().insert(X_REQUEST_ID, self.id);
+        let client = &self.ongoing.client;
+        if let Some(hsts) = client.gateway.hsts.as_ref().filter(|_| client.secure) {
+            response.headers_mut().entry(header::STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+        }
         if self.head {
             let len = http_body::Body::size_hint(response.body()).exact();
             if let Some(len) = len.filter(|_| !response.headers().contains_key(header::CONTENT_LENGTH)) {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use atoll_core::{Answer, Blocks, Deny, Names as NameSource};
-
+use http::HeaderValue;
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
@@ -47,6 +47,8 @@ pub(crate) struct Gateway {
     pub(crate) timeouts: Timeouts,
     pub(crate) http2: Http2,
     pub(crate) tls: Tls,
+    /// What answers over TLS say of coming back by it.
+    pub(crate) hsts: Option<HeaderValue>,
     pub(crate) head_bytes_max: usize,
     pub(crate) server_timing: bool,
     pub(crate) hot: Hot,
@@ -71,6 +73,7 @@ impl Gateway {
             timeouts: config.timeouts.clone(),
             http2: config.http2.clone(),
             tls,
+            hsts: config.tls.hsts(),
             head_bytes_max: config.limits.head_bytes,
             server_timing: config.server_timing,
             hot: Hot::new(&config.hot),

@@ -198,12 +198,14 @@ impl Origins {
         };
         let used = self.note(&connection, answered.is_ok());
         let idle = self.timeouts.idle;
-        answered.map(|response| response.map(|body| Download::new(body, idle))).map_err(|error| {
+        let answered = answered.map_err(|error| {
             let (origin, cause) = (origin.authority.to_string(), causes(&error));
             let error =
                 if error.is_connect() { OriginError::Connect { origin, cause } } else { OriginError::Broken(cause) };
             (error, used)
-        })
+        })?;
+        let response = framed(answered).map_err(|error| (error, false))?;
+        Ok(response.map(|body| Download::new(body, idle)))
     }
 
     /// Whether a connection has answered before; it has from now on, or is gone.
@@ -238,6 +240,23 @@ fn frame(request: &mut Request<Noted>) {
         _ if ended => drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"))),
         Some(len) => drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len))),
         None => drop(headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
+    }
+}
+
+/// An answer that says in one way how long it is; a length beside chunks counts for nothing (RFC 9112, section 6.3).
+fn framed<B>(mut response: Response<B>) -> Result<Response<B>, OriginError> {
+    let headers = response.headers_mut();
+    let codings: Vec<_> = headers.get_all(header::TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes).collect();
+    match codings[..] {
+        [] => {}
+        [coding] if coding.eq_ignore_ascii_case(b"chunked") => drop(headers.remove(header::CONTENT_LENGTH)),
+        _ => return Err(OriginError::Broken("the answer has a transfer coding other than chunked".to_owned())),
+    }
+    let lengths: Vec<_> = headers.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::as_bytes).collect();
+    match lengths[..] {
+        [] => Ok(response),
+        [length] if !length.is_empty() && length.iter().all(u8::is_ascii_digit) => Ok(response),
+        _ => Err(OriginError::Broken("the length of the answer is in doubt".to_owned())),
     }
 }
 

@@ -15,6 +15,11 @@ pub fn over(connector: HttpConnector) -> HttpsConnector<HttpConnector> {
     with(connector, MACHINE.clone())
 }
 
+/// Trusts the roots of this machine.
+pub fn here() -> ClientConfig {
+    MACHINE.clone()
+}
+
 /// Plain HTTP and HTTPS over `connector`, with TLS as `config` has it.
 pub fn with(mut connector: HttpConnector, config: ClientConfig) -> HttpsConnector<HttpConnector> {
     connector.enforce_http(false);

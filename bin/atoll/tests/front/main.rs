@@ -16,7 +16,7 @@ use atoll_testkit::tls::{Visitor, made};
 
 /// `atoll front` with TLS for `shop.example` before a server, and a visitor who believes its certificate.
 fn secure(url: &str, host: &str) -> (Node, Visitor) {
-    let front = Node::home(env!("CARGO_BIN_EXE_atoll")).set(&["gateway.tls.listen=127.0.0.1:0"]);
+    let front = Node::home(env!("CARGO_BIN_EXE_atoll")).set(&["gateway.tls.listen=127.0.0.1:0", "gateway.tls.hsts=1d"]);
     let (certificate, key) = made("shop.example");
     let paths = (front.path("cert.pem"), front.path("key.pem"));
     fs::write(&paths.0, &certificate).unwrap();

@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 
+use atoll_testkit::http::request;
 use atoll_testkit::origin::{Asked, Origin};
 use atoll_testkit::process::Node;
 use atoll_testkit::tls::Visitor;
@@ -60,10 +61,14 @@ async fn the_second_answer_is_from_the_cache() {
     let (second, found) = ask(&mut send, "GET", "/a").await;
     assert_eq!((second.status().as_u16(), &found[..]), (200, &body[..]));
     assert!(field(&second, "cache-status").contains("; hit"), "{second:?}");
+    assert_eq!(field(&second, "strict-transport-security"), "max-age=86400");
+    let plain = request(front.gateway(), "GET", "shop.example", "/a", &[]);
+    assert_eq!((plain.status, plain.header("strict-transport-security")), (200, None));
     let (head, found) = ask(&mut send, "HEAD", "/a").await;
     assert_eq!((head.status().as_u16(), field(&head, "content-length"), found.len()), (200, "300000", 0));
     assert!(field(&head, "cache-status").contains("; hit"), "{head:?}");
-    assert_eq!(origin.asked().len(), 1);
+    // Over HTTP it is another URL.
+    assert_eq!(origin.asked().len(), 2);
     let told = origin.asked().remove(0);
     assert_eq!(told.field("x-forwarded-proto").as_deref(), Some("https"));
     assert_eq!(told.field("x-forwarded-host").as_deref(), Some("shop.example"));

@@ -12,9 +12,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::issue::AcmeError;
 use crate::files;
@@ -31,16 +31,14 @@ pub(super) struct Http(Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>
 impl Http {
     /// One that trusts the roots in a file, or those of this machine.
     pub(super) fn new(roots: &Path) -> Result<Self, AcmeError> {
-        let mut trusted = RootCertStore::empty();
-        if roots.as_os_str().is_empty() {
-            trusted.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let config = if roots.as_os_str().is_empty() {
+            atoll_trust::here()
         } else {
             let pem = files::read(roots)?;
+            let mut trusted = RootCertStore::empty();
             trusted.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok));
-        }
-        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let config = config.with_root_certificates(trusted).with_no_client_auth();
+            atoll_trust::trusting(trusted)
+        };
         let https = HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build();
         Ok(Self(Client::builder(TokioExecutor::new()).build(https)))
     }
