@@ -64,8 +64,8 @@ fn cases() -> Vec<String> {
     ];
     cases.extend(lines.map(|line| format!("HTTP/1.1 {line}\r\nContent-Length: 5\r\n\r\nabcde")));
     cases.extend(
-        ["HTTP/1.1 200\n\nabcde", "HTTP/1.10 200 OK\r\n\r\n", "HTTP/2.0 200 OK\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n"]
-            .map(str::to_owned),
+        ["HTTP/1.10 200 OK", "HTTP/2.0 200 OK", "HTTP/1.1 2000 OK", "HTTP/1.1  200 OK", "XTTP/1.1 200 OK"]
+            .map(|line| format!("{line}\r\nContent-Length: 0\r\n\r\n")),
     );
     cases
 }
