@@ -34,8 +34,10 @@ fn but(name: &str, value: Option<&[u8]>) -> Sent {
 }
 
 fn refused() -> Vec<Sent> {
-    let len = HIDDEN.len().to_string();
-    let len = len.as_bytes();
+    [names_and_values(), lengths(), targets()].into_iter().flatten().collect()
+}
+
+fn names_and_values() -> Vec<Sent> {
     let hidden = [b"y\r\n\r\n", HIDDEN.as_bytes()].concat();
     let values: [&[u8]; 12] =
         [b"y\rz", b"y\nz", b"y\r\nz: a", b"y\0z", b"\ry", b"y\n", b" y", b"y ", b"\ty", b"y\t", b"y\x7f", &hidden];
@@ -74,16 +76,26 @@ fn refused() -> Vec<Sent> {
     ];
     sent.extend(connection.map(|field| post(&[field], &format!("0\r\n\r\n{HIDDEN}"))));
     sent.extend(connection.map(|field| get(&[field])));
-    // Lengths that are none, or unlike what is sent.
+    sent
+}
+
+/// Lengths that are none, or unlike what is sent.
+fn lengths() -> Vec<Sent> {
+    let len = HIDDEN.len().to_string();
+    let len = len.as_bytes();
     let lengths: [&[u8]; 9] = [b"+5", b"-5", b"0x5", b"5,5", b"5, 5", b" 5", b"", b"5a", b"18446744073709551621"];
-    sent.extend(lengths.map(|length| post(&[("content-length", length)], "abcde")));
+    let mut sent: Vec<Sent> = lengths.map(|length| post(&[("content-length", length)], "abcde")).into();
     sent.extend([&b"0"[..], b"4", b"6"].map(|length| post(&[("content-length", length)], "abcde")));
     sent.push(get(&[("content-length", len)]));
     sent.push(post(&[("content-length", b"0")], HIDDEN));
     sent.push(post(&[("content-length", len), ("content-length", len)], HIDDEN));
     sent.push(post(&[("content-length", len), ("content-length", b"0")], HIDDEN));
     sent.push(post(&[("content_length", b"0")], HIDDEN));
-    // Pseudo-headers.
+    sent
+}
+
+/// Whom it is for, and what is wanted there.
+fn targets() -> Vec<Sent> {
     let pseudo: [(&str, &[u8]); 25] = [
         (":path", b""),
         (":path", b"a"),
@@ -111,7 +123,7 @@ fn refused() -> Vec<Sent> {
         (":authority", b"shop.example:80:80"),
         (":authority", b"shop.example, other.example"),
     ];
-    sent.extend(pseudo.map(|(name, value)| but(name, Some(value))));
+    let mut sent: Vec<Sent> = pseudo.map(|(name, value)| but(name, Some(value))).into();
     sent.extend([":method", ":scheme", ":path", ":authority"].map(|name| but(name, None)));
     let again: [(&str, &[u8]); 5] = [
         (":method", b"GET"),
