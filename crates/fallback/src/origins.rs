@@ -249,8 +249,10 @@ fn framed<B>(mut response: Response<B>) -> Result<Response<B>, OriginError> {
     let codings: Vec<_> = headers.get_all(header::TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes).collect();
     match codings[..] {
         [] => {}
-        [coding] if coding.eq_ignore_ascii_case(b"chunked") => drop(headers.remove(header::CONTENT_LENGTH)),
-        _ => return Err(OriginError::Broken("the answer has a transfer coding other than chunked".to_owned())),
+        [coding] if coding.eq_ignore_ascii_case(b"chunked") || is_of_no_meaning(coding) => {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        _ => return Err(OriginError::Broken("the answer has a transfer coding that is not undone here".to_owned())),
     }
     let lengths: Vec<_> = headers.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::as_bytes).collect();
     match lengths[..] {
@@ -258,6 +260,15 @@ fn framed<B>(mut response: Response<B>) -> Result<Response<B>, OriginError> {
         [length] if !length.is_empty() && length.iter().all(u8::is_ascii_digit) => Ok(response),
         _ => Err(OriginError::Broken("the length of the answer is in doubt".to_owned())),
     }
+}
+
+/// Whether it names a coding that nobody knows: the body is whatever comes until the connection closes (RFC 9112, section 6.3).
+fn is_of_no_meaning(coding: &[u8]) -> bool {
+    let known = ["gzip", "x-gzip", "deflate", "compress", "x-compress", "identity", "br", "zstd"];
+    let is_known = |coding: &[u8]| known.iter().any(|known| coding.eq_ignore_ascii_case(known.as_bytes()));
+    let says_chunked = coding.to_ascii_lowercase().windows(7).any(|part| part == b"chunked");
+    let is_token = !coding.is_empty() && coding.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+    is_token && !says_chunked && !is_known(coding)
 }
 
 fn empty() -> Upload {
