@@ -154,18 +154,23 @@ impl Fill {
 impl Filled {
     /// The bytes of a range, without a copy.
     pub fn range(&self, range: &Range<u64>) -> Vec<Bytes> {
-        let mut at = 0_u64;
-        let mut found = Vec::new();
-        for part in &self.parts {
-            let index = |offset: u64| usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX).min(part.len());
-            let (start, end) = (index(range.start), index(range.end));
-            if start < end {
-                found.push(part.slice(start..end));
-            }
-            at = at.saturating_add(part.len() as u64);
-        }
-        found
+        cut(&self.parts, range)
     }
+}
+
+/// The bytes of `parts`, one after the other, that are in `range`, without a copy.
+pub fn cut(parts: &[Bytes], range: &Range<u64>) -> Vec<Bytes> {
+    let mut at = 0_u64;
+    let mut found = Vec::new();
+    for part in parts {
+        let index = |offset: u64| usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX).min(part.len());
+        let (start, end) = (index(range.start), index(range.end));
+        if start < end {
+            found.push(part.slice(start..end));
+        }
+        at = at.saturating_add(part.len() as u64);
+    }
+    found
 }
 
 impl Writing {

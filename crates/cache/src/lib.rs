@@ -23,7 +23,7 @@ mod vary;
 
 pub use config::Config;
 pub use directives::{Directives, Fields};
-pub use fill::{Broken, Fill, Filled, Pushed, Reading, Writing};
+pub use fill::{Broken, Fill, Filled, Pushed, Reading, Writing, cut};
 pub use flight::{Flight, Landed, Landing, Leader};
 pub use invalidation::invalidated;
 pub use key::Key;

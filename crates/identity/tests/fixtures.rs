@@ -1,29 +1,19 @@
 //! The records of gateway-conformance, loaded as they are: which lead to content, and which are named invalid.
 //!
 //! They lie beside a checkout or where `ATOLL_VECTORS` says; without them the test says that it did not run, and with
-//! `CI=true` that fails.
+//! `CI` set that fails.
 
 #![expect(clippy::unwrap_used, reason = "a test panics where its set-up fails")]
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use atoll_core::names::{NameError, Names as _, NoopNameExchange};
 use atoll_identity::{Config, MapLinks, Parts, Resolver, Store};
 use atoll_testkit::SimClock;
-
-fn fixtures() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors");
-    let found = std::env::var_os("ATOLL_VECTORS").map_or_else(beside, PathBuf::from).join("gateway");
-    if found.exists() {
-        return Some(found);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{} is not there, but CI is set", found.display());
-    println!("did not run: there are no vectors at {}", found.display());
-    None
-}
+use atoll_testkit::trial::vectors;
 
 /// The DNSLinks of the suite, and the domains among them.
 fn dnslinks(folder: &Path) -> Config {
@@ -35,7 +25,7 @@ fn dnslinks(folder: &Path) -> Config {
 
 #[tokio::test]
 async fn nine_of_twelve_records_lead_to_content() {
-    let Some(folder) = fixtures() else { return };
+    let Some(folder) = vectors("gateway") else { return };
     let (config, data) = (dnslinks(&folder), tempfile::tempdir().unwrap());
     assert_eq!(config.problems(), Vec::<String>::new());
     let store = Store::open(data.path(), &config, Arc::new(SimClock::start()), Box::new(HashSet::new)).unwrap();

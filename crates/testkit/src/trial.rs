@@ -28,6 +28,22 @@ pub fn javascript(modules: &Path) -> PathBuf {
     if installed.is_file() { installed } else { "node".into() }
 }
 
+/// A folder of the vectors that others made: they lie beside a checkout, or where `ATOLL_VECTORS` says. Without them a test says that it
+/// did not run.
+///
+/// # Panics
+/// With `CI` set, when they are not there.
+pub fn vectors(name: &str) -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors");
+    let folder = std::env::var_os("ATOLL_VECTORS").map_or_else(beside, PathBuf::from).join(name);
+    if folder.exists() {
+        return Some(folder);
+    }
+    assert!(std::env::var_os("CI").is_none(), "the vectors are not at {}", folder.display());
+    println!("did not run: no vectors at {}", folder.display());
+    None
+}
+
 /// Tries until it is so.
 ///
 /// # Panics

@@ -16,11 +16,12 @@ mod subdomains;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use atoll_testkit::http::{Reply, request};
+use atoll_testkit::trial::vectors;
 
 /// `ą/ę/file-źł.txt`, and folders named like parts of paths.
 const LISTING: &str = "bafybeig6ka5mlwkl4subqhaiatalkcleo4jgnr3hqwvpmsqfca27cijp3i";
@@ -50,18 +51,7 @@ struct Node {
 /// The node that all tests share; `None` without fixtures.
 fn node() -> Option<&'static Node> {
     static NODE: OnceLock<Option<Node>> = OnceLock::new();
-    NODE.get_or_init(|| fixtures().map(|fixtures| Node::start(&fixtures))).as_ref()
-}
-
-fn fixtures() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors");
-    let folder = std::env::var_os("ATOLL_VECTORS").map_or_else(beside, PathBuf::from).join("gateway");
-    if folder.exists() {
-        return Some(folder);
-    }
-    assert!(std::env::var_os("CI").is_none(), "the fixtures are not at {}", folder.display());
-    println!("did not run: no fixtures at {}", folder.display());
-    None
+    NODE.get_or_init(|| vectors("gateway").map(|fixtures| Node::start(&fixtures))).as_ref()
 }
 
 impl Node {

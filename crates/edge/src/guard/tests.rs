@@ -1,6 +1,6 @@
 //! Each class of doubtful framing, and what others wrote (llhttp), in any division of the bytes.
 
-use std::path::{Path, PathBuf};
+use atoll_testkit::trial::vectors;
 
 use super::{Guard, Refused};
 
@@ -321,17 +321,6 @@ struct Case {
     open: bool,
 }
 
-fn vectors() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors");
-    let folder = std::env::var_os("ATOLL_VECTORS").map_or_else(beside, PathBuf::from).join("llhttp/request");
-    if folder.exists() {
-        return Some(folder);
-    }
-    assert!(std::env::var_os("CI").is_none(), "the vectors are not at {}", folder.display());
-    println!("did not run: no vectors at {}", folder.display());
-    None
-}
-
 /// Reads the cases of a page: a title, a kind, the request and what llhttp logs.
 fn cases(page: &str) -> Vec<Case> {
     let mut cases = Vec::new();
@@ -381,7 +370,7 @@ fn unescape(text: &str) -> Vec<u8> {
 
 #[test]
 fn what_llhttp_refuses_is_refused() {
-    let Some(folder) = vectors() else { return };
+    let Some(folder) = vectors("llhttp/request") else { return };
     let mut judged = 0;
     let mut differ = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {

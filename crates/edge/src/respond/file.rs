@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use atoll_cache::cut;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
@@ -135,21 +136,6 @@ impl Described {
         };
         if range.start < range.end { Part::Range(range) } else { Part::Unsatisfiable }
     }
-}
-
-/// The bytes of `parts` in `range`, without a copy.
-fn cut(parts: &[Bytes], range: &Range<u64>) -> Vec<Bytes> {
-    let mut at = 0_u64;
-    let mut found = Vec::new();
-    for part in parts {
-        let index = |offset: u64| usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX).min(part.len());
-        let (start, end) = (index(range.start), index(range.end));
-        if start < end {
-            found.push(part.slice(start..end));
-        }
-        at = at.saturating_add(part.len() as u64);
-    }
-    found
 }
 
 #[cfg(test)]

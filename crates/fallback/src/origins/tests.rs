@@ -25,6 +25,37 @@ fn origins_are_read() {
     }
 }
 
+#[test]
+fn an_answer_says_in_one_way_how_long_it_is() {
+    let framed = |fields: &[(&'static str, &'static str)]| {
+        let mut response = Response::new(());
+        for (name, value) in fields {
+            response.headers_mut().append(*name, HeaderValue::from_static(value));
+        }
+        framed(response).map(|response| response.headers().contains_key("content-length"))
+    };
+    let (length, coding) = ("content-length", "transfer-encoding");
+    for (fields, has_length) in [
+        (&[][..], false),
+        (&[(length, "3")], true),
+        (&[(length, "3"), (coding, "Chunked")], false),
+        (&[(length, "3"), (coding, "nobody-knows1")], false),
+    ] {
+        assert_eq!(framed(fields).ok(), Some(has_length), "{fields:?}");
+    }
+    for fields in [
+        &[(length, "3"), (length, "3")][..],
+        &[(length, "")],
+        &[(length, "+3")],
+        &[(coding, "gzip")],
+        &[(coding, "gzip, chunked")],
+        &[(coding, "xchunked")],
+        &[(coding, "chunked"), (coding, "chunked")],
+    ] {
+        assert!(framed(fields).is_err(), "{fields:?}");
+    }
+}
+
 /// A server with a certificate of its own, which answers with the host that it was told; its port, and roots that vouch for it.
 async fn secure(name: &str) -> (u16, rustls::RootCertStore) {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
