@@ -36,13 +36,14 @@ struct Step {
 }
 
 /// The steps, in an order in which each finds what it needs.
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     Step { name: "rust", about: "the components that rust-toolchain.toml names", run: rust },
     Step { name: "chromium", about: "Debian's Chromium, which looks at the status page", run: chromium },
     Step { name: "npm", about: "the npm packages that read our CARs and judge our pinning service", run: npm },
     Step { name: "kubo", about: "Kubo, built from its Go module", run: kubo },
     Step { name: "h2spec", about: "h2spec, which judges our HTTP/2, built from its Go module", run: h2spec },
     Step { name: "pebble", about: "pebble, an ACME server, built from its Go module", run: pebble },
+    Step { name: "python", about: "the Python packages that speak HTTP/3 and judge our TLS", run: python },
     Step { name: "net", about: "Debian's iproute2 and nftables, which make networks for nodes", run: net },
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "build", about: "the release build of the demo", run: build },
@@ -151,6 +152,10 @@ fn pebble(run: &Run<'_>, _: &mut Tally) -> Result<()> {
     install::pebble(run.workspace).map(drop)
 }
 
+fn python(run: &Run<'_>, _: &mut Tally) -> Result<()> {
+    install::python(run.workspace).map(drop)
+}
+
 fn net(_: &Run<'_>, _: &mut Tally) -> Result<()> {
     install::debian("ip", "iproute2")?;
     install::debian("nft", "nftables").map(drop)
@@ -214,6 +219,7 @@ fn run_tests(mut command: Command, run: &Run<'_>, tally: &mut Tally) -> Result<(
         ("ATOLL_KUBO", Some(peers.join(format!("kubo-{}/ipfs", install::KUBO_VERSION)))),
         ("ATOLL_H2SPEC", Some(peers.join(format!("h2spec-{}/h2spec", install::H2SPEC_VERSION)))),
         ("ATOLL_PEBBLE", Some(peers.join(format!("pebble-{}", install::PEBBLE_VERSION)))),
+        ("ATOLL_PYTHON", Some(peers.join("python/bin/python"))),
         ("ATOLL_NODE_MODULES", Some(peers.join("npm/node_modules"))),
         ("ATOLL_CHROMIUM", find("chromium")),
         ("ATOLL_VECTORS", Some(vectors)),

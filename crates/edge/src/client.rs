@@ -158,6 +158,9 @@ impl Exchange {
         if let Some(hsts) = client.gateway.hsts.as_ref().filter(|_| client.secure) {
             response.headers_mut().entry(header::STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
         }
+        if let Some(alternative) = client.gateway.alternative.as_ref().filter(|_| client.secure) {
+            response.headers_mut().entry(header::ALT_SVC).or_insert_with(|| alternative.clone());
+        }
         if self.head {
             let len = http_body::Body::size_hint(response.body()).exact();
             if let Some(len) = len.filter(|_| !response.headers().contains_key(header::CONTENT_LENGTH)) {

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::http2::config::Http2;
+pub use crate::http3::config::Http3;
 use crate::respond::contact::{CONTACT_BYTES_MAX, is_contact};
 pub use crate::tls::config::Tls;
 
@@ -42,6 +43,8 @@ pub struct Config {
     pub tls: Tls,
     /// How much one connection over HTTP/2 may ask for at once.
     pub http2: Http2,
+    /// The listener that speaks HTTP/3.
+    pub http3: Http3,
     /// How much at once.
     pub limits: Limits,
     /// How long each step may take.
@@ -132,6 +135,7 @@ impl Default for Config {
             server_timing: true,
             tls: Tls::default(),
             http2: Http2::default(),
+            http3: Http3::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             hot: Hot::default(),
@@ -197,6 +201,10 @@ impl Config {
         }
         self.tls.check(&mut problems);
         self.http2.check(&mut problems);
+        self.http3.check(&mut problems);
+        if !self.http3.listen.is_empty() && self.tls.listen.is_empty() {
+            problems.push("http3.listen: needs tls.listen, whose answers tell clients of it".to_owned());
+        }
         self.limits.check(&mut problems);
         self.timeouts.check(&mut problems);
         self.hot.check(&mut problems);

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use crate::admission::Admission;
-use crate::config::{Config, Http2, Timeouts};
+use crate::config::{Config, Http2, Http3, Timeouts};
 use crate::front::Fronts;
 use crate::host::Names;
 use crate::hot::Hot;
@@ -46,9 +46,12 @@ pub(crate) struct Gateway {
     pub(crate) trusted: Vec<IpNet>,
     pub(crate) timeouts: Timeouts,
     pub(crate) http2: Http2,
+    pub(crate) http3: Http3,
     pub(crate) tls: Tls,
     /// What answers over TLS say of coming back by it.
     pub(crate) hsts: Option<HeaderValue>,
+    /// What they say of HTTP/3 (`Alt-Svc`, RFC 7838).
+    pub(crate) alternative: Option<HeaderValue>,
     pub(crate) head_bytes_max: usize,
     pub(crate) server_timing: bool,
     pub(crate) hot: Hot,
@@ -64,7 +67,12 @@ pub(crate) struct Gateway {
 const LISTINGS_MAX: usize = 4;
 
 impl Gateway {
-    pub(crate) fn new(config: &Config, services: Services) -> Result<Arc<Self>, rustls::Error> {
+    /// Clients can come to `http3_port` by HTTP/3, if there is one.
+    pub(crate) fn new(
+        config: &Config,
+        services: Services,
+        http3_port: Option<u16>,
+    ) -> Result<Arc<Self>, rustls::Error> {
         let tls = Tls::new(&config.tls, Arc::clone(&services.certificates))?;
         Ok(Arc::new(Self {
             services,
@@ -72,8 +80,10 @@ impl Gateway {
             trusted: config.trusted_proxies.clone(),
             timeouts: config.timeouts.clone(),
             http2: config.http2.clone(),
+            http3: config.http3.clone(),
             tls,
             hsts: config.tls.hsts(),
+            alternative: http3_port.and_then(|port| HeaderValue::try_from(format!("h3=\":{port}\"; ma=86400")).ok()),
             head_bytes_max: config.limits.head_bytes,
             server_timing: config.server_timing,
             hot: Hot::new(&config.hot),

@@ -89,7 +89,7 @@ async fn serve(client: Arc<Client>, mut request: Request<Incoming>) -> Result<Re
 }
 
 /// Puts the authority where HTTP/1.1 has it (RFC 9113, section 8.3.1). A host beside it must say the same, which the pipeline checks.
-fn name_host<B>(request: &mut Request<B>) {
+pub(crate) fn name_host<B>(request: &mut Request<B>) {
     if request.headers().contains_key(header::HOST) {
         return;
     }

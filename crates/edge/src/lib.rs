@@ -19,6 +19,7 @@ pub mod guard;
 mod host;
 mod hot;
 mod http2;
+mod http3;
 mod incoming;
 mod linger;
 mod message;

@@ -16,6 +16,9 @@ pub struct Ready {
     /// Its URLs with TLS, by address.
     #[serde(default)]
     pub secure: Vec<String>,
+    /// Its URLs with HTTP/3, by address.
+    #[serde(default)]
+    pub http3: Vec<String>,
     /// URL of the admin listener, without a trailing slash.
     pub admin: String,
     /// Path of the CLI's socket.

@@ -88,11 +88,7 @@ pub(crate) struct Bitswap {
 
 impl Bitswap {
     /// Wants to be made within a runtime.
-    pub(crate) fn new(
-        opener: Opener,
-        (blocks, counts): (Arc<dyn Blocks>, Arc<Counts>),
-        config: &Config,
-    ) -> Arc<Self> {
+    pub(crate) fn new(opener: Opener, (blocks, counts): (Arc<dyn Blocks>, Arc<Counts>), config: &Config) -> Arc<Self> {
         let kib = |bytes: usize| u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
         Arc::new(Self {
             opener,

@@ -14,7 +14,9 @@ use atoll_core::{Answer, BoxFuture, TransportError};
 use atoll_swarm::{Config, Parts, Swarm};
 use atoll_testkit::ordeal::{Ordeal, memory_mib};
 use futures_util::StreamExt as _;
-use libp2p::gossipsub::{self, ConfigBuilder, IdentTopic, MessageAuthenticity, MessageId, PublishError, ValidationMode};
+use libp2p::gossipsub::{
+    self, ConfigBuilder, IdentTopic, MessageAuthenticity, MessageId, PublishError, ValidationMode,
+};
 use libp2p::{noise, tcp, yamux};
 use multiaddr::Multiaddr;
 use serde_bytes::ByteBuf;
