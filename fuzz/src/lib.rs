@@ -28,7 +28,7 @@ pub use data::data;
 pub use delegated::delegated;
 pub use kad::kad;
 pub use names::{ipns, path};
-pub use node::{config, frames, guard, log, message, request};
+pub use node::{config, frames, guard, log, message, proxied, request};
 pub use pinning::pinning;
 pub use records::{id, record};
 pub use site::{deny, headers, redirects};
@@ -62,6 +62,7 @@ pub const TARGETS: &[Target] = &[
     ("pack", pack),
     ("path", path),
     ("pinning", pinning),
+    ("proxied", proxied),
     ("record", record),
     ("redirects", redirects),
     ("request", request),

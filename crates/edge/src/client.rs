@@ -1,6 +1,7 @@
 //! A client's connection as the pipeline sees it, and the exchange that one request on it begins.
 
 use std::io::{Cursor, Write as _};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 
 use crate::activity::Activity;
-use crate::admission::{NoRoom, Ticket};
+use crate::admission::{NoRoom, Refused, Ticket};
 use crate::body::{Body, Ongoing};
 use crate::failure::Failure;
 use crate::gateway::Gateway;
@@ -57,6 +58,17 @@ impl Client {
     ) -> Self {
         let (sending, requests) = (Arc::default(), AtomicU64::new(0));
         Self { gateway, ticket, trusted, secure, activity, sending, worker, name, requests }
+    }
+
+    /// Is somebody else than whoever connected: counted there from now on.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is no place for it.
+    pub(crate) fn speaks_for(&mut self, ip: IpAddr) -> Result<(), Refused> {
+        // The place of whoever connected is given back.
+        self.ticket = self.gateway.admission.connect(ip, true)?;
+        self.trusted = self.gateway.trusts(ip);
+        Ok(())
     }
 
     /// A request begins.

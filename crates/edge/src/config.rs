@@ -32,6 +32,9 @@ pub struct Config {
     /// Proxies before this node whose `X-Forwarded-Host` and `X-Forwarded-Proto` are believed, as networks
     /// (`127.0.0.1/32`). Anybody else's are ignored.
     pub trusted_proxies: Vec<IpNet>,
+    /// Load balancers before this node that say before each connection whose it is (PROXY protocol, version 2), as networks. A connection
+    /// from there without that is closed; from elsewhere it is not understood.
+    pub proxy_protocol: Vec<IpNet>,
     /// Where to report abuse, an e-mail address or a URL: on pages for what is not found or not shown. Empty: nowhere.
     pub abuse_contact: String,
     /// What is fetched for visitors beyond what the node holds: `held` (nothing), `placed` (sites with a placement that
@@ -130,6 +133,7 @@ impl Default for Config {
             path_names: Vec::new(),
             subdomain_names: vec!["localhost".to_owned()],
             trusted_proxies: Vec::new(),
+            proxy_protocol: Vec::new(),
             abuse_contact: String::new(),
             fetch: FetchPolicy::default(),
             server_timing: true,
@@ -188,6 +192,9 @@ impl Config {
         }
         if self.trusted_proxies.len() > NAMES_MAX {
             problems.push(format!("trusted_proxies: over the limit of {NAMES_MAX} networks"));
+        }
+        if self.proxy_protocol.len() > NAMES_MAX {
+            problems.push(format!("proxy_protocol: over the limit of {NAMES_MAX} networks"));
         }
         if !self.abuse_contact.is_empty() && !is_contact(&self.abuse_contact) {
             let most = CONTACT_BYTES_MAX;

@@ -44,6 +44,7 @@ pub(crate) struct Gateway {
     pub(crate) services: Services,
     pub(crate) names: Names,
     pub(crate) trusted: Vec<IpNet>,
+    balancers: Vec<IpNet>,
     pub(crate) timeouts: Timeouts,
     pub(crate) http2: Http2,
     pub(crate) http3: Http3,
@@ -78,6 +79,7 @@ impl Gateway {
             services,
             names: Names::new(config),
             trusted: config.trusted_proxies.clone(),
+            balancers: config.proxy_protocol.clone(),
             timeouts: config.timeouts.clone(),
             http2: config.http2.clone(),
             http3: config.http3.clone(),
@@ -97,5 +99,10 @@ impl Gateway {
     /// Whether what a client at `ip` says about its own clients is believed.
     pub(crate) fn trusts(&self, ip: IpAddr) -> bool {
         self.trusted.iter().any(|proxy| proxy.contains(&ip.to_canonical()))
+    }
+
+    /// Whether connections from `ip` begin with whose they are.
+    pub(crate) fn is_balancer(&self, ip: IpAddr) -> bool {
+        self.balancers.iter().any(|balancer| balancer.contains(&ip.to_canonical()))
     }
 }

@@ -26,6 +26,7 @@ mod message;
 mod negotiate;
 pub mod observe;
 mod pipeline;
+mod proxied;
 mod respond;
 mod route;
 mod sending;

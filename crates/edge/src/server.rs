@@ -236,6 +236,10 @@ fn listen_all(
 fn listen(address: SocketAddr, sharing: Sharing, send_buffer_kib: usize) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // All addresses: those of IPv4 too, whatever the system's setting is.
+        socket.set_only_v6(false)?;
+    }
     socket.set_reuse_port(sharing == Sharing::Shared)?;
     if send_buffer_kib > 0 {
         // Connections inherit it.

@@ -33,6 +33,7 @@ const BUSY_SHARE: usize = 8;
 
 /// What all workers need to speak TLS.
 pub(crate) struct Tls {
+    certificates: Arc<Store>,
     config: Arc<ServerConfig>,
     quic: Arc<QuicServerConfig>,
     /// For an authority that looks for its certificate.
@@ -81,12 +82,13 @@ impl Tls {
         server.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
         server.ticketer = Arc::clone(&ticketer);
         server.session_storage = Arc::new(NoServerSessionStorage {});
-        let mut quic = showing(certificates)?;
+        let mut quic = showing(Arc::clone(&certificates) as _)?;
         quic.alpn_protocols = vec![H3.to_vec()];
         quic.ticketer = ticketer;
         quic.session_storage = Arc::new(NoServerSessionStorage {});
         let unusable = |error: NoInitialCipherSuite| rustls::Error::General(error.to_string());
         Ok(Self {
+            certificates,
             config: Arc::new(server),
             quic: Arc::new(QuicServerConfig::try_from(quic).map_err(unusable)?),
             challenge: Arc::new(challenge),
@@ -151,8 +153,14 @@ impl Tls {
         let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
         let is_challenge =
             hello.client_hello().alpn().is_some_and(|mut protocols| protocols.any(|name| name == Challenges::PROTOCOL));
-        let config = if is_challenge { &self.challenge } else { &self.config };
-        hello.into_stream(Arc::clone(config)).await
+        if is_challenge {
+            return hello.into_stream(Arc::clone(&self.challenge)).await;
+        }
+        let name = hello.client_hello().server_name().map(str::to_ascii_lowercase);
+        if let Some(name) = name {
+            self.certificates.demand(&name).await;
+        }
+        hello.into_stream(Arc::clone(&self.config)).await
     }
 
     /// Handshakes since the start.

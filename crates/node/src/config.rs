@@ -187,8 +187,8 @@ impl Config {
         problems.extend(self.gateway.check().into_iter().map(|problem| Problem::in_section("gateway", &problem)));
         problems.extend(SiteConfig::problems(&self.sites).into_iter().map(|problem| Problem::new("sites", problem)));
         problems.extend(self.cache.problems().into_iter().map(|problem| Problem::in_section("cache", &problem)));
-        if !self.certs.acme.names.is_empty() && self.gateway.tls.listen.is_empty() {
-            problems.push(Problem::new("certs.acme.names", "needs gateway.tls.listen, where certificates are shown"));
+        if self.certs.acme.is_used() && self.gateway.tls.listen.is_empty() {
+            problems.push(Problem::new("certs.acme", "needs gateway.tls.listen, where certificates are shown"));
         }
         problems.extend(self.certs.problems().into_iter().map(|problem| Problem::in_section("certs", &problem)));
         problems.extend(self.routing.problems().into_iter().map(|problem| Problem::in_section("routing", &problem)));

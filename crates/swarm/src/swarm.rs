@@ -144,7 +144,7 @@ impl Swarm {
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let (tell, told) = watch::channel(Snapshot::default());
         let with = (members_speak, bitswap.spoken());
-        let mut driver = Driver::new(swarm, received, config, with, (tell, Arc::clone(&counts)));
+        let mut driver = Box::new(Driver::new(swarm, received, config, with, (tell, Arc::clone(&counts))));
         driver.listen(&config.listen).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&bitswap).accept(streams));

@@ -6,6 +6,7 @@ mod files;
 mod h2spec;
 mod http3;
 mod pebble;
+mod proxied;
 mod sslyze;
 
 /// A file of ours within its CID.

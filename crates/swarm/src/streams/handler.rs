@@ -59,9 +59,8 @@ impl ConnectionHandler for Handler {
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Take, Speak, (), Opened>) {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. }) => {
-                if self.streams.try_send(Incoming::Stream(self.peer, stream)).is_err() {
-                    tracing::debug!(peer = %self.peer, "too many streams wait; one is reset");
-                }
+                let taken = self.streams.try_send(Incoming::Stream(self.peer, stream));
+                taken.unwrap_or_else(|_| tracing::debug!(peer = %self.peer, "too many streams wait; one is reset"));
             }
             // Whoever waited may have gone.
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info: opened }) => {
