@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::http2::config::Http2;
+pub use crate::sign::config::Signing;
 use crate::respond::contact::{CONTACT_BYTES_MAX, is_contact};
 pub use crate::tls::config::Tls;
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// The cache of ready responses.
     pub hot: Hot,
+    /// Signing answers.
+    pub signing: Signing,
 }
 
 /// How much the listener takes on at once. Over a limit, clients are answered 429 or 503 with `Retry-After`.
@@ -135,6 +138,7 @@ impl Default for Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             hot: Hot::default(),
+            signing: Signing::default(),
         }
     }
 }
@@ -200,6 +204,7 @@ impl Config {
         self.limits.check(&mut problems);
         self.timeouts.check(&mut problems);
         self.hot.check(&mut problems);
+        self.signing.check(&mut problems);
         problems
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use crate::gateway::{Gateway, Services};
+use crate::sign::Signatures;
 use crate::tls::Handshakes;
 use crate::worker::{self, Worker};
 
@@ -163,6 +164,8 @@ pub struct Load {
     pub sealed: usize,
     /// TLS handshakes since the start.
     pub handshakes: Handshakes,
+    /// Signatures since the start.
+    pub signatures: Signatures,
 }
 
 impl Kept {
@@ -175,6 +178,7 @@ impl Kept {
             sending_bytes: admission.sending(),
             sealed: self.0.hot.sealed(),
             handshakes: self.0.tls.handshakes(),
+            signatures: self.0.desk.signatures(),
         }
     }
 
@@ -182,6 +186,7 @@ impl Kept {
     pub fn forget(&self) {
         self.0.hot.clear();
         self.0.sites.clear();
+        self.0.desk.forget();
     }
 }
 

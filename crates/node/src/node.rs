@@ -12,10 +12,11 @@ use atoll_core::exchange::NoopExchange;
 use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
 use atoll_core::transport::NoopGossip;
+use atoll_core::id::NodeId;
 use atoll_core::{Blocks, Multiaddr, PeerId, Reach, SiteId};
 use atoll_edge::front::Fronts;
 use atoll_edge::observe::Counters;
-use atoll_edge::{Kept, Running, ServeError, Server, Services};
+use atoll_edge::{Kept, Running, ServeError, Server, Services, Signer};
 use atoll_identity::{MapLinks, Parts as NamesParts, Resolver, Store as NameStore, StoreError as NamesError};
 use atoll_routing::{FetchPolicy, FileLog, Parts, RemoteBlocks, RouteError, Router, Routers, TokioClock};
 use atoll_security::{DenyError, Guarded, Lists};
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::address;
+use crate::bundles::Shelf;
 use crate::api::{PinStatus, Ready, Status, StoreStatus};
 use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources};
 use crate::delegated::Delegated;
@@ -33,7 +35,7 @@ use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::provide::Providing;
-use crate::{certs, deny, pinning, provide, release, work};
+use crate::{bundles, certs, deny, pinning, provide, release, work};
 
 /// A running node.
 pub struct Node {
@@ -61,6 +63,9 @@ pub(crate) struct Inner {
     pub(crate) fronts: Arc<Fronts>,
     /// What is not shown.
     pub(crate) deny: Arc<Lists>,
+    /// The bundles by which answers are signed.
+    pub(crate) bundles: Arc<Shelf>,
+    node_id: NodeId,
     /// Connections over libp2p, if there are any.
     pub(crate) swarm: Option<Swarm>,
     /// Routers that are asked, if there are any.
@@ -89,6 +94,8 @@ impl Node {
         let local = Arc::new(LocalBlocks::new(store.clone(), config.store.cache_bytes));
         let operator = (keys.operator.key.to_string(), keys.operator.label.clone());
         let me = keys.identity.peer_id();
+        let (bundles, node_id) = (shelf(folder, &local)?, keys.answer.node_id());
+        let signer = Signer { key: Arc::clone(&keys.answer), bundles: Arc::clone(&bundles) as _ };
         let name_records = open_names(folder, &config, &local)?;
         let deny = Arc::new(deny::open(folder, &config.deny)?);
         let swarm = spawn_swarm(&config, &keys, &local, &deny).await?;
@@ -103,7 +110,7 @@ impl Node {
         let fronts = fronts(&config, &me)?;
         let certificates = Arc::new(atoll_certs::Store::open(&folder.tls(), &config.certs_used())?);
         let server =
-            bind_gateway(&config, (&names, &router, &counters), (remote, &local), (&deny, &fronts, &certificates))?;
+            bind_gateway(&config, (&names, &router, &counters), (remote, &local), (&deny, &fronts, &certificates), signer)?;
         let listeners = Listeners::bind(folder, &config).await?;
         let bound = server.local_addr();
         router.set_addresses(announced(&config, bound, network.swarm.as_ref()))?;
@@ -127,12 +134,17 @@ impl Node {
             router,
             names,
             name_records,
-            metrics: metrics.with_swarm(network.swarm.as_ref(), providing.sweeps()).with_fronts(&fronts),
+            metrics: metrics
+                .with_swarm(network.swarm.as_ref(), providing.sweeps())
+                .with_fronts(&fronts)
+                .with_signing(kept.clone(), &bundles),
             sources,
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,
             fronts,
             deny,
+            bundles,
+            node_id,
             swarm: network.swarm,
             routers: network.routers,
             delegated,
@@ -184,6 +196,7 @@ impl Inner {
     fn spawn_tasks(self: &Arc<Self>, deny_reload: Duration, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
         tasks.spawn(deny::run(Arc::clone(self), deny_reload, stopped.clone()));
         tasks.spawn(release::run(Arc::clone(self), stopped.clone()));
+        tasks.spawn(bundles::run(Arc::clone(self), stopped.clone()));
         if let Some(swarm) = self.swarm.clone() {
             tasks.spawn(provide::run(Arc::clone(self), swarm, stopped.clone()));
         }
@@ -217,6 +230,8 @@ impl Inner {
                 cache_bytes: self.local.cache().bytes(),
             },
             traffic: self.metrics.traffic(),
+            node_id: self.node_id.to_string(),
+            bundles: self.bundles.views(),
             pins: pins.into_iter().map(|pin| PinStatus { root: pin.cid.to_string(), name: pin.name }).collect(),
             network: self.router.snapshot(),
             swarm: self.swarm.as_ref().map(Swarm::snapshot),
@@ -234,6 +249,7 @@ fn bind_gateway(
     (names, router, counters): (&Arc<Resolver>, &Router, &Arc<Counters>),
     (remote, local): (Arc<RemoteBlocks>, &Arc<LocalBlocks>),
     (deny, fronts, certificates): (&Arc<Lists>, &Arc<Fronts>, &Arc<atoll_certs::Store>),
+    signer: Signer,
 ) -> Result<Server, NodeError> {
     let services = Services {
         fronts: Arc::clone(fronts),
@@ -244,8 +260,15 @@ fn bind_gateway(
         deny: Arc::clone(deny) as _,
         blocks: shown(remote, deny),
         local: shown(Arc::clone(local) as _, deny),
+        signer: Some(signer),
     };
     Ok(Server::bind(&config.gateway, services)?)
+}
+
+/// The bundles of this node, made of its own blocks past its memory of what visitors read.
+fn shelf(folder: &Folder, local: &Arc<LocalBlocks>) -> Result<Arc<Shelf>, NodeError> {
+    let blocks = Arc::new(PassingBlocks(LocalBlocks::clone(local)));
+    Ok(Arc::new(Shelf::open(folder.bundles(), blocks)?))
 }
 
 /// The sites with origins. Before these the node goes by a name that is its own.
