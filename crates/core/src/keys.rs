@@ -231,7 +231,8 @@ pub fn signer_p256(node: &NodeId, message: &[u8], signature: &[u8; 64]) -> Optio
     let signature = p256::ecdsa::Signature::from_slice(signature).ok()?.normalize_s();
     let hash = Sha256::digest(message);
     let candidates = (0..=RecoveryId::MAX).filter_map(RecoveryId::from_byte);
-    let mut keys = candidates.filter_map(|id| p256::ecdsa::VerifyingKey::recover_from_prehash(&hash, &signature, id).ok());
+    let mut keys =
+        candidates.filter_map(|id| p256::ecdsa::VerifyingKey::recover_from_prehash(&hash, &signature, id).ok());
     let key = keys.find(|key| node_id(key) == *node)?;
     key.verify(message, &signature).ok()?;
     Some(compressed(&key))

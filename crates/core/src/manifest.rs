@@ -1,8 +1,8 @@
 //! The manifest of a site (`docs/formats.md`, "Manifests"): what is answered under each of its paths. A pure function of the
 //! site's root: whoever has the blocks makes the same one. Nothing is kept, a crash loses nothing.
 
-mod head;
 mod file;
+mod head;
 
 use std::fmt::Write as _;
 

@@ -39,8 +39,7 @@ pub const SKEW_SECONDS: u64 = 300;
 /// The label of the signature.
 const LABEL: &str = "atoll";
 /// The components, in their order.
-const COMPONENTS: &str =
-    "(\"@status\" \"@authority\";req \"unencoded-digest\" \"atoll-bundle\" \"atoll-key\" \"atoll-head\" \"atoll-nonce\")";
+const COMPONENTS: &str = "(\"@status\" \"@authority\";req \"unencoded-digest\" \"atoll-bundle\" \"atoll-key\" \"atoll-head\" \"atoll-nonce\")";
 
 /// What is said of an answer, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]

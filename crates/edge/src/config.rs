@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::http2::config::Http2;
-pub use crate::sign::config::Signing;
 use crate::respond::contact::{CONTACT_BYTES_MAX, is_contact};
+pub use crate::sign::config::Signing;
 pub use crate::tls::config::Tls;
 
 /// The most worker threads.

@@ -22,8 +22,8 @@ use crate::incoming::Incoming;
 use crate::message;
 use crate::negotiate;
 use crate::respond::{self, redirect};
-use crate::sign::Asker;
 use crate::route::{Mount, Site, TARGET_BYTES_MAX, Target};
+use crate::sign::Asker;
 
 /// Answers a request.
 pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answering {

@@ -242,7 +242,8 @@ fn nonce(request: &HeaderMap) -> Option<Hash> {
 
 fn headers_of(fields: &Fields) -> Option<[(HeaderName, HeaderValue); 7]> {
     // All are ASCII, so that none is missing.
-    let pair = |(name, value): (&'static str, &str)| Some((HeaderName::from_static(name), HeaderValue::from_str(value).ok()?));
+    let pair =
+        |(name, value): (&'static str, &str)| Some((HeaderName::from_static(name), HeaderValue::from_str(value).ok()?));
     let [digest, bundle, key, head, nonce, input, signature] = fields.pairs();
     Some([pair(digest)?, pair(bundle)?, pair(key)?, pair(head)?, pair(nonce)?, pair(input)?, pair(signature)?])
 }

@@ -45,6 +45,8 @@ struct Refused {
     why: String,
     /// When to try again.
     again: Option<Instant>,
+    /// The bundle, where it is another than the publisher's.
+    made: Option<Arc<Named>>,
 }
 
 impl Shelf {
@@ -75,7 +77,7 @@ impl Shelf {
         made.and_then(|named| self.keep(&root, named)).map_err(|(why, passing)| {
             let again = passing.then(|| Instant::now() + AGAIN);
             tracing::warn!(%root, why, "the answers of a site are not signed");
-            self.refused().insert(root, Refused { why: why.clone(), again });
+            self.refused().insert(root, Refused { why: why.clone(), again, made: None });
             why
         })
     }
@@ -142,10 +144,32 @@ impl Shelf {
         });
     }
 
+    /// Signs no more for bundles that publishers contradict, and again for those that they do not any more. Whether anything changed.
+    fn heed(&self, claims: &Claims) -> bool {
+        let mut ready = self.ready.write().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = self.refused();
+        let before = (ready.len(), refused.len());
+        refused.retain(|root, refused| match &refused.made {
+            Some(made) if contradiction(claims, root, &made.id.to_string()).is_none() => {
+                ready.insert(*root, Arc::clone(made));
+                false
+            }
+            _ => true,
+        });
+        ready.retain(|root, made| {
+            let Some(why) = contradiction(claims, root, &made.id.to_string()) else { return true };
+            tracing::warn!(%root, why, "the answers of a site are not signed");
+            refused.insert(*root, Refused { why, again: None, made: Some(Arc::clone(made)) });
+            false
+        });
+        before != (ready.len(), refused.len())
+    }
+
     /// What is to be made now.
     fn missing(&self, wanted: &BTreeSet<Cid>) -> Vec<Cid> {
         let (refused, now) = (self.refused(), Instant::now());
-        let is_left = |root: &Cid| refused.get(root).is_some_and(|refused| refused.again.is_none_or(|again| again > now));
+        let is_left =
+            |root: &Cid| refused.get(root).is_some_and(|refused| refused.again.is_none_or(|again| again > now));
         wanted.iter().filter(|root| self.bundle(root).is_none() && !is_left(root)).copied().collect()
     }
 
@@ -195,6 +219,28 @@ impl Bundles for Shelf {
     }
 }
 
+/// What publishers say of the bundles of their roots; `None` where one says nothing.
+type Claims = HashMap<Cid, Vec<Option<String>>>;
+
+/// Why a bundle that was made is not signed for: whoever placed the site names another. It is enough that one does not, since a
+/// stranger may place the same root.
+fn contradiction(claims: &Claims, root: &Cid, made: &str) -> Option<String> {
+    let claims = claims.get(root)?;
+    let agrees = |claim: &Option<String>| claim.as_ref().is_none_or(|claim| *claim == made);
+    let wrong = claims.iter().flatten().next().filter(|_| !claims.iter().any(agrees))?;
+    Some(format!("its publisher names the bundle {wrong}, and its blocks make {made}"))
+}
+
+fn claims(node: &Inner) -> Claims {
+    let mut claims = Claims::new();
+    for placement in node.router.snapshot().placements {
+        if let Ok(root) = placement.root.parse() {
+            claims.entry(own(&root)).or_default().push(placement.bundle);
+        }
+    }
+    claims
+}
+
 /// Makes what is missing and forgets what is not wanted, until `stop` changes.
 pub(crate) async fn run(node: Arc<Inner>, mut stop: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(LOOK);
@@ -206,6 +252,9 @@ pub(crate) async fn run(node: Arc<Inner>, mut stop: watch::Receiver<bool>) {
         }
         let wanted = sites(&node.local.store().pins());
         node.bundles.retain(&wanted);
+        if node.bundles.heed(&claims(&node)) {
+            node.kept.forget();
+        }
         for root in node.bundles.missing(&wanted) {
             let made = tokio::select! {
                 made = node.bundles.make(&root) => made,

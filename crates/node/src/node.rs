@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use atoll_content::local::{LocalBlocks, PassingBlocks};
 use atoll_content::store::StoreError;
 use atoll_core::exchange::NoopExchange;
+use atoll_core::id::NodeId;
 use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
 use atoll_core::transport::NoopGossip;
-use atoll_core::id::NodeId;
 use atoll_core::{Blocks, Multiaddr, PeerId, Reach, SiteId};
 use atoll_edge::front::Fronts;
 use atoll_edge::observe::Counters;
@@ -25,8 +25,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::address;
-use crate::bundles::Shelf;
 use crate::api::{PinStatus, Ready, Status, StoreStatus};
+use crate::bundles::Shelf;
 use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources};
 use crate::delegated::Delegated;
 use crate::exchange::Everywhere;
@@ -109,8 +109,13 @@ impl Node {
         let counters = Arc::new(Counters::new(config.gateway.workers()));
         let fronts = fronts(&config, &me)?;
         let certificates = Arc::new(atoll_certs::Store::open(&folder.tls(), &config.certs_used())?);
-        let server =
-            bind_gateway(&config, (&names, &router, &counters), (remote, &local), (&deny, &fronts, &certificates), signer)?;
+        let server = bind_gateway(
+            &config,
+            (&names, &router, &counters),
+            (remote, &local),
+            (&deny, &fronts, &certificates),
+            signer,
+        )?;
         let listeners = Listeners::bind(folder, &config).await?;
         let bound = server.local_addr();
         router.set_addresses(announced(&config, bound, network.swarm.as_ref()))?;

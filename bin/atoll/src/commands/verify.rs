@@ -66,7 +66,9 @@ pub(crate) async fn run(args: VerifyArgs, output: &Output) -> Result<ExitCode> {
                 report.unchecked = Some("not asked for (--quick)".to_owned());
             } else {
                 let compared = tokio::time::timeout(limit, site::compare(&url, &fetched, &checked)).await;
-                report.compared(compared.unwrap_or_else(|_| site::Compared::Unchecked("the site did not come in time".into())));
+                report.compared(
+                    compared.unwrap_or_else(|_| site::Compared::Unchecked("the site did not come in time".into())),
+                );
             }
         }
         Err(wrong) => wrong.tell(&mut report),

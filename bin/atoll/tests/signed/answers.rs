@@ -150,9 +150,8 @@ fn over_the_budget_answers_are_unsigned() {
     let site = Site::on(home().set(&["gateway.signing.per_address=1", "gateway.signing.burst=1"]).started());
     assert!(checked(&site.get("/", &[]), &site.host()).is_ok());
     let others = ["/index.html", "/dir/", "/app.html", "/old", "/nowhere", "/a%20b.txt"];
-    let unsigned = others.iter().filter(|target| {
-        matches!(checked(&site.get(target, &[]), &site.host()), Err(Unsound::Unsigned))
-    });
+    let unsigned =
+        others.iter().filter(|target| matches!(checked(&site.get(target, &[]), &site.host()), Err(Unsound::Unsigned)));
     assert!(unsigned.count() > 0);
     assert!(checked(&site.get("/", &[]), &site.host()).is_ok(), "what is signed is reused");
     let metrics = request(site.node.admin(), "GET", "127.0.0.1", "/metrics", &[]);
@@ -169,10 +168,7 @@ fn nothing_is_signed_where_signing_is_off() {
 #[test]
 fn what_is_no_sites_is_not_signed() {
     let origin = Origin::answering(|_| ("Atoll-Note: 1\r\n".to_owned(), b"an origin's".to_vec()));
-    let settings = format!(
-        "[[sites]]\nhosts = [\"shop.example\"]\n[[sites.origins]]\nurl = \"{}\"\n",
-        origin.url()
-    );
+    let settings = format!("[[sites]]\nhosts = [\"shop.example\"]\n[[sites.origins]]\nurl = \"{}\"\n", origin.url());
     let node = home().configured(&settings).started();
     let other = node.path("other");
     std::fs::create_dir(&other).unwrap();

@@ -2,7 +2,13 @@
 
 use std::fs;
 
-use atoll_core::bundle::Bundle;
+use atoll_core::bundle::{Bundle, BundleId, Named};
+use atoll_core::keys::SiteKey;
+use atoll_core::record::Placement;
+use atoll_core::signed::Unsound;
+use atoll_core::{Signed, SystemClock};
+use atoll_testkit::http::{exchange, request};
+use atoll_testkit::trial::until;
 
 use super::{FILES, Site, checked, home, publish};
 
@@ -13,7 +19,7 @@ fn the_node_stays_itself_and_its_bundles_survive_it() {
     let first = checked(&site.get("/", &[]), &site.host()).unwrap();
     let file = site.node.path("node/bundles").join(&site.root);
     let written = fs::read(&file).unwrap();
-    assert_eq!(atoll_core::bundle::Named::from(Bundle::from_bytes(&written).unwrap()).id.to_string(), bundle);
+    assert_eq!(Named::from(Bundle::from_bytes(&written).unwrap()).id.to_string(), bundle);
     site.node.kill();
     site.node.start();
     assert_eq!(site.signed(), bundle);
@@ -38,5 +44,42 @@ fn a_new_version_is_signed_for_and_the_old_one_forgotten() {
     site.root = publish(&site.node, &[FILES[0], ("new.txt", "new")]);
     assert_ne!(site.signed(), old);
     assert_eq!(&*checked(&site.get("/new.txt", &[]), &site.host()).unwrap().key, "/new.txt");
-    atoll_testkit::trial::until("the old bundle is gone", || !file.exists());
+    until("the old bundle is gone", || !file.exists());
+}
+
+/// A placement that names a bundle, as its publisher signs it.
+fn place(site: &Site, bundle: BundleId) {
+    let pem = fs::read_dir(site.node.path("keyring")).unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        let file = if path.is_dir() { path.join("default.pem") } else { path };
+        SiteKey::from_pem(&fs::read_to_string(file).ok()?).ok()
+    });
+    let now = SystemClock::now();
+    let mut placement = Placement::new(site.root.parse().unwrap(), 1, 1 << 30).with_bundle(&bundle);
+    (placement.seq, placement.exp) = (now.as_millis() + 1000, now.as_secs() + 3600);
+    let bytes = Signed::seal(placement, &pem.expect("the keyring has the site's key")).unwrap().bytes().clone();
+    let token = fs::read_to_string(site.node.path("node/admin.token")).unwrap();
+    let head = format!(
+        "POST /v1/placements HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        token.trim(),
+        bytes.len()
+    );
+    let answer = exchange(site.node.admin(), &[head.as_bytes(), &bytes].concat());
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[test]
+fn a_bundle_that_the_blocks_do_not_make_is_refused_with_its_reason() {
+    let site = Site::on(home().started());
+    let bundle = site.signed();
+    let claimed = site.node.status()["network"]["placements"][0]["bundle"].clone();
+    assert_eq!(claimed, *bundle, "the placement names it");
+    place(&site, BundleId([7; 32]));
+    let refused = || site.node.status()["bundles"][0].clone();
+    until("the refusal", || refused()["state"] == "refused");
+    assert!(refused()["why"].as_str().unwrap().contains(&format!("its blocks make {bundle}")), "{}", refused());
+    let reply = site.get("/", &[]);
+    assert_eq!((reply.status, checked(&reply, &site.host())), (200, Err(Unsound::Unsigned)));
+    let metrics = request(site.node.admin(), "GET", "127.0.0.1", "/metrics", &[]);
+    assert!(metrics.text().contains("atoll_bundles{state=\"refused\"} 1"), "{}", metrics.text());
 }

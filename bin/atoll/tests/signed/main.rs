@@ -8,7 +8,6 @@ mod verify;
 
 use std::borrow::Cow;
 use std::fs;
-use std::path::Path;
 
 use atoll_core::SystemClock;
 use atoll_core::signed::{Checked, Unsound, check};
@@ -82,10 +81,6 @@ fn publish(node: &Node, files: &[(&str, &str)]) -> String {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, if *name == "big.txt" { big() } else { (*content).to_owned() }).unwrap();
     }
-    publish_folder(node, &folder)
-}
-
-fn publish_folder(node: &Node, folder: &Path) -> String {
     let published = node.json(&["publish", folder.to_str().unwrap(), "--replicas", "1"]);
     published["root"].as_str().unwrap().to_owned()
 }

@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use atoll_core::manifest::{self, ENTRIES_MAX, Entry, MOVED, Manifest, ManifestError, head, is_listed_redirect, shown_type};
+use atoll_core::manifest::{
+    self, ENTRIES_MAX, Entry, MOVED, Manifest, ManifestError, head, is_listed_redirect, shown_type,
+};
 use atoll_core::merkle::Hash;
 use atoll_core::site::{self, Asked, Edits, Found, INDEX, Rules, Shown, mime};
 use atoll_core::{Blocks, Cid};
@@ -71,7 +73,11 @@ impl Walk {
     }
 
     /// The files of one directory; returns the directories in it.
-    async fn directory(&mut self, names: &[String], directory: &Resolved) -> Result<Vec<(Vec<String>, Cid)>, BundleError> {
+    async fn directory(
+        &mut self,
+        names: &[String],
+        directory: &Resolved,
+    ) -> Result<Vec<(Vec<String>, Cid)>, BundleError> {
         let mut below = Vec::new();
         let mut list = list(Arc::clone(&self.blocks), directory);
         while let Some(entry) = list.next().await {

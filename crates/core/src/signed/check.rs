@@ -6,7 +6,8 @@ use data_encoding::BASE64;
 use sfv::{BareItem, Dictionary, FieldType as _, InnerList, ListEntry, Parser};
 
 use super::{
-    Answer, BUNDLE, HEAD, KEY, LABEL, NONCE, SIGNATURE, SIGNATURE_INPUT, SKEW_SECONDS, Subject, UNENCODED_DIGEST, parse_hex,
+    Answer, BUNDLE, HEAD, KEY, LABEL, NONCE, SIGNATURE, SIGNATURE_INPUT, SKEW_SECONDS, Subject, UNENCODED_DIGEST,
+    parse_hex,
 };
 use crate::bundle::BundleId;
 use crate::id::NodeId;
@@ -97,7 +98,9 @@ pub fn check(status: u16, authority: &str, field: Lookup<'_>, now: u64) -> Resul
     let hash = |name| text(field, name).and_then(|text| parse_hex(&text)).ok_or(field_off(name));
     let subject = Subject {
         status,
-        digest: text(field, UNENCODED_DIGEST).and_then(|text| parse_digest(&text)).ok_or(field_off(UNENCODED_DIGEST))?,
+        digest: text(field, UNENCODED_DIGEST)
+            .and_then(|text| parse_digest(&text))
+            .ok_or(field_off(UNENCODED_DIGEST))?,
         bundle: BundleId(hash(BUNDLE)?),
         key: &key,
         head: hash(HEAD)?,

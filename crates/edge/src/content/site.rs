@@ -33,9 +33,7 @@ impl Reading<'_> {
     pub(super) async fn absent(&self, failure: Failure) -> Result<Response<Body>, Failure> {
         let head = site::head(&*self.rules().await?, &self.asked(), Found::Absent)?;
         match head.shown {
-            Shown::Redirect(location) => {
-                Ok(self.redirect(redirect::by_rule(self.path, status(head.status), location)))
-            }
+            Shown::Redirect(location) => Ok(self.redirect(redirect::by_rule(self.path, status(head.status), location))),
             Shown::Page { segments, line } => {
                 let missing = Failure::PageMissing { status: status(head.status), line };
                 let names: Vec<&str> = segments.iter().map(String::as_str).collect();

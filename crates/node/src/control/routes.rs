@@ -14,7 +14,10 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
 use super::{Body, events, intake, jobs, names, pinning, purge, upload};
-use crate::api::{BundleRequest, BundleState, BundleView, Entry, ImportRequest, KuboRequest, PinRequest, PinStatus, ReadBack, ReadBackRequest, StreamRequest};
+use crate::api::{
+    BundleRequest, BundleState, BundleView, Entry, ImportRequest, KuboRequest, PinRequest, PinStatus, ReadBack,
+    ReadBackRequest, StreamRequest,
+};
 use crate::node::Inner;
 
 /// The largest body that is not a CAR, in bytes.

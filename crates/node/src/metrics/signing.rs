@@ -29,8 +29,12 @@ impl Collector for SigningCollector {
         }
         let views = self.bundles.views();
         let count = |state| views.iter().filter(|view| view.state == state).count();
-        let mut family =
-            out.encode_descriptor("bundles", "Sites whose answers are signed, or refused to be", None, MetricType::Gauge)?;
+        let mut family = out.encode_descriptor(
+            "bundles",
+            "Sites whose answers are signed, or refused to be",
+            None,
+            MetricType::Gauge,
+        )?;
         for (label, state) in [("signed", BundleState::Signed), ("refused", BundleState::Refused)] {
             let count = i64::try_from(count(state)).unwrap_or(i64::MAX);
             ConstGauge::new(count).encode(family.encode_family(&[("state", label)])?)?;

@@ -112,7 +112,10 @@ pub(super) async fn send(url: &Url, nonce: Option<&[u8; 32]>, accept: &str) -> R
     if let Some(nonce) = nonce {
         request = request.header(NONCE, signed::hex(nonce));
     }
-    client.request(request.body(Empty::<Bytes>::new())?).await.with_context(|| format!("{} does not answer", url.authority))
+    client
+        .request(request.body(Empty::<Bytes>::new())?)
+        .await
+        .with_context(|| format!("{} does not answer", url.authority))
 }
 
 /// Fetches an answer and hashes its body.

@@ -115,7 +115,8 @@ fn head(rules: &Rules, asked: &Asked<'_>, fetched: &Fetched, checked: &Checked) 
     let set = edits.set.iter().all(|(name, value)| {
         (own_age && name == "cache-control") || fetched.field(name).is_some_and(|actual| actual == value.trim())
     });
-    let detached = edits.detached.iter().all(|name| edits.set.iter().any(|(set, _)| set == name) || fetched.field(name).is_none());
+    let detached =
+        edits.detached.iter().all(|name| edits.set.iter().any(|(set, _)| set == name) || fetched.field(name).is_none());
     let detached = detached || (own_age && edits.detached.iter().any(|name| name == "cache-control"));
     (set && detached).then(|| manifest::head(content_type.as_deref(), location.as_deref(), &edits))
 }
