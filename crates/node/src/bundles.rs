@@ -13,7 +13,10 @@ use atoll_content::bundle::{BundleError, bundle};
 use atoll_content::store::Pin;
 use atoll_core::block::IDENTITY;
 use atoll_core::bundle::{Bundle, Bundles, Named};
+use atoll_core::id::NodeId;
+use atoll_core::keys::AnswerKey;
 use atoll_core::{Blocks, Cid};
+use atoll_edge::Signer;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -34,6 +37,7 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 pub(crate) struct Shelf {
     folder: PathBuf,
     blocks: Arc<dyn Blocks>,
+    key: Arc<AnswerKey>,
     ready: RwLock<HashMap<Cid, Arc<Named>>>,
     refused: Mutex<BTreeMap<Cid, Refused>>,
     /// One is made at a time.
@@ -50,14 +54,24 @@ struct Refused {
 }
 
 impl Shelf {
-    /// An empty one, over the node's own blocks.
+    /// An empty one, over the node's own blocks, for signing with its answer key.
     ///
     /// # Errors
     /// [`NodeError::Folder`].
-    pub(crate) fn open(folder: PathBuf, blocks: Arc<dyn Blocks>) -> Result<Self, NodeError> {
+    pub(crate) fn open(folder: PathBuf, blocks: Arc<dyn Blocks>, key: Arc<AnswerKey>) -> Result<Self, NodeError> {
         keys::create_private_dir(&folder).map_err(|error| NodeError::Folder(folder.clone(), error))?;
         let (ready, refused, making) = (RwLock::default(), Mutex::default(), tokio::sync::Mutex::default());
-        Ok(Self { folder, blocks, ready, refused, making })
+        Ok(Self { folder, blocks, key, ready, refused, making })
+    }
+
+    /// Who signs by them.
+    pub(crate) fn signer(self: &Arc<Self>) -> Signer {
+        Signer { key: Arc::clone(&self.key), bundles: Arc::clone(self) as _ }
+    }
+
+    /// The node's id on signed answers.
+    pub(crate) fn node_id(&self) -> NodeId {
+        self.key.node_id()
     }
 
     /// The bundle of a root, made now if it is not ready.

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use atoll_content::local::{LocalBlocks, PassingBlocks};
 use atoll_content::store::StoreError;
 use atoll_core::exchange::NoopExchange;
-use atoll_core::id::NodeId;
 use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
 use atoll_core::transport::NoopGossip;
@@ -65,7 +64,6 @@ pub(crate) struct Inner {
     pub(crate) deny: Arc<Lists>,
     /// The bundles by which answers are signed.
     pub(crate) bundles: Arc<Shelf>,
-    node_id: NodeId,
     /// Connections over libp2p, if there are any.
     pub(crate) swarm: Option<Swarm>,
     /// Routers that are asked, if there are any.
@@ -94,8 +92,7 @@ impl Node {
         let local = Arc::new(LocalBlocks::new(store.clone(), config.store.cache_bytes));
         let operator = (keys.operator.key.to_string(), keys.operator.label.clone());
         let me = keys.identity.peer_id();
-        let (bundles, node_id) = (shelf(folder, &local)?, keys.answer.node_id());
-        let signer = Signer { key: Arc::clone(&keys.answer), bundles: Arc::clone(&bundles) as _ };
+        let bundles = shelf(folder, &local, &keys)?;
         let name_records = open_names(folder, &config, &local)?;
         let deny = Arc::new(deny::open(folder, &config.deny)?);
         let swarm = spawn_swarm(&config, &keys, &local, &deny).await?;
@@ -109,16 +106,10 @@ impl Node {
         let counters = Arc::new(Counters::new(config.gateway.workers()));
         let fronts = fronts(&config, &me)?;
         let certificates = Arc::new(atoll_certs::Store::open(&folder.tls(), &config.certs_used())?);
-        let server = bind_gateway(
-            &config,
-            (&names, &router, &counters),
-            (remote, &local),
-            (&deny, &fronts, &certificates),
-            signer,
-        )?;
+        let shown = (&deny, &fronts, &certificates, bundles.signer());
+        let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), shown)?;
         let listeners = Listeners::bind(folder, &config).await?;
-        let bound = server.local_addr();
-        router.set_addresses(announced(&config, bound, network.swarm.as_ref()))?;
+        router.set_addresses(announced(&config, server.local_addr(), network.swarm.as_ref()))?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let means = pinning::Means::new((&local, &anywhere), (&router, &network.swarm), &deny);
@@ -132,24 +123,21 @@ impl Node {
         let asks = (Arc::clone(&delegated.counts), network.routers.clone(), pinning.clone());
         let held = (store, name_records.clone());
         let metrics = Metrics::new(counters, kept.clone(), held, Arc::clone(&router), Arc::clone(&deny), asks)
-            .with_tls(kept.clone(), Arc::clone(&certificates));
+            .with_tls(kept.clone(), Arc::clone(&certificates))
+            .with_signing(kept.clone(), &bundles);
         let inner = Arc::new(Inner {
             local,
             anywhere,
             router,
             names,
             name_records,
-            metrics: metrics
-                .with_swarm(network.swarm.as_ref(), providing.sweeps())
-                .with_fronts(&fronts)
-                .with_signing(kept.clone(), &bundles),
+            metrics: metrics.with_swarm(network.swarm.as_ref(), providing.sweeps()).with_fronts(&fronts),
             sources,
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,
             fronts,
             deny,
             bundles,
-            node_id,
             swarm: network.swarm,
             routers: network.routers,
             delegated,
@@ -160,10 +148,9 @@ impl Node {
             summary,
             operator,
         });
-        inner.spawn_tasks(config.deny.reload, &mut tasks, &stopped);
         certs::spawn(folder, certificates, &config.certs, &mut tasks, &stopped)?;
         listeners.spawn(&inner, &mut tasks, &stopped);
-        tracing::info!(peer_id = inner.summary.peer_id, gateway = inner.summary.gateway, "the node serves");
+        inner.spawn_tasks(config.deny.reload, &mut tasks, &stopped);
         Ok(Self { inner, server, stop, tasks })
     }
 
@@ -205,6 +192,7 @@ impl Inner {
         if let Some(swarm) = self.swarm.clone() {
             tasks.spawn(provide::run(Arc::clone(self), swarm, stopped.clone()));
         }
+        tracing::info!(peer_id = self.summary.peer_id, gateway = self.summary.gateway, "the node serves");
     }
 
     /// Whether it takes requests.
@@ -235,7 +223,7 @@ impl Inner {
                 cache_bytes: self.local.cache().bytes(),
             },
             traffic: self.metrics.traffic(),
-            node_id: self.node_id.to_string(),
+            node_id: self.bundles.node_id().to_string(),
             bundles: self.bundles.views(),
             pins: pins.into_iter().map(|pin| PinStatus { root: pin.cid.to_string(), name: pin.name }).collect(),
             network: self.router.snapshot(),
@@ -253,8 +241,7 @@ fn bind_gateway(
     config: &Config,
     (names, router, counters): (&Arc<Resolver>, &Router, &Arc<Counters>),
     (remote, local): (Arc<RemoteBlocks>, &Arc<LocalBlocks>),
-    (deny, fronts, certificates): (&Arc<Lists>, &Arc<Fronts>, &Arc<atoll_certs::Store>),
-    signer: Signer,
+    (deny, fronts, certificates, signer): (&Arc<Lists>, &Arc<Fronts>, &Arc<atoll_certs::Store>, Signer),
 ) -> Result<Server, NodeError> {
     let services = Services {
         fronts: Arc::clone(fronts),
@@ -271,9 +258,9 @@ fn bind_gateway(
 }
 
 /// The bundles of this node, made of its own blocks past its memory of what visitors read.
-fn shelf(folder: &Folder, local: &Arc<LocalBlocks>) -> Result<Arc<Shelf>, NodeError> {
+fn shelf(folder: &Folder, local: &Arc<LocalBlocks>, keys: &NodeKeys) -> Result<Arc<Shelf>, NodeError> {
     let blocks = Arc::new(PassingBlocks(LocalBlocks::clone(local)));
-    Ok(Arc::new(Shelf::open(folder.bundles(), blocks)?))
+    Ok(Arc::new(Shelf::open(folder.bundles(), blocks, Arc::clone(&keys.answer))?))
 }
 
 /// The sites with origins. Before these the node goes by a name that is its own.

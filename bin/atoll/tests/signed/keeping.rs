@@ -57,7 +57,7 @@ fn place(site: &Site, bundle: BundleId) {
     let now = SystemClock::now();
     let mut placement = Placement::new(site.root.parse().unwrap(), 1, 1 << 30).with_bundle(&bundle);
     (placement.seq, placement.exp) = (now.as_millis() + 1000, now.as_secs() + 3600);
-    let bytes = Signed::seal(placement, &pem.expect("the keyring has the site's key")).unwrap().bytes().clone();
+    let bytes = Signed::seal(placement, &pem.unwrap()).unwrap().bytes().clone();
     let token = fs::read_to_string(site.node.path("node/admin.token")).unwrap();
     let head = format!(
         "POST /v1/placements HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
