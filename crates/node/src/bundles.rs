@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::api::{BundleState, BundleView};
 use crate::keys;
-use crate::node::{Inner, NodeError};
+use crate::node::Inner;
 
 /// How often new sites are looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -54,14 +54,13 @@ struct Refused {
 }
 
 impl Shelf {
-    /// An empty one, over the node's own blocks, for signing with its answer key.
-    ///
-    /// # Errors
-    /// [`NodeError::Folder`].
-    pub(crate) fn open(folder: PathBuf, blocks: Arc<dyn Blocks>, key: Arc<AnswerKey>) -> Result<Self, NodeError> {
-        keys::create_private_dir(&folder).map_err(|error| NodeError::Folder(folder.clone(), error))?;
+    /// An empty one, over the node's own blocks, for signing with its answer key. Without a folder bundles are made anew after each start.
+    pub(crate) fn open(folder: PathBuf, blocks: Arc<dyn Blocks>, key: Arc<AnswerKey>) -> Self {
+        if let Err(error) = keys::create_private_dir(&folder) {
+            tracing::warn!(path = %folder.display(), %error, "bundles cannot be kept: after a restart they are made anew");
+        }
         let (ready, refused, making) = (RwLock::default(), Mutex::default(), tokio::sync::Mutex::default());
-        Ok(Self { folder, blocks, key, ready, refused, making })
+        Self { folder, blocks, key, ready, refused, making }
     }
 
     /// Who signs by them.
@@ -87,7 +86,8 @@ impl Shelf {
         let runtime = Handle::current();
         // Hashing a site takes a core for seconds: not on threads that serve others.
         let made = tokio::task::spawn_blocking(move || runtime.block_on(shelf.read_or_make(&root)));
-        let made = made.await.map_err(|error| error.to_string())?;
+        // A site at which it fails is left alone for a while, as one that lacks a block.
+        let made = made.await.unwrap_or_else(|error| Err((error.to_string(), true)));
         made.and_then(|named| self.keep(&root, named)).map_err(|(why, passing)| {
             let again = passing.then(|| Instant::now() + AGAIN);
             tracing::warn!(%root, why, "the answers of a site are not signed");

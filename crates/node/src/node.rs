@@ -92,7 +92,7 @@ impl Node {
         let local = Arc::new(LocalBlocks::new(store.clone(), config.store.cache_bytes));
         let operator = (keys.operator.key.to_string(), keys.operator.label.clone());
         let me = keys.identity.peer_id();
-        let bundles = shelf(folder, &local, &keys)?;
+        let bundles = shelf(folder, &local, &keys);
         let name_records = open_names(folder, &config, &local)?;
         let deny = Arc::new(deny::open(folder, &config.deny)?);
         let swarm = spawn_swarm(&config, &keys, &local, &deny).await?;
@@ -258,9 +258,9 @@ fn bind_gateway(
 }
 
 /// The bundles of this node, made of its own blocks past its memory of what visitors read.
-fn shelf(folder: &Folder, local: &Arc<LocalBlocks>, keys: &NodeKeys) -> Result<Arc<Shelf>, NodeError> {
+fn shelf(folder: &Folder, local: &Arc<LocalBlocks>, keys: &NodeKeys) -> Arc<Shelf> {
     let blocks = Arc::new(PassingBlocks(LocalBlocks::clone(local)));
-    Ok(Arc::new(Shelf::open(folder.bundles(), blocks, Arc::clone(&keys.answer))?))
+    Arc::new(Shelf::open(folder.bundles(), blocks, Arc::clone(&keys.answer)))
 }
 
 /// The sites with origins. Before these the node goes by a name that is its own.
