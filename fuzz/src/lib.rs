@@ -15,6 +15,7 @@ mod names;
 mod node;
 mod pinning;
 mod records;
+mod signed;
 mod site;
 mod store;
 mod unixfs;
@@ -31,6 +32,7 @@ pub use names::{ipns, path};
 pub use node::{config, frames, guard, log, message, proxied, request};
 pub use pinning::pinning;
 pub use records::{id, record};
+pub use signed::{manifest, signed};
 pub use site::{deny, headers, redirects};
 pub use store::pack;
 pub use unixfs::{dagpb, hamt, unixfs};
@@ -58,6 +60,7 @@ pub const TARGETS: &[Target] = &[
     ("kad", kad),
     ("links", links),
     ("log", log),
+    ("manifest", manifest),
     ("message", message),
     ("pack", pack),
     ("path", path),
@@ -66,6 +69,7 @@ pub const TARGETS: &[Target] = &[
     ("record", record),
     ("redirects", redirects),
     ("request", request),
+    ("signed", signed),
     ("tar", tar),
     ("unixfs", unixfs),
 ];

@@ -15,6 +15,7 @@ mod pinning;
 mod publish;
 mod rules;
 mod status;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Import(import) => block_on(import::import(import, &folder, &control, keyring, output)).map(done),
         Command::Name(name) => block_on(name::run(name, &control, keyring, output)),
         Command::Get(get) => block_on(get::run(get, &control, output)).map(done),
+        Command::Verify(verify) => block_on(verify::run(verify, output)),
         Command::Status(status) => block_on(status::run(status, &control, keyring, output)),
         Command::Ls(ls) => block_on(content::ls(ls, &control, output)).map(done),
         Command::Pin(pin) => block_on(content::pin(pin, &control, output)).map(done),

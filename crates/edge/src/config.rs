@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::http2::config::Http2;
 pub use crate::http3::config::Http3;
 use crate::respond::contact::{CONTACT_BYTES_MAX, is_contact};
+pub use crate::sign::config::Signing;
 pub use crate::tls::config::Tls;
 
 /// The most worker threads.
@@ -54,6 +55,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// The cache of ready responses.
     pub hot: Hot,
+    /// Signing answers.
+    pub signing: Signing,
 }
 
 /// How much the listener takes on at once. Over a limit, clients are answered 429 or 503 with `Retry-After`.
@@ -143,6 +146,7 @@ impl Default for Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             hot: Hot::default(),
+            signing: Signing::default(),
         }
     }
 }
@@ -215,6 +219,7 @@ impl Config {
         self.limits.check(&mut problems);
         self.timeouts.check(&mut problems);
         self.hot.check(&mut problems);
+        self.signing.check(&mut problems);
         problems
     }
 

@@ -15,6 +15,7 @@ use crate::host::Names;
 use crate::hot::Hot;
 use crate::observe::Observe;
 use crate::respond::contact::Contact;
+use crate::sign::{Desk, Signer};
 use crate::site::Sites;
 use crate::tls::Tls;
 
@@ -37,6 +38,8 @@ pub struct Services {
     pub observe: Arc<dyn Observe>,
     /// What listeners with TLS show.
     pub certificates: Arc<atoll_certs::Store>,
+    /// Who signs answers; `None`: nobody.
+    pub signer: Option<Signer>,
 }
 
 /// The state that workers share.
@@ -57,6 +60,7 @@ pub(crate) struct Gateway {
     pub(crate) server_timing: bool,
     pub(crate) hot: Hot,
     pub(crate) sites: Sites,
+    pub(crate) desk: Desk,
     pub(crate) contact: Option<Contact>,
     pub(crate) admission: Arc<Admission>,
     /// Whoever writes a page that lists a directory has one of these.
@@ -75,6 +79,7 @@ impl Gateway {
         http3_port: Option<u16>,
     ) -> Result<Arc<Self>, rustls::Error> {
         let tls = Tls::new(&config.tls, Arc::clone(&services.certificates))?;
+        let desk = Desk::new(&config.signing, services.signer.clone());
         Ok(Arc::new(Self {
             services,
             names: Names::new(config),
@@ -90,6 +95,7 @@ impl Gateway {
             server_timing: config.server_timing,
             hot: Hot::new(&config.hot),
             sites: Sites::new(),
+            desk,
             contact: Contact::of(&config.abuse_contact),
             admission: Admission::new(config.limits.clone()),
             listings: Semaphore::new(LISTINGS_MAX),

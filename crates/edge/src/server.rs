@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Config;
 use crate::gateway::{Gateway, Services};
 use crate::http3;
+use crate::sign::Signatures;
 use crate::tls::Handshakes;
 use crate::worker::{self, Worker};
 
@@ -184,6 +185,8 @@ pub struct Load {
     pub sealed: usize,
     /// TLS handshakes since the start.
     pub handshakes: Handshakes,
+    /// Signatures since the start.
+    pub signatures: Signatures,
 }
 
 impl Kept {
@@ -196,6 +199,7 @@ impl Kept {
             sending_bytes: admission.sending(),
             sealed: self.0.hot.sealed(),
             handshakes: self.0.tls.handshakes(),
+            signatures: self.0.desk.signatures(),
         }
     }
 
@@ -203,6 +207,7 @@ impl Kept {
     pub fn forget(&self) {
         self.0.hot.clear();
         self.0.sites.clear();
+        self.0.desk.forget();
     }
 }
 

@@ -57,6 +57,12 @@ pub struct Status {
     pub store: StoreStatus,
     /// The public listener.
     pub traffic: Traffic,
+    /// The node's id on signed answers: the hash of its answer key.
+    #[serde(default)]
+    pub node_id: String,
+    /// Sites whose answers are signed, or are refused to be.
+    #[serde(default)]
+    pub bundles: Vec<BundleView>,
     /// Pinned roots.
     pub pins: Vec<PinStatus>,
     /// Members and placements, as this node sees them.
@@ -120,6 +126,40 @@ pub struct TokenRevoked {
     pub name: String,
     /// How many pins were let go.
     pub released: usize,
+}
+
+/// `POST /v1/bundles`: make the bundle of a root now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleRequest {
+    /// The root.
+    pub root: String,
+}
+
+/// A site's bundle, as the node signs by it or refuses to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleView {
+    /// The root.
+    pub root: String,
+    /// Whether it is signed for.
+    pub state: BundleState,
+    /// Its id, once it is made.
+    pub bundle: Option<String>,
+    /// Paths in its manifest.
+    pub entries: u64,
+    /// Leaves of its CAR, of 256 bytes each.
+    pub leaves: u64,
+    /// Why it is refused.
+    pub why: Option<String>,
+}
+
+/// What a node does about a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BundleState {
+    /// It signs by it.
+    Signed,
+    /// The site is served unsigned.
+    Refused,
 }
 
 /// The block store.

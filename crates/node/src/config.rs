@@ -253,6 +253,11 @@ impl Folder {
         self.0.join("provided")
     }
 
+    /// The bundles by which it signs.
+    pub fn bundles(&self) -> PathBuf {
+        self.0.join("bundles")
+    }
+
     /// Keys and certificates of listeners with TLS.
     pub fn tls(&self) -> PathBuf {
         self.0.join("tls")

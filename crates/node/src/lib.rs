@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod api;
+mod bundles;
 mod certs;
 pub mod config;
 mod control;

@@ -15,7 +15,7 @@ use atoll_core::transport::NoopGossip;
 use atoll_core::{Blocks, Multiaddr, PeerId, Reach, SiteId};
 use atoll_edge::front::Fronts;
 use atoll_edge::observe::Counters;
-use atoll_edge::{Kept, Running, ServeError, Server, Services};
+use atoll_edge::{Kept, Running, ServeError, Server, Services, Signer};
 use atoll_identity::{MapLinks, Parts as NamesParts, Resolver, Store as NameStore, StoreError as NamesError};
 use atoll_routing::{FetchPolicy, FileLog, Parts, RemoteBlocks, RouteError, Router, Routers, TokioClock};
 use atoll_security::{DenyError, Guarded, Lists};
@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::address;
 use crate::api::{PinStatus, Ready, Status, StoreStatus};
+use crate::bundles::Shelf;
 use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources};
 use crate::delegated::Delegated;
 use crate::exchange::Everywhere;
@@ -33,7 +34,7 @@ use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::provide::Providing;
-use crate::{certs, deny, pinning, provide, release, work};
+use crate::{bundles, certs, deny, pinning, provide, release, work};
 
 /// A running node.
 pub struct Node {
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) fronts: Arc<Fronts>,
     /// What is not shown.
     pub(crate) deny: Arc<Lists>,
+    /// The bundles by which answers are signed.
+    pub(crate) bundles: Arc<Shelf>,
     /// Connections over libp2p, if there are any.
     pub(crate) swarm: Option<Swarm>,
     /// Routers that are asked, if there are any.
@@ -89,6 +92,7 @@ impl Node {
         let local = Arc::new(LocalBlocks::new(store.clone(), config.store.cache_bytes));
         let operator = (keys.operator.key.to_string(), keys.operator.label.clone());
         let me = keys.identity.peer_id();
+        let bundles = shelf(folder, &local, &keys);
         let name_records = open_names(folder, &config, &local)?;
         let deny = Arc::new(deny::open(folder, &config.deny)?);
         let swarm = spawn_swarm(&config, &keys, &local, &deny).await?;
@@ -102,11 +106,10 @@ impl Node {
         let counters = Arc::new(Counters::new(config.gateway.workers()));
         let fronts = fronts(&config, &me)?;
         let certificates = Arc::new(atoll_certs::Store::open(&folder.tls(), &config.certs_used())?);
-        let server =
-            bind_gateway(&config, (&names, &router, &counters), (remote, &local), (&deny, &fronts, &certificates))?;
+        let shown = (&deny, &fronts, &certificates, bundles.signer());
+        let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), shown)?;
         let listeners = Listeners::bind(folder, &config).await?;
-        let bound = server.local_addr();
-        router.set_addresses(announced(&config, bound, network.swarm.as_ref()))?;
+        router.set_addresses(announced(&config, server.local_addr(), network.swarm.as_ref()))?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let means = pinning::Means::new((&local, &anywhere), (&router, &network.swarm), &deny);
@@ -120,7 +123,8 @@ impl Node {
         let asks = (Arc::clone(&delegated.counts), network.routers.clone(), pinning.clone());
         let held = (store, name_records.clone());
         let metrics = Metrics::new(counters, kept.clone(), held, Arc::clone(&router), Arc::clone(&deny), asks)
-            .with_tls(kept.clone(), Arc::clone(&certificates));
+            .with_tls(kept.clone(), Arc::clone(&certificates))
+            .with_signing(kept.clone(), &bundles);
         let inner = Arc::new(Inner {
             local,
             anywhere,
@@ -133,6 +137,7 @@ impl Node {
             upload_bytes_max: config.admin.upload_bytes_max,
             fronts,
             deny,
+            bundles,
             swarm: network.swarm,
             routers: network.routers,
             delegated,
@@ -143,10 +148,9 @@ impl Node {
             summary,
             operator,
         });
-        inner.spawn_tasks(config.deny.reload, &mut tasks, &stopped);
         certs::spawn(folder, certificates, &config.certs, &mut tasks, &stopped)?;
         listeners.spawn(&inner, &mut tasks, &stopped);
-        tracing::info!(peer_id = inner.summary.peer_id, gateway = inner.summary.gateway, "the node serves");
+        inner.spawn_tasks(config.deny.reload, &mut tasks, &stopped);
         Ok(Self { inner, server, stop, tasks })
     }
 
@@ -184,9 +188,11 @@ impl Inner {
     fn spawn_tasks(self: &Arc<Self>, deny_reload: Duration, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
         tasks.spawn(deny::run(Arc::clone(self), deny_reload, stopped.clone()));
         tasks.spawn(release::run(Arc::clone(self), stopped.clone()));
+        tasks.spawn(bundles::run(Arc::clone(self), stopped.clone()));
         if let Some(swarm) = self.swarm.clone() {
             tasks.spawn(provide::run(Arc::clone(self), swarm, stopped.clone()));
         }
+        tracing::info!(peer_id = self.summary.peer_id, gateway = self.summary.gateway, "the node serves");
     }
 
     /// Whether it takes requests.
@@ -217,6 +223,8 @@ impl Inner {
                 cache_bytes: self.local.cache().bytes(),
             },
             traffic: self.metrics.traffic(),
+            node_id: self.bundles.node_id().to_string(),
+            bundles: self.bundles.views(),
             pins: pins.into_iter().map(|pin| PinStatus { root: pin.cid.to_string(), name: pin.name }).collect(),
             network: self.router.snapshot(),
             swarm: self.swarm.as_ref().map(Swarm::snapshot),
@@ -233,7 +241,7 @@ fn bind_gateway(
     config: &Config,
     (names, router, counters): (&Arc<Resolver>, &Router, &Arc<Counters>),
     (remote, local): (Arc<RemoteBlocks>, &Arc<LocalBlocks>),
-    (deny, fronts, certificates): (&Arc<Lists>, &Arc<Fronts>, &Arc<atoll_certs::Store>),
+    (deny, fronts, certificates, signer): (&Arc<Lists>, &Arc<Fronts>, &Arc<atoll_certs::Store>, Signer),
 ) -> Result<Server, NodeError> {
     let services = Services {
         fronts: Arc::clone(fronts),
@@ -244,8 +252,15 @@ fn bind_gateway(
         deny: Arc::clone(deny) as _,
         blocks: shown(remote, deny),
         local: shown(Arc::clone(local) as _, deny),
+        signer: Some(signer),
     };
     Ok(Server::bind(&config.gateway, services)?)
+}
+
+/// The bundles of this node, made of its own blocks past its memory of what visitors read.
+fn shelf(folder: &Folder, local: &Arc<LocalBlocks>, keys: &NodeKeys) -> Arc<Shelf> {
+    let blocks = Arc::new(PassingBlocks(LocalBlocks::clone(local)));
+    Arc::new(Shelf::open(folder.bundles(), blocks, Arc::clone(&keys.answer)))
 }
 
 /// The sites with origins. Before these the node goes by a name that is its own.
