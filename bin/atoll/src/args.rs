@@ -12,7 +12,7 @@ use atoll_node::api::Cut;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub(crate) use deny::DenyCommand;
-pub(crate) use front::{FrontArgs, PurgeArgs};
+pub(crate) use front::{DrillArgs, FrontArgs, PurgeArgs};
 pub(crate) use names::{KeyCommand, KeyForm, NameCommand};
 pub(crate) use pinning::{PinningCommand, TokenCommand};
 
@@ -45,6 +45,7 @@ pub(crate) enum Command {
     Node(NodeArgs),
     Front(FrontArgs),
     Purge(PurgeArgs),
+    Drill(DrillArgs),
     Demo(DemoArgs),
     Publish(PublishArgs),
     Import(ImportArgs),

@@ -31,6 +31,7 @@ mod sending;
 mod server;
 mod site;
 mod stream;
+mod switched;
 mod timing;
 mod tls;
 mod tunnel;

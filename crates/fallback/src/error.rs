@@ -40,6 +40,18 @@ pub enum OriginError {
     /// The request came through here before (RFC 8586).
     #[error("the request came through this node before: its origin leads back here")]
     Loop,
+    /// The origin has not agreed that the site stands before it.
+    #[error("{origin} does not name the site in its /.well-known/atoll")]
+    NotAgreed {
+        /// Which origin.
+        origin: String,
+    },
+    /// As many requests are in flight, and wait, as may.
+    #[error("{origin} has as many requests in flight as it may (requests, pending)")]
+    Crowded {
+        /// Which origin.
+        origin: String,
+    },
     /// The site has no origin.
     #[error("the site has no origin")]
     None,

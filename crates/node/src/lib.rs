@@ -7,6 +7,7 @@ pub mod config;
 mod control;
 mod delegated;
 mod deny;
+mod drills;
 mod exchange;
 pub mod keys;
 pub mod kubo;
@@ -18,6 +19,7 @@ mod node;
 mod pinning;
 mod provide;
 mod release;
+mod servers;
 mod transport;
 pub mod work;
 

@@ -27,13 +27,14 @@ use crate::address;
 use crate::api::{PinStatus, Ready, Status, StoreStatus};
 use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources};
 use crate::delegated::Delegated;
+use crate::drills::Drills;
 use crate::exchange::Everywhere;
 use crate::keys::{self, KeysError, NodeKeys};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::provide::Providing;
-use crate::{certs, deny, pinning, provide, release, work};
+use crate::{certs, deny, pinning, provide, release, servers, work};
 
 /// A running node.
 pub struct Node {
@@ -59,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) upload_bytes_max: u64,
     /// Sites whose content comes from servers elsewhere, and what is stored of their answers.
     pub(crate) fronts: Arc<Fronts>,
+    /// What drills found about them.
+    pub(crate) drills: Drills,
     /// What is not shown.
     pub(crate) deny: Arc<Lists>,
     /// Connections over libp2p, if there are any.
@@ -132,6 +135,7 @@ impl Node {
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,
             fronts,
+            drills: Drills::open(&folder.drills()),
             deny,
             swarm: network.swarm,
             routers: network.routers,
@@ -184,6 +188,9 @@ impl Inner {
     fn spawn_tasks(self: &Arc<Self>, deny_reload: Duration, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
         tasks.spawn(deny::run(Arc::clone(self), deny_reload, stopped.clone()));
         tasks.spawn(release::run(Arc::clone(self), stopped.clone()));
+        for (_, origins) in self.fronts.origins() {
+            tasks.spawn(servers::watch(origins.clone(), stopped.clone()));
+        }
         if let Some(swarm) = self.swarm.clone() {
             tasks.spawn(provide::run(Arc::clone(self), swarm, stopped.clone()));
         }
@@ -219,6 +226,8 @@ impl Inner {
             traffic: self.metrics.traffic(),
             pins: pins.into_iter().map(|pin| PinStatus { root: pin.cid.to_string(), name: pin.name }).collect(),
             network: self.router.snapshot(),
+            sites: self.fronts.origins().map(|(host, origins)| servers::status(host, origins)).collect(),
+            drills: self.drills.all(),
             swarm: self.swarm.as_ref().map(Swarm::snapshot),
             pinning: self.pinning.as_ref().map(atoll_pinning::Service::snapshot),
             providing: self.providing.views(),

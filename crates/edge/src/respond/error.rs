@@ -239,6 +239,13 @@ fn origin(cause: &OriginError) -> (StatusCode, &'static str) {
             StatusCode::BAD_GATEWAY,
             "The server that this site comes from cannot be reached, and nothing that may be shown instead is stored here.",
         ),
+        OriginError::NotAgreed { .. } => {
+            (StatusCode::BAD_GATEWAY, "The server that this site names has not agreed to be asked for it.")
+        }
+        OriginError::Crowded { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The server that this site comes from has as many requests to answer as it may.",
+        ),
         OriginError::TimedOut { .. } => {
             (StatusCode::GATEWAY_TIMEOUT, "The server that this site comes from did not answer in time.")
         }
