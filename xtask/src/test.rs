@@ -36,7 +36,7 @@ struct Step {
 }
 
 /// The steps, in an order in which each finds what it needs.
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     Step { name: "rust", about: "the components that rust-toolchain.toml names", run: rust },
     Step { name: "chromium", about: "Debian's Chromium, which looks at the status page", run: chromium },
     Step { name: "npm", about: "the npm packages that read our CARs and judge our pinning service", run: npm },
@@ -44,6 +44,7 @@ const STEPS: [Step; 15] = [
     Step { name: "h2spec", about: "h2spec, which judges our HTTP/2, built from its Go module", run: h2spec },
     Step { name: "pebble", about: "pebble, an ACME server, built from its Go module", run: pebble },
     Step { name: "net", about: "Debian's iproute2 and nftables, which make networks for nodes", run: net },
+    Step { name: "radicale", about: "Debian's Radicale, an application that Atoll stands before", run: radicale },
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "build", about: "the release build of the demo", run: build },
     Step { name: "tidy", about: "direction, sizes, links, bans, goldens", run: tidy },
@@ -156,6 +157,11 @@ fn net(_: &Run<'_>, _: &mut Tally) -> Result<()> {
     install::debian("nft", "nftables").map(drop)
 }
 
+fn radicale(_: &Run<'_>, _: &mut Tally) -> Result<()> {
+    install::debian("curl", "curl")?;
+    install::debian("radicale", "radicale").map(drop)
+}
+
 fn fmt(run: &Run<'_>, _: &mut Tally) -> Result<()> {
     run_command(run.workspace.cargo(&["fmt", "--all", "--check"]))?;
     run_command(run.workspace.cargo(&["fmt", "--all", "--check", "--manifest-path", FUZZ_MANIFEST]))
@@ -216,6 +222,7 @@ fn run_tests(mut command: Command, run: &Run<'_>, tally: &mut Tally) -> Result<(
         ("ATOLL_PEBBLE", Some(peers.join(format!("pebble-{}", install::PEBBLE_VERSION)))),
         ("ATOLL_NODE_MODULES", Some(peers.join("npm/node_modules"))),
         ("ATOLL_CHROMIUM", find("chromium")),
+        ("ATOLL_RADICALE", find("radicale")),
         ("ATOLL_VECTORS", Some(vectors)),
     ];
     // A variable that is set wins; a place that does not exist is not named, and the test that needs it says so.

@@ -154,10 +154,20 @@ impl Exchange {
 
     /// Ends in a failure.
     pub(crate) fn fail(self, failure: &Failure, request: &HeaderMap) -> Response<Body> {
+        self.fail_with(failure, request, |response| response)
+    }
+
+    /// Ends in a failure that is told in some other way.
+    pub(crate) fn fail_with(
+        self,
+        failure: &Failure,
+        request: &HeaderMap,
+        told: impl FnOnce(Response<Body>) -> Response<Body>,
+    ) -> Response<Body> {
         tracing::debug!(id = ?self.id, %failure, "request failed");
         let client = Arc::clone(&self.ongoing.client);
         let contact = client.gateway.contact.as_ref();
-        self.finish(respond::error::respond(failure, request, contact))
+        self.finish(told(respond::error::respond(failure, request, contact)))
     }
 
     /// Ends in an answer after which the connection goes on in another protocol; what goes on as long.

@@ -4,11 +4,14 @@
 //! given to other nodes. A crash loses it.
 
 mod asked;
+mod both;
 mod config;
 mod early;
 mod fetch;
 mod fields;
 mod keep;
+mod lead;
+mod page;
 mod routes;
 mod stored;
 mod switch;
@@ -16,13 +19,14 @@ mod tally;
 mod upload;
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::incoming::Incoming;
 use atoll_cache::{Found, Report, Reuse, Rules};
 use atoll_fallback::{Call, Download, OriginError, Origins, Reach, Settings, Upload};
-use http::{HeaderValue, Request, Response, header, request};
+use http::{HeaderMap, HeaderValue, Request, Response, header, request};
 use hyper::ext::Protocol;
 
 pub use atoll_cache::{Config as CacheConfig, Degree, Profile, Purge, Store};
@@ -30,15 +34,19 @@ pub use atoll_fallback::{
     Fault, OriginConfig, OriginView, Origins as SiteOrigins, PoolConfig, Timeouts as OriginTimeouts,
 };
 pub use config::SiteConfig;
+pub use lead::Source;
 pub use routes::RouteConfig;
 pub use tally::{Outcome, Tally};
 
 pub(crate) use asked::Asked;
 
+use crate::body::Body;
 use crate::client::Exchange;
 use crate::failure::Failure;
 use crate::host;
 use crate::pipeline::Answering;
+use both::Both;
+use page::Page;
 use routes::Route;
 
 /// What origins are asked with.
@@ -63,6 +71,10 @@ pub(crate) struct Front {
     host: String,
     origins: Origins,
     routes: Vec<Route>,
+    /// What was published of it, if anything was.
+    both: Option<Both>,
+    maintenance: bool,
+    page: Option<Page>,
     /// The protocols that visitors may go on in.
     upgrades: Vec<String>,
     switched_idle: Duration,
@@ -95,6 +107,9 @@ impl Fronts {
                 host: site.hosts.first().cloned().unwrap_or_default(),
                 origins: Origins::new(&site.origins, settings)?,
                 routes: site.routes.iter().map(|route| Route::of(route, &site.origins)).collect::<Result<_, _>>()?,
+                both: Both::of(site)?,
+                maintenance: site.maintenance,
+                page: Page::of(&site.maintenance_page)?,
                 upgrades: site.upgrades.clone(),
                 switched_idle: site.switched_idle,
                 rules: site.cache.clone(),
@@ -165,6 +180,14 @@ impl Fronts {
 }
 
 impl Front {
+    /// The answer when it failed, with the site's own page if it has one.
+    fn failed(&self, response: Response<Body>, request: &HeaderMap) -> Response<Body> {
+        match &self.page {
+            Some(page) => page.instead(response, request),
+            None => response,
+        }
+    }
+
     /// Sends a request to the origins that it is for.
     async fn send(
         &self,
@@ -217,6 +240,11 @@ pub(crate) fn answer(
         Ok(asked) => asked,
         Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),
     };
+    if front.maintenance {
+        let headers = request.headers();
+        let told = exchange.fail_with(&Failure::Maintenance, headers, |response| front.failed(response, headers));
+        return Answering::ready(told);
+    }
     if let Some(protocol) = switch::wanted(front, &request) {
         return switch::answer(front, asked, (exchange, request), protocol);
     }
@@ -225,7 +253,8 @@ pub(crate) fn answer(
         return Answering::ready(exchange.fail(&Failure::Method(METHODS), request.headers()));
     }
     let now = SystemTime::now();
-    if asked.is_readable()
+    if front.both.is_none()
+        && asked.is_readable()
         && let Found::Entry(entry) = front.store.find(&asked.key, &asked.head.headers)
         && front.rules.reuse(&entry.stored, &asked.head.headers, now) == Reuse::Fresh
         && let Some(response) = stored::answer(front, &asked, &entry, now, Report::default())
@@ -239,11 +268,16 @@ pub(crate) fn answer(
     Answering::waiting(async move {
         let (head, body) = request.into_parts();
         let (hints, client) = (asked.hear(), Arc::clone(&asked.client));
-        match early::heard(fetch::answer(&front, asked, body), hints, &client.sending).await {
+        // Boxed: waiting requests are many.
+        let answering: Pin<Box<dyn Future<Output = _> + Send>> = match &front.both {
+            Some(both) => Box::pin(both::answer(&front, both, asked, (&head, body))),
+            None => Box::pin(fetch::answer(&front, asked, body)),
+        };
+        match early::heard(answering, hints, &client.sending).await {
             Ok(response) => exchange.finish(response),
             Err(failure) => {
                 front.tally.count(Outcome::Failed);
-                exchange.fail(&failure, &head.headers)
+                exchange.fail_with(&failure, &head.headers, |response| front.failed(response, &head.headers))
             }
         }
     })

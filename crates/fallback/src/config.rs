@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bucket::BucketConfig;
 use crate::origin::Origin;
 
 pub use pool::{Choose, Hedge, PoolConfig, ProbeConfig};
@@ -35,6 +36,8 @@ pub struct OriginConfig {
     pub client_certificate: String,
     /// File with the key (PEM) of the first of them.
     pub client_key: String,
+    /// The bucket that it is, if it is one of an S3-compatible store at that URL.
+    pub bucket: BucketConfig,
     /// The most requests that it has in flight.
     pub requests: usize,
     /// The most requests that wait until it has fewer; any more go elsewhere, or are answered 503.
@@ -54,6 +57,7 @@ impl Default for OriginConfig {
             sni: none(),
             client_certificate: none(),
             client_key: none(),
+            bucket: BucketConfig::default(),
             requests: 1024,
             pending: 1024,
         }

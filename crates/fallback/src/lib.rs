@@ -6,6 +6,7 @@
 
 mod address;
 mod body;
+mod bucket;
 mod client;
 mod config;
 mod consent;
@@ -20,6 +21,7 @@ mod server;
 
 pub use address::is_public;
 pub use body::{Download, Upload};
+pub use bucket::BucketConfig;
 pub use config::{Choose, Hedge, OriginConfig, PoolConfig, ProbeConfig, Timeouts};
 pub use consent::names as consents;
 pub use error::{OriginError, Step};

@@ -6,6 +6,7 @@ use http_body::Body as _;
 use rustls::pki_types::ServerName;
 
 use crate::body::Noted;
+use crate::bucket::Bucket;
 use crate::config::OriginConfig;
 use crate::error::OriginError;
 
@@ -18,6 +19,7 @@ pub struct Origin {
     name: String,
     http2: bool,
     sni: ServerName<'static>,
+    bucket: Option<Bucket>,
 }
 
 /// What an origin is told the host is.
@@ -55,8 +57,12 @@ impl Origin {
         }
         let sni = if config.sni.is_empty() { authority.host().trim_matches(['[', ']']) } else { &config.sni };
         let sni = ServerName::try_from(sni.to_owned()).map_err(|_| format!("sni: `{sni}` is no host name"))?;
+        let bucket = Bucket::of(&config.bucket, &config.url)?;
+        if bucket.is_some() && !config.host.is_empty() {
+            return Err("host: a bucket's requests are signed for the host of its URL".to_owned());
+        }
         let name = name.to_owned();
-        Ok(Self { scheme, authority, host, name, http2: config.http2, sni })
+        Ok(Self { scheme, authority, host, name, http2: config.http2, sni, bucket })
     }
 
     /// Its host and port.
@@ -96,7 +102,11 @@ impl Origin {
         host: &HeaderValue,
         body: Noted,
     ) -> Result<Request<Noted>, OriginError> {
-        let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let mut headers = head.headers.clone();
+        let path = match &self.bucket {
+            Some(bucket) => bucket.sign(&head.method, head.uri.path(), &mut headers)?,
+            None => head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
+        };
         let host = match &self.host {
             Host::Own(own) => own.clone(),
             Host::Client => host.clone(),
@@ -108,7 +118,7 @@ impl Origin {
         let mut request = Request::new(body);
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = uri.build().map_err(broken)?;
-        request.headers_mut().clone_from(&head.headers);
+        *request.headers_mut() = headers;
         frame(&mut request, self.http2);
         if self.http2 {
             for name in [header::HOST, header::CONNECTION, header::UPGRADE] {

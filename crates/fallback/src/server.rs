@@ -232,7 +232,14 @@ impl Server {
                 () => OriginError::Broken(cause),
             }
         });
-        (answered.and_then(framed), used)
+        let unasked = |response: &Response<Incoming>| {
+            response.status() == StatusCode::SWITCHING_PROTOCOLS && !order.head.headers.contains_key(header::UPGRADE)
+        };
+        let answered = answered.and_then(framed).and_then(|response| match unasked(&response) {
+            true => Err(OriginError::Broken("it goes on in another protocol that nobody asked for".to_owned())),
+            false => Ok(response),
+        });
+        (answered, used)
     }
 }
 

@@ -4,7 +4,9 @@
 //! run, and with `CI` set that fails.
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
+mod both;
 mod framing;
+mod guide;
 mod passes;
 mod peers;
 mod sites;

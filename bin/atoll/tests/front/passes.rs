@@ -46,9 +46,10 @@ fn early_hints_reach_the_visitor_before_the_answer() {
     visitor.read_exact(&mut body).unwrap();
     assert_eq!(&body, b"ok");
     // The connection goes on; whoever speaks HTTP/1.0 knows no such thing.
-    go_on.send(()).unwrap();
     visitor.write_all(b"GET /2 HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
     assert!(head(&mut visitor).starts_with("HTTP/1.1 103 "));
+    go_on.send(()).unwrap();
+    assert!(head(&mut visitor).starts_with("HTTP/1.1 200 "));
     go_on.send(()).unwrap();
     let old = exchange(front.gateway(), b"GET /3 HTTP/1.0\r\nHost: shop.example\r\n\r\n");
     assert!(old.starts_with(b"HTTP/1.0 200 OK\r\n") || old.starts_with(b"HTTP/1.1 200 OK\r\n"));
@@ -169,7 +170,11 @@ fn silence_ends_it_and_only_what_was_asked_for_is_agreed_to() {
     let refused = asked("/chat", "/refused");
     assert!(refused.starts_with("HTTP/1.1 403 ") && refused.ends_with("no"), "{refused}");
     // HTTP again would pass by all that is looked at here; other methods and bodies do not go on either.
-    assert!(asked("WebSocket", "h2c").contains("None") || !asked("WebSocket", "h2c").contains("101"));
+    let again = UPGRADE.replace("WebSocket", "h2c").replace("/chat", "/plain").replace("keep-alive", "close");
+    let again = exchange(front.gateway(), again.as_bytes());
+    assert!(again.starts_with(b"HTTP/1.1 200 ") && again.ends_with(b"None"));
+    // A server that goes on although nobody asked it to has failed.
+    assert!(asked("WebSocket", "h2c").starts_with("HTTP/1.1 502 "));
     let plain = asked("/chat", "/plain").to_ascii_lowercase();
     assert!(plain.starts_with("http/1.1 200 ") && plain.ends_with("some(\"websocket\")"), "{plain}");
     let posted = asked("GET /chat", "POST /plain");

@@ -7,6 +7,9 @@ use atoll_cache::Rules;
 use atoll_fallback::{OriginConfig, PoolConfig, Timeouts};
 use serde::{Deserialize, Serialize};
 
+use super::both::Both;
+use super::lead::Source;
+use super::page::Page;
 use super::routes::RouteConfig;
 
 /// The most sites, hosts of a site, and origins of a site.
@@ -20,6 +23,17 @@ pub struct SiteConfig {
     pub hosts: Vec<String>,
     /// Its servers.
     pub origins: Vec<OriginConfig>,
+    /// What was published of it, as `/ipfs/CID` or `/ipns/NAME`; empty if nothing was.
+    pub content: String,
+    /// Which of the two leads: what was published (`content`), or the servers (`origin`).
+    pub prefer: Source,
+    /// For how long the other one leads at least, once that has failed.
+    #[serde(with = "humantime_serde")]
+    pub hold: Duration,
+    /// Whether every visitor is told that it is being worked on.
+    pub maintenance: bool,
+    /// File of the page (HTML) that visitors are shown then, and when nobody answers; empty for a plain one.
+    pub maintenance_page: String,
     /// How they share the requests, and when one is left out.
     pub pool: PoolConfig,
     /// Which of them answer what; the first route that fits a request counts, and without one all of them may.
@@ -44,6 +58,11 @@ impl Default for SiteConfig {
         Self {
             hosts: Vec::new(),
             origins: Vec::new(),
+            content: String::new(),
+            prefer: Source::Content,
+            hold: Duration::from_secs(60),
+            maintenance: false,
+            maintenance_page: String::new(),
             pool: PoolConfig::default(),
             routes: Vec::new(),
             upgrades: vec!["websocket".to_owned()],
@@ -93,6 +112,12 @@ impl SiteConfig {
         }
         if self.hosts.len().max(self.origins.len()).max(self.routes.len()) > MANY_MAX {
             wrong(format!("hosts, origins, routes: over the limit of {MANY_MAX}"));
+        }
+        if let Err(problem) = Both::of(self) {
+            wrong(problem);
+        }
+        if let Err(problem) = Page::of(&self.maintenance_page) {
+            wrong(problem);
         }
         for problem in self.pool.problems() {
             wrong(format!("pool.{problem}"));

@@ -22,6 +22,8 @@ pub enum Outcome {
     Passed,
     /// The connection went on in another protocol.
     Switched,
+    /// What was published answered.
+    Published,
     /// Nobody answered.
     Failed,
 }
@@ -32,7 +34,7 @@ pub struct Tally([AtomicU64; Outcome::ALL.len()]);
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Hit,
         Self::Collapsed,
         Self::Validated,
@@ -40,6 +42,7 @@ impl Outcome {
         Self::Stored,
         Self::Passed,
         Self::Switched,
+        Self::Published,
         Self::Failed,
     ];
 
@@ -53,6 +56,7 @@ impl Outcome {
             Self::Stored => "stored",
             Self::Passed => "passed",
             Self::Switched => "switched",
+            Self::Published => "published",
             Self::Failed => "failed",
         }
     }

@@ -132,6 +132,13 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
         Failure::UploadBroken => (StatusCode::BAD_REQUEST, "The body of the request broke off."),
         Failure::OnlyIfStored => (StatusCode::GATEWAY_TIMEOUT, "This node has not stored an answer to that."),
         Failure::Origin(cause) => origin(cause),
+        Failure::Neither => (
+            StatusCode::BAD_GATEWAY,
+            "Neither what was published of this site can be had now, nor do the servers that it comes from answer.",
+        ),
+        Failure::Maintenance => {
+            (StatusCode::SERVICE_UNAVAILABLE, "This site is being worked on. Come back in a while.")
+        }
         // Explained above, in words of their own.
         Failure::Redirects(_) | Failure::PageMissing { .. } => {
             (StatusCode::INTERNAL_SERVER_ERROR, "The rules of the site cannot be followed.")

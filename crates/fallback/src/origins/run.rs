@@ -26,7 +26,7 @@ enum Tried {
     Answered(Response<Download>),
     /// Nothing was sent.
     Unreached(OriginError),
-    /// The visitor went away while it sent the body.
+    /// The request is at fault, or its visitor went away while it sent the body.
     Given(OriginError),
     Failed(Result<Response<Download>, OriginError>),
 }
@@ -110,7 +110,7 @@ async fn attempt(shared: &Arc<Shared>, order: &Order<'_>, n: usize, last: bool) 
             shared.failed(n);
             Tried::Unreached(error)
         }
-        Err(error @ OriginError::Upload(_)) => Tried::Given(error),
+        Err(error @ (OriginError::Upload(_) | OriginError::ReadOnly)) => Tried::Given(error),
         Err(error) => Tried::Failed(Err(error)),
     };
     match &tried {
