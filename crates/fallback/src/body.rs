@@ -165,8 +165,9 @@ pub struct Download {
 }
 
 impl Download {
-    pub(crate) fn new(body: Incoming, limit: Duration, holding: Holding) -> Self {
-        let over = body.is_end_stream();
+    /// `goes_on`: the connection does, in another protocol, although this is over.
+    pub(crate) fn new(body: Incoming, limit: Duration, holding: Holding, goes_on: bool) -> Self {
+        let over = body.is_end_stream() && !goes_on;
         Self { body, limit, deadline: None, holding: Some(holding).filter(|_| !over) }
     }
 

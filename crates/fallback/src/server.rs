@@ -194,15 +194,17 @@ impl Server {
     /// With the answer comes whether the connection had answered before.
     async fn ask_once(&self, order: &Order<'_>, limit: Duration) -> (Result<Response<Incoming>, OriginError>, bool) {
         let progress = Progress::new();
-        let body = Noted::new(order.body.clone(), Arc::clone(&progress), order.expects);
+        // Answers before the answer are only heard over HTTP/1.1.
+        let expects = order.expects && !self.origin.is_http2();
+        let body = Noted::new(order.body.clone(), Arc::clone(&progress), expects);
         let mut request = match self.origin.request(order.head, order.host, body) {
             Ok(request) => request,
             Err(error) => return (Err(error), false),
         };
-        if order.expects {
+        if expects {
             request.headers_mut().insert(header::EXPECT, HeaderValue::from_static("100-continue"));
         }
-        if order.expects || order.hints.is_some() {
+        if expects || order.hints.is_some() {
             let (hints, progress) = (order.hints.clone(), Arc::clone(&progress));
             hyper::ext::on_informational(&mut request, move |response| match (response.status(), &hints) {
                 (StatusCode::CONTINUE, _) => progress.go_on(),

@@ -128,6 +128,7 @@ fn a_slow_visitor_slows_the_server_down_and_gets_every_byte() {
         now > 0 && std::mem::replace(&mut before, now) == now
     });
     assert!(written.load(Ordering::SeqCst) < TOTAL / 2, "{before}");
+    assert_eq!(front.status()["sites"][0]["origins"][0]["in_flight"], 1);
     let mut bytes = 0;
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -137,6 +138,7 @@ fn a_slow_visitor_slows_the_server_down_and_gets_every_byte() {
         }
     }
     assert_eq!(bytes, TOTAL);
+    until("it is over", || front.status()["sites"][0]["origins"][0]["in_flight"] == 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use http::Response;
+use http::{Response, StatusCode};
 use tokio::time::{Instant, sleep};
 
 use super::{Shared, is_failure};
@@ -103,7 +103,8 @@ async fn attempt(shared: &Arc<Shared>, order: &Order<'_>, n: usize, last: bool) 
     let tried = match server.ask(order, timeouts.first_byte).await {
         Ok(response) => {
             let failed = is_failure(response.status());
-            let response = response.map(|body| Download::new(body, timeouts.idle, holding));
+            let goes_on = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            let response = response.map(|body| Download::new(body, timeouts.idle, holding, goes_on));
             if failed { Tried::Failed(Ok(response)) } else { Tried::Answered(response) }
         }
         Err(error @ (OriginError::Connect { .. } | OriginError::None)) => {
