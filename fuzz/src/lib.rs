@@ -8,6 +8,7 @@ mod bitswap;
 mod blocks;
 mod cache;
 mod car;
+mod consent;
 mod data;
 mod delegated;
 mod kad;
@@ -25,6 +26,7 @@ pub use bitswap::bitswap;
 pub use blocks::{block, links};
 pub use cache::cache;
 pub use car::car;
+pub use consent::consent;
 pub use data::data;
 pub use delegated::delegated;
 pub use kad::kad;
@@ -46,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     ("block", block),
     ("cache", cache),
     ("car", car),
+    ("consent", consent),
     ("config", config),
     ("dagpb", dagpb),
     ("data", data),

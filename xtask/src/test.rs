@@ -45,6 +45,7 @@ const STEPS: [Step; 16] = [
     Step { name: "pebble", about: "pebble, an ACME server, built from its Go module", run: pebble },
     Step { name: "python", about: "the Python packages that speak HTTP/3 and judge our TLS", run: python },
     Step { name: "net", about: "Debian's iproute2 and nftables, which make networks for nodes", run: net },
+    Step { name: "radicale", about: "Debian's Radicale, an application that Atoll stands before", run: radicale },
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "build", about: "the release build of the demo", run: build },
     Step { name: "tidy", about: "direction, sizes, links, bans, goldens", run: tidy },
@@ -161,6 +162,11 @@ fn net(_: &Run<'_>, _: &mut Tally) -> Result<()> {
     install::debian("nft", "nftables").map(drop)
 }
 
+fn radicale(_: &Run<'_>, _: &mut Tally) -> Result<()> {
+    install::debian("curl", "curl")?;
+    install::debian("radicale", "radicale").map(drop)
+}
+
 fn fmt(run: &Run<'_>, _: &mut Tally) -> Result<()> {
     run_command(run.workspace.cargo(&["fmt", "--all", "--check"]))?;
     run_command(run.workspace.cargo(&["fmt", "--all", "--check", "--manifest-path", FUZZ_MANIFEST]))
@@ -222,6 +228,7 @@ fn run_tests(mut command: Command, run: &Run<'_>, tally: &mut Tally) -> Result<(
         ("ATOLL_PYTHON", Some(peers.join("python/bin/python"))),
         ("ATOLL_NODE_MODULES", Some(peers.join("npm/node_modules"))),
         ("ATOLL_CHROMIUM", find("chromium")),
+        ("ATOLL_RADICALE", find("radicale")),
         ("ATOLL_VECTORS", Some(vectors)),
     ];
     // A variable that is set wins; a place that does not exist is not named, and the test that needs it says so.

@@ -13,7 +13,7 @@ use atoll_node::api::Cut;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub(crate) use deny::DenyCommand;
-pub(crate) use front::{FrontArgs, PurgeArgs};
+pub(crate) use front::{DrillArgs, FrontArgs, PurgeArgs};
 pub(crate) use names::{KeyCommand, KeyForm, NameCommand};
 pub(crate) use pinning::{PinningCommand, TokenCommand};
 pub(crate) use verify::VerifyArgs;
@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Node(NodeArgs),
     Front(FrontArgs),
     Purge(PurgeArgs),
+    Drill(DrillArgs),
     Demo(DemoArgs),
     Publish(PublishArgs),
     Import(ImportArgs),

@@ -4,6 +4,7 @@ mod config;
 mod content;
 mod demo;
 mod deny;
+mod drill;
 mod front;
 mod get;
 mod import;
@@ -42,6 +43,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Node(node) => node::run(&node.settings, &folder, output).map(done),
         Command::Front(front) => front::run(front, &folder, output).map(done),
         Command::Purge(purge) => block_on(front::purge(purge, &control, output)).map(done),
+        Command::Drill(drill) => block_on(drill::run(drill, &control, output)),
         Command::Config(settings) => config::run(&settings, &folder, output).map(done),
         Command::Key(command) => key::run(command, &keyring()?, &folder, output).map(done),
         Command::Completions(completions) => {

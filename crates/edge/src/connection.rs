@@ -120,7 +120,12 @@ async fn speak(stream: ClientStream, client: Client, activity: Arc<Activity>, mu
     if let Err(cause) = ended {
         tracing::debug!(%cause, "connection failed");
     }
-    tell(connection.into_parts().io.into_inner(), &activity).await;
+    let parts = connection.into_parts();
+    let stream = parts.io.into_inner();
+    match client.switched().filter(|_| !stream.is_refused()) {
+        Some(switched) => Box::pin(switched.run(stream, parts.read_buf)).await,
+        None => tell(stream, &activity).await,
+    }
 }
 
 /// Answers a request, over whichever protocol it came.

@@ -64,6 +64,10 @@ fn builder(client: &Client) -> http2::Builder<Tasks> {
     let gateway = &client.gateway;
     let limits = &gateway.http2;
     let mut builder = http2::Builder::new(Tasks(gateway.timeouts.slow_reader));
+    // Some sites let connections go on in another protocol (RFC 8441).
+    if gateway.services.fronts.may_switch() {
+        builder.enable_connect_protocol();
+    }
     builder
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(gateway.head_bytes_max).unwrap_or(u32::MAX))

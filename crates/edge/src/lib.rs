@@ -34,6 +34,7 @@ mod server;
 mod sign;
 mod site;
 mod stream;
+mod switched;
 mod timing;
 mod tls;
 mod tunnel;

@@ -268,6 +268,11 @@ impl Folder {
         self.0.join("pinning")
     }
 
+    /// What drills found.
+    pub fn drills(&self) -> PathBuf {
+        self.0.join("drills.json")
+    }
+
     /// The socket of its CLI.
     pub fn socket(&self) -> PathBuf {
         self.0.join("node.sock")

@@ -8,6 +8,7 @@ pub mod config;
 mod control;
 mod delegated;
 mod deny;
+mod drills;
 mod exchange;
 pub mod keys;
 pub mod kubo;
@@ -19,6 +20,7 @@ mod node;
 mod pinning;
 mod provide;
 mod release;
+mod servers;
 mod transport;
 pub mod work;
 

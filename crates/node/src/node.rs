@@ -28,13 +28,14 @@ use crate::api::{PinStatus, Ready, Status, StoreStatus};
 use crate::bundles::Shelf;
 use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources};
 use crate::delegated::Delegated;
+use crate::drills::Drills;
 use crate::exchange::Everywhere;
 use crate::keys::{self, KeysError, NodeKeys};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::provide::Providing;
-use crate::{bundles, certs, deny, pinning, provide, release, work};
+use crate::{bundles, certs, deny, pinning, provide, release, servers, work};
 
 /// A running node.
 pub struct Node {
@@ -60,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) upload_bytes_max: u64,
     /// Sites whose content comes from servers elsewhere, and what is stored of their answers.
     pub(crate) fronts: Arc<Fronts>,
+    /// What drills found about them.
+    pub(crate) drills: Drills,
     /// What is not shown.
     pub(crate) deny: Arc<Lists>,
     /// The bundles by which answers are signed.
@@ -136,6 +139,7 @@ impl Node {
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,
             fronts,
+            drills: Drills::open(&folder.drills()),
             deny,
             bundles,
             swarm: network.swarm,
@@ -189,6 +193,9 @@ impl Inner {
         tasks.spawn(deny::run(Arc::clone(self), deny_reload, stopped.clone()));
         tasks.spawn(release::run(Arc::clone(self), stopped.clone()));
         tasks.spawn(bundles::run(Arc::clone(self), stopped.clone()));
+        for (_, origins) in self.fronts.origins() {
+            tasks.spawn(servers::watch(origins.clone(), stopped.clone()));
+        }
         if let Some(swarm) = self.swarm.clone() {
             tasks.spawn(provide::run(Arc::clone(self), swarm, stopped.clone()));
         }
@@ -227,6 +234,8 @@ impl Inner {
             bundles: self.bundles.views(),
             pins: pins.into_iter().map(|pin| PinStatus { root: pin.cid.to_string(), name: pin.name }).collect(),
             network: self.router.snapshot(),
+            sites: self.fronts.origins().map(|(host, origins)| servers::status(host, origins)).collect(),
+            drills: self.drills.all(),
             swarm: self.swarm.as_ref().map(Swarm::snapshot),
             pinning: self.pinning.as_ref().map(atoll_pinning::Service::snapshot),
             providing: self.providing.views(),

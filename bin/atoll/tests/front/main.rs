@@ -4,7 +4,11 @@
 //! run, and with `CI` set that fails.
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
+mod both;
 mod framing;
+mod guide;
+mod passes;
+mod peers;
 mod sites;
 mod suite;
 mod visit;
@@ -14,15 +18,27 @@ use std::fs;
 use atoll_testkit::process::Node;
 use atoll_testkit::tls::{Visitor, made};
 
+/// A node with TLS for `shop.example`, and these sites.
+fn secured(sites: &str) -> Node {
+    let (node, toml, _) = with_certificate();
+    node.configured(&format!("{sites}{toml}")).started()
+}
+
 /// `atoll front` with TLS for `shop.example` before a server, and a visitor who believes its certificate.
 fn secure(url: &str, host: &str) -> (Node, Visitor) {
-    let front = Node::home(env!("CARGO_BIN_EXE_atoll")).set(&["gateway.tls.listen=127.0.0.1:0", "gateway.tls.hsts=1d"]);
-    let (certificate, key) = made("shop.example");
-    let paths = (front.path("cert.pem"), front.path("key.pem"));
-    fs::write(&paths.0, &certificate).unwrap();
-    fs::write(&paths.1, key).unwrap();
-    let toml = format!("[certs]\nfiles = [{{ certificate = {:?}, key = {:?} }}]\n", paths.0, paths.1);
+    let (front, toml, certificate) = with_certificate();
     let mut front = front.configured(&toml);
     front.start_as(&["front", url, "--host", host]);
     (front, Visitor::trusting(&certificate))
+}
+
+/// A home, the settings of its certificate (`cert.pem` there), and that.
+fn with_certificate() -> (Node, String, String) {
+    let home = Node::home(env!("CARGO_BIN_EXE_atoll")).set(&["gateway.tls.listen=127.0.0.1:0", "gateway.tls.hsts=1d"]);
+    let (certificate, key) = made("shop.example");
+    let paths = (home.path("cert.pem"), home.path("key.pem"));
+    fs::write(&paths.0, &certificate).unwrap();
+    fs::write(&paths.1, key).unwrap();
+    let toml = format!("[certs]\nfiles = [{{ certificate = {:?}, key = {:?} }}]\n", paths.0, paths.1);
+    (home, toml, certificate)
 }
