@@ -22,7 +22,7 @@ mod unixfs;
 pub use archive::tar;
 pub use bitswap::bitswap;
 pub use blocks::{block, links};
-pub use cache::cache;
+pub use cache::{cache, stored};
 pub use car::car;
 pub use data::data;
 pub use delegated::delegated;
@@ -65,6 +65,7 @@ pub const TARGETS: &[Target] = &[
     ("record", record),
     ("redirects", redirects),
     ("request", request),
+    ("stored", stored),
     ("tar", tar),
     ("unixfs", unixfs),
 ];

@@ -1,7 +1,7 @@
 //! Sites whose content comes from servers elsewhere: what is stored of theirs answers, or they are asked.
 //!
-//! What they say is not verified: it is the site's word for it. It is kept in memory, by the rules of a shared HTTP cache, and never
-//! given to other nodes. A crash loses it.
+//! What they say is not verified: it is the site's word for it. It is kept in memory and on disk, by the rules of a shared HTTP cache,
+//! and never given to other nodes. A crash loses what is in memory alone.
 
 mod asked;
 mod config;
@@ -13,15 +13,17 @@ mod tally;
 mod upload;
 
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::incoming::Incoming;
-use atoll_cache::{Found, Report, Reuse, Rules};
+use atoll_cache::{DiskError, Found, Key, Report, Reuse, Rules};
 use atoll_fallback::Origins;
 use http::Request;
 
-pub use atoll_cache::{Config as CacheConfig, Degree, Profile, Purge, Store};
+pub use atoll_cache::{Config as CacheConfig, Degree, DiskFigures, Profile, Purge, Store};
 pub use atoll_fallback::{OriginConfig, Timeouts as OriginTimeouts};
 pub use config::SiteConfig;
 pub use tally::{Outcome, Tally};
@@ -53,22 +55,45 @@ pub(crate) struct Front {
     tally: Arc<Tally>,
     /// What this node calls itself before origins and in `Cache-Status`.
     name: Arc<str>,
+    /// Stands for it and its servers among what is stored.
+    number: u64,
+}
+
+/// Why sites cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontError {
+    /// An origin's settings.
+    #[error("{0}")]
+    Origin(String),
+    /// What is stored on disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
 }
 
 impl Fronts {
-    /// The sites of the settings, with a cache in common. `name` is what this node calls itself before origins, a token (RFC 9110,
-    /// section 5.6.2) that no other node has.
+    /// The sites of the settings, with a cache in common, which keeps what it has in `folder`, or in memory alone. `name` is what this
+    /// node calls itself before origins, a token (RFC 9110, section 5.6.2) that no other node has.
     ///
     /// # Errors
-    /// What is wrong with an origin's settings.
-    pub fn new(sites: &[SiteConfig], cache: &CacheConfig, name: &str) -> Result<Self, String> {
-        let (store, name) = (Arc::new(Store::new(cache)), Arc::from(name));
+    /// [`FrontError`].
+    pub fn open(
+        sites: &[SiteConfig],
+        cache: &CacheConfig,
+        name: &str,
+        folder: Option<&Path>,
+    ) -> Result<Self, FrontError> {
+        let store = match folder.filter(|_| !sites.is_empty()) {
+            Some(folder) => Store::open(cache, folder)?,
+            None => Store::new(cache),
+        };
+        let (store, name) = (Arc::new(store), Arc::from(name));
         let tally = Arc::<Tally>::default();
         let mut fronts =
             Self { by_host: HashMap::new(), any: None, store: Arc::clone(&store), tally: Arc::clone(&tally) };
         for site in sites {
             let front = Arc::new(Front {
-                origins: Origins::new(&site.origins, site.timeouts.clone())?,
+                origins: Origins::new(&site.origins, site.timeouts.clone()).map_err(FrontError::Origin)?,
+                number: site.number(),
                 rules: site.cache.clone(),
                 upload_bytes_max: (site.upload_mib as u64).saturating_mul(1024 * 1024),
                 store: Arc::clone(&store),
@@ -101,6 +126,24 @@ impl Fronts {
         &self.store
     }
 
+    /// Forgets what is stored of their answers. When it returns, no crash brings it back.
+    ///
+    /// # Errors
+    /// That of the disk; it is forgotten until the next start then.
+    pub async fn purge(&self, what: &Purge, degree: Degree) -> io::Result<()> {
+        self.store.purge(what, degree).await
+    }
+
+    /// Returns once all that was stored on disk is found again.
+    pub async fn recovered(&self) {
+        self.store.recovered().await;
+    }
+
+    /// Keeps what is stored for the next start.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
     /// What became of the requests for them.
     pub fn tally(&self) -> &Tally {
         &self.tally
@@ -116,6 +159,13 @@ impl Fronts {
         }
         let name = host::name_of(authority)?.to_ascii_lowercase();
         Ok(self.by_host.get(&name).or(self.any.as_ref()))
+    }
+}
+
+impl Front {
+    /// Under what a path and query of it are stored.
+    fn key(&self, scheme: &str, authority: &str, path_and_query: &str) -> Key {
+        Key::of(scheme, authority, path_and_query).within(self.number)
     }
 }
 

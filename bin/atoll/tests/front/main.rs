@@ -1,10 +1,12 @@
-//! `atoll front` before real servers: npm's `http-cache-tests`, and what a visitor meets when the server changes, fails or is slow.
+//! `atoll front` before real servers: npm's `http-cache-tests`, and what a visitor meets when the server changes, fails or is slow, and when
+//! the node is killed.
 //!
 //! The suite needs the npm packages of `ATOLL_NODE_MODULES` (`cargo xtask test` installs them); without them it says that it did not
 //! run, and with `CI` set that fails.
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
 mod framing;
+mod kills;
 mod sites;
 mod suite;
 mod visit;

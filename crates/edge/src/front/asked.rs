@@ -50,11 +50,16 @@ fn target<B>(request: &Request<B>) -> Result<Uri, Failure> {
 }
 
 impl Asked {
-    /// What a client asks for.
+    /// What a client asks a site for.
     ///
     /// # Errors
     /// [`Failure`] for what no origin is asked for.
-    pub(crate) fn of<B: Body>(request: &Request<B>, seen: Seen<'_>, client: &Arc<Client>) -> Result<Self, Failure> {
+    pub(crate) fn of<B: Body>(
+        front: &Front,
+        request: &Request<B>,
+        seen: Seen<'_>,
+        client: &Arc<Client>,
+    ) -> Result<Self, Failure> {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Failure::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
@@ -66,7 +71,7 @@ impl Asked {
         hops::strip_request(&head.method, &mut head.headers);
         let scheme = if seen.https { "https" } else { "http" };
         Ok(Self {
-            key: Key::new(scheme, seen.authority, &head.uri),
+            key: Key::new(scheme, seen.authority, &head.uri).within(front.number),
             host: HeaderValue::try_from(seen.authority).map_err(|_| Failure::HostMalformed)?,
             client: Arc::clone(client),
             https: seen.https,

@@ -1,6 +1,6 @@
 //! What an operator can set about a site with origins. Plain data; a crash loses nothing.
 
-use atoll_cache::Rules;
+use atoll_cache::{Key, Profile, Rules};
 use atoll_fallback::{OriginConfig, Timeouts};
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,13 @@ impl SiteConfig {
             }
         }
         problems
+    }
+
+    /// A number that changes with its servers and what of their answers is stored: what was stored of others is not its own.
+    pub(super) fn number(&self) -> u64 {
+        let servers = self.origins.iter().flat_map(|origin| [&*origin.url, &*origin.host]);
+        let profile = if self.cache.profile == Profile::Cdn { "cdn" } else { "rfc9111" };
+        Key::site([profile].into_iter().chain(servers))
     }
 
     fn check(&self, wrong: &mut impl FnMut(String)) {

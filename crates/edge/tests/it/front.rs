@@ -21,7 +21,7 @@ fn before(origin: &Origin, change: impl FnOnce(&mut SiteConfig)) -> (Gateway, Ar
     };
     change(&mut site);
     let cache = CacheConfig { memory_mib: 16, object_mib: 1, ..CacheConfig::default() };
-    let fronts = Arc::new(Fronts::new(&[site], &cache, "atoll-test").unwrap());
+    let fronts = Arc::new(Fronts::open(&[site], &cache, "atoll-test", None).unwrap());
     let (mut services, counters) = services(Memory::default());
     services.fronts = Arc::clone(&fronts);
     (Gateway::of(&config(), services, counters), fronts)
@@ -196,7 +196,8 @@ fn a_change_is_seen_at_once() {
     );
     assert_eq!((posted.text(), origin.asked()[2].body.as_slice()), ("2", &b"abc"[..]));
     assert_eq!((now("/a"), now("/b")), ("3".to_owned(), "4".to_owned()));
-    let purge = |what: Purge, degree| fronts.store().purge(&what, degree);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let purge = |what: Purge, degree| runtime.block_on(fronts.purge(&what, degree)).unwrap();
     purge(Purge::of("https://shop.example/a", false, None).unwrap(), Degree::Hard);
     assert_eq!((now("/a"), now("/b")), ("5".to_owned(), "4".to_owned()));
     purge(Purge::of("https://shop.example/", false, Some("g")).unwrap(), Degree::Soft);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atoll_edge::front::{Fronts, Outcome};
+use atoll_edge::front::{DiskFigures, Fronts, Outcome};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -26,6 +26,27 @@ impl Collector for FrontCollector {
         }
         let store = self.0.store();
         gauge(&mut out, "front_urls", "URLs of which answers of origins are stored", None, store.len() as u64)?;
-        gauge(&mut out, "front_stored", "Memory that they take", Some(&Unit::Bytes), store.weight())
+        gauge(&mut out, "front_stored", "Memory that they take", Some(&Unit::Bytes), store.weight())?;
+        store.disk().map_or(Ok(()), |disk| encode_disk(&mut out, &disk))
     }
+}
+
+/// What is stored on disk.
+fn encode_disk(out: &mut DescriptorEncoder<'_>, disk: &DiskFigures) -> Result<(), std::fmt::Error> {
+    gauge(out, "cache_disk_urls", "URLs of which answers are stored on disk", None, disk.urls)?;
+    gauge(out, "cache_disk_stored", "Bytes of the files that they are in", Some(&Unit::Bytes), disk.bytes)?;
+    let help = "Answers stored on disk, by what became of them";
+    let mut family = out.encode_descriptor("cache_disk_responses", help, None, MetricType::Counter)?;
+    let counts = [
+        ("read", disk.read),
+        ("written", disk.written),
+        ("kept", disk.kept),
+        ("skipped", disk.skipped),
+        ("damaged", disk.damaged),
+    ];
+    for (event, count) in counts {
+        let label = [("event", event)];
+        ConstCounter::new(count).encode(family.encode_family(&label)?)?;
+    }
+    Ok(())
 }
