@@ -15,6 +15,7 @@ mod writer;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::iter::Sum;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -87,6 +88,20 @@ pub struct DiskFigures {
     pub skipped: u64,
     /// Responses that were damaged, and forgotten.
     pub damaged: u64,
+}
+
+impl Sum for DiskFigures {
+    fn sum<I: Iterator<Item = Self>>(figures: I) -> Self {
+        figures.fold(Self::default(), |all, one| Self {
+            bytes: all.bytes.saturating_add(one.bytes),
+            urls: all.urls.saturating_add(one.urls),
+            read: all.read.saturating_add(one.read),
+            written: all.written.saturating_add(one.written),
+            kept: all.kept.saturating_add(one.kept),
+            skipped: all.skipped.saturating_add(one.skipped),
+            damaged: all.damaged.saturating_add(one.damaged),
+        })
+    }
 }
 
 #[derive(Debug, Default)]

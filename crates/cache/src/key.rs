@@ -12,9 +12,11 @@ use sha2::{Digest as _, Sha256};
 pub struct Key {
     url: Arc<str>,
     site: u64,
+    /// One more than the number of a slice of what is there; 0 for the whole.
+    slice: u64,
 }
 
-/// The name of a key on disk: 16 bytes of the SHA-256 of site and URL.
+/// The name of a key on disk: 16 bytes of the SHA-256 of site, slice and URL.
 pub(crate) type Digest = u128;
 
 impl Key {
@@ -26,7 +28,7 @@ impl Key {
     /// That of a path and query as text.
     pub fn of(scheme: &str, authority: &str, path_and_query: &str) -> Self {
         let authority = authority.to_ascii_lowercase();
-        Self { url: format!("{scheme}://{authority}{path_and_query}").into(), site: 0 }
+        Self { url: format!("{scheme}://{authority}{path_and_query}").into(), site: 0, slice: 0 }
     }
 
     /// A number for a site, by what makes it what it is.
@@ -45,6 +47,12 @@ impl Key {
         Self { site, ..self }
     }
 
+    /// That of a slice of what is there.
+    #[must_use]
+    pub fn slice(&self, number: u64) -> Self {
+        Self { slice: number.saturating_add(1), ..self.clone() }
+    }
+
     /// Host, path and query.
     pub fn url(&self) -> &str {
         self.url.split_once("://").map_or("", |(_, url)| url)
@@ -57,7 +65,8 @@ impl Key {
 
     /// Its name on disk.
     pub(crate) fn digest(&self) -> Digest {
-        let hash = Sha256::new().chain_update(self.site.to_be_bytes()).chain_update(self.url.as_bytes()).finalize();
+        let numbers = [self.site.to_be_bytes(), self.slice.to_be_bytes()].concat();
+        let hash = Sha256::new().chain_update(numbers).chain_update(self.url.as_bytes()).finalize();
         hash.iter().take(16).fold(0, |digest, byte| (digest << 8) | u128::from(*byte))
     }
 }

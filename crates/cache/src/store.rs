@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
@@ -288,12 +288,17 @@ impl Store {
     /// Counts a response anew whose body has arrived, or takes it out if that did not become whole.
     pub fn settle(&self, key: &Key, entry: &Arc<Entry>) {
         let _lock = self.lock(key);
-        let Some(resource) = self.cache.peek(key) else { return };
-        let mut entries = resource.entries.clone();
-        if entry.fill.whole().is_none() {
-            entries.retain(|other| !Arc::ptr_eq(&other.fill, &entry.fill));
+        let resource = self.cache.peek(key);
+        let mut entries = resource.map(|resource| resource.entries.clone()).unwrap_or_default();
+        let has_same_fill = |other: &Arc<Entry>| Arc::ptr_eq(&other.fill, &entry.fill);
+        // Memory may have let go of it already; the disk need not.
+        if !entries.iter().any(|other| other.variant == entry.variant) {
+            self.offer(key, entry);
         }
-        for other in entries.iter().filter(|other| Arc::ptr_eq(&other.fill, &entry.fill)) {
+        if entry.fill.whole().is_none() {
+            entries.retain(|other| !has_same_fill(other));
+        }
+        for other in entries.iter().filter(|other| has_same_fill(other)) {
             self.offer(key, other);
         }
         if entries.is_empty() {
@@ -404,6 +409,13 @@ impl Entry {
         let groups = purge::groups(stored.headers());
         let (checked, used, written) = (AtomicU64::new(u64::MAX), AtomicBool::new(false), AtomicBool::new(false));
         Arc::new(Self { stored, variant, fill, begun, groups, checked, used, written })
+    }
+
+    /// The length of an object of which only the head is here: its body is stored in slices, under keys of their own.
+    pub fn sliced(&self) -> Option<u64> {
+        let headless = self.fill.whole().is_some_and(|whole| whole.len == 0);
+        let len = self.stored.headers().get(header::CONTENT_LENGTH).filter(|_| headless)?;
+        len.to_str().ok()?.parse().ok().filter(|len| *len > 0)
     }
 
     /// The groups that it is purged with.

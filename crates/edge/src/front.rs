@@ -8,6 +8,8 @@ mod config;
 mod fetch;
 mod fields;
 mod keep;
+mod quota;
+mod slices;
 mod stored;
 mod tally;
 mod upload;
@@ -26,14 +28,17 @@ use http::Request;
 pub use atoll_cache::{Config as CacheConfig, Degree, DiskFigures, Profile, Purge, Store};
 pub use atoll_fallback::{OriginConfig, Timeouts as OriginTimeouts};
 pub use config::SiteConfig;
+pub use quota::{Quota, Spent};
 pub use tally::{Outcome, Tally};
 
 pub(crate) use asked::Asked;
+pub(crate) use quota::Pass;
 
 use crate::client::Exchange;
 use crate::failure::Failure;
 use crate::host;
 use crate::pipeline::Answering;
+use quota::Meter;
 
 /// The sites, by their hosts.
 #[derive(Debug)]
@@ -41,7 +46,10 @@ pub struct Fronts {
     by_host: HashMap<String, Arc<Front>>,
     /// The site of every other host.
     any: Option<Arc<Front>>,
-    store: Arc<Store>,
+    /// That of all sites, then those of single ones.
+    stores: Vec<Arc<Store>>,
+    /// Sites with their first hosts.
+    sites: Vec<(String, Arc<Front>)>,
     tally: Arc<Tally>,
 }
 
@@ -52,12 +60,16 @@ pub(crate) struct Front {
     rules: Rules,
     upload_bytes_max: u64,
     store: Arc<Store>,
+    meter: Arc<Meter>,
     tally: Arc<Tally>,
     /// What this node calls itself before origins and in `Cache-Status`.
     name: Arc<str>,
     /// Stands for it and its servers among what is stored.
     number: u64,
 }
+
+/// The folder of what sites without a cache of their own share.
+const SHARED: &str = "shared";
 
 /// Why sites cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -82,24 +94,31 @@ impl Fronts {
         name: &str,
         folder: Option<&Path>,
     ) -> Result<Self, FrontError> {
-        let store = match folder.filter(|_| !sites.is_empty()) {
-            Some(folder) => Store::open(cache, folder)?,
-            None => Store::new(cache),
+        let folder = folder.filter(|_| !sites.is_empty());
+        let open = |config: &CacheConfig, name: &str| match folder {
+            Some(folder) => Store::open(config, &folder.join(name)).map(Arc::new),
+            None => Ok(Arc::new(Store::new(config))),
         };
-        let (store, name) = (Arc::new(store), Arc::from(name));
-        let tally = Arc::<Tally>::default();
-        let mut fronts =
-            Self { by_host: HashMap::new(), any: None, store: Arc::clone(&store), tally: Arc::clone(&tally) };
+        if let Some(folder) = folder {
+            remove_others(folder, sites);
+        }
+        let (shared, name, tally) = (open(cache, SHARED)?, Arc::from(name), Arc::<Tally>::default());
+        let (stores, tally) = (vec![Arc::clone(&shared)], Arc::clone(&tally));
+        let mut fronts = Self { by_host: HashMap::new(), any: None, stores, sites: Vec::new(), tally };
         for site in sites {
+            let own = site.own_cache(cache).map(|own| open(&own, &site.own_folder())).transpose()?;
+            fronts.stores.extend(own.clone());
             let front = Arc::new(Front {
                 origins: Origins::new(&site.origins, site.timeouts.clone()).map_err(FrontError::Origin)?,
                 number: site.number(),
                 rules: site.cache.clone(),
                 upload_bytes_max: (site.upload_mib as u64).saturating_mul(1024 * 1024),
-                store: Arc::clone(&store),
-                tally: Arc::clone(&tally),
+                store: own.unwrap_or_else(|| Arc::clone(&shared)),
+                meter: Meter::new(&site.quota),
+                tally: Arc::clone(&fronts.tally),
                 name: Arc::clone(&name),
             });
+            fronts.sites.push((site.hosts.first().cloned().unwrap_or_default(), Arc::clone(&front)));
             for host in &site.hosts {
                 match &**host {
                     "*" => fronts.any = Some(Arc::clone(&front)),
@@ -112,8 +131,7 @@ impl Fronts {
 
     /// No site.
     pub fn none() -> Self {
-        let none = CacheConfig { memory_mib: 0, object_mib: 0, ..CacheConfig::default() };
-        Self { by_host: HashMap::new(), any: None, store: Arc::new(Store::new(&none)), tally: Arc::default() }
+        Self { by_host: HashMap::new(), any: None, stores: Vec::new(), sites: Vec::new(), tally: Arc::default() }
     }
 
     /// Whether there is none.
@@ -121,9 +139,15 @@ impl Fronts {
         self.by_host.is_empty() && self.any.is_none()
     }
 
-    /// What is stored of their answers.
-    pub fn store(&self) -> &Arc<Store> {
-        &self.store
+    /// What is stored of their answers, in each cache.
+    pub fn stores(&self) -> &[Arc<Store>] {
+        &self.stores
+    }
+
+    /// How many requests each site was refused for having used up a quota, by its first host.
+    pub fn refused(&self) -> impl Iterator<Item = (&str, Spent, u64)> {
+        let all = self.sites.iter().flat_map(|site| Spent::ALL.map(|spent| (site, spent)));
+        all.map(|(site, spent)| (&*site.0, spent, site.1.meter.refused(spent)))
     }
 
     /// Forgets what is stored of their answers. When it returns, no crash brings it back.
@@ -131,17 +155,34 @@ impl Fronts {
     /// # Errors
     /// That of the disk; it is forgotten until the next start then.
     pub async fn purge(&self, what: &Purge, degree: Degree) -> io::Result<()> {
-        self.store.purge(what, degree).await
+        for store in self.stores.iter().filter(|store| self.is_in(what, store)) {
+            store.purge(what, degree).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a purge is about what a cache may hold.
+    fn is_in(&self, what: &Purge, store: &Arc<Store>) -> bool {
+        let host = match what {
+            Purge::Everything => return true,
+            Purge::Url(url) | Purge::Prefix(url) => url.split('/').next().unwrap_or_default(),
+            Purge::Group { host, .. } => host,
+        };
+        self.find(host).ok().flatten().is_some_and(|front| Arc::ptr_eq(&front.store, store))
     }
 
     /// Returns once all that was stored on disk is found again.
     pub async fn recovered(&self) {
-        self.store.recovered().await;
+        for store in &self.stores {
+            store.recovered().await;
+        }
     }
 
     /// Keeps what is stored for the next start.
     pub async fn close(&self) {
-        self.store.close().await;
+        for store in &self.stores {
+            store.close().await;
+        }
     }
 
     /// What became of the requests for them.
@@ -159,6 +200,21 @@ impl Fronts {
         }
         let name = host::name_of(authority)?.to_ascii_lowercase();
         Ok(self.by_host.get(&name).or(self.any.as_ref()))
+    }
+}
+
+/// Removes caches that sites had of their own, and have no more.
+fn remove_others(folder: &Path, sites: &[SiteConfig]) {
+    let own: Vec<String> = sites.iter().filter(|site| site.quota.memory_mib > 0).map(SiteConfig::own_folder).collect();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let ours = name == "every" || name.starts_with("of-");
+        if ours
+            && !own.contains(&name)
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(%error, name, "the cache of a site that is gone could not be removed");
+        }
     }
 }
 
@@ -180,10 +236,15 @@ pub(crate) fn answer(
         Ok(asked) => asked,
         Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),
     };
+    match front.meter.begin() {
+        Ok(pass) => exchange.under(pass),
+        Err(spent) => return Answering::ready(exchange.fail(&Failure::Spent(spent), request.headers())),
+    }
     let now = SystemTime::now();
     if asked.is_readable()
         && let Found::Entry(entry) = front.store.find(&asked.key, &asked.head.headers)
         && front.rules.reuse(&entry.stored, &asked.head.headers, now) == Reuse::Fresh
+        && entry.sliced().is_none()
         && let Some(response) = stored::answer(front, &asked, &entry, now, Report::default())
     {
         return Answering::ready(exchange.hit(response));

@@ -7,7 +7,9 @@
 
 mod framing;
 mod kills;
+mod quotas;
 mod sites;
+mod slices;
 mod suite;
 mod visit;
 

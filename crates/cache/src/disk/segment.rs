@@ -124,8 +124,7 @@ impl Segment {
         let end = self.len();
         let mut ahead = Ahead { segment: self, end, bytes: Bytes::new(), at: 0 };
         let mut at = HEADER_BYTES;
-        loop {
-            let Some((len, _)) = Head::measure(&self.salt, ahead.read(at, FIXED_BYTES)?) else { break };
+        while let Some((len, _)) = Head::measure(&self.salt, ahead.read(at, FIXED_BYTES)?) {
             let Some(head) = Head::decode(&self.salt, ahead.read(at, len)?) else { break };
             let next = at.saturating_add(head.bytes());
             if next > end || !found(at, head) {

@@ -1,6 +1,7 @@
 //! What an operator can set about a site with origins. Plain data; a crash loses nothing.
 
-use atoll_cache::{Key, Profile, Rules};
+use super::Quota;
+use atoll_cache::{Config as CacheConfig, Key, Profile, Rules};
 use atoll_fallback::{OriginConfig, Timeouts};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ pub struct SiteConfig {
     pub timeouts: Timeouts,
     /// What is stored of its answers, and used again.
     pub cache: Rules,
+    /// What it may take of what all sites share.
+    pub quota: Quota,
 }
 
 impl Default for SiteConfig {
@@ -31,6 +34,7 @@ impl Default for SiteConfig {
             upload_mib: 1024,
             timeouts: Timeouts::default(),
             cache: Rules::default(),
+            quota: Quota::default(),
         }
     }
 }
@@ -51,6 +55,18 @@ impl SiteConfig {
             }
         }
         problems
+    }
+
+    /// The cache of its own, if it has one.
+    pub(super) fn own_cache(&self, cache: &CacheConfig) -> Option<CacheConfig> {
+        let Quota { memory_mib, disk_mib, .. } = self.quota;
+        let object_mib = cache.object_mib.min(memory_mib);
+        (memory_mib > 0).then_some(CacheConfig { memory_mib, disk_mib, object_mib, ..cache.clone() })
+    }
+
+    /// The folder of that: each host is of one site.
+    pub(super) fn own_folder(&self) -> String {
+        self.hosts.iter().find(|host| *host != "*").map_or_else(|| "every".to_owned(), |host| format!("of-{host}"))
     }
 
     /// A number that changes with its servers and what of their answers is stored: what was stored of others is not its own.
@@ -79,6 +95,9 @@ impl SiteConfig {
         }
         for problem in self.origins.iter().flat_map(OriginConfig::problems) {
             wrong(format!("origins.{problem}"));
+        }
+        if let Some(problem) = self.quota.problem() {
+            wrong(problem);
         }
         for problem in self.timeouts.problems() {
             wrong(format!("timeouts.{problem}"));

@@ -14,7 +14,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::keep::{self, Kept};
-use super::{Asked, Front, stored, upload};
+use super::{Asked, Front, slices, stored, upload};
 use crate::body::{Body, Broken};
 use crate::failure::Failure;
 
@@ -93,6 +93,9 @@ async fn look(front: &Arc<Front>, asked: &Asked, collapsed: bool) -> Result<Resp
         Reuse::Stale => revalidate(front, asked, &entry),
         Reuse::Fresh => {}
     }
+    if !slices::is_ready(front, asked, &entry).await {
+        return Err(need(Forwarded::UriMiss, None));
+    }
     let report = Report { collapsed, disk, ..Report::default() };
     stored::answer(front, asked, &entry, now, report).ok_or_else(|| need(Forwarded::UriMiss, None))
 }
@@ -165,6 +168,15 @@ async fn forward(
     }
     if asked.head.method == Method::HEAD {
         described(front, asked, need, (response.status(), response.headers(), begun), times).await;
+    }
+    if is_ranged(asked)
+        && let Some(entry) = slices::begin(front, asked, (&sent, begun), times, &response)
+        // Who was asked for the whole is asked for slices instead.
+        && response.status() == StatusCode::OK
+        && slices::is_ready(front, asked, &entry).await
+        && let Some(sliced) = stored::answer(front, asked, &entry, times.response, Report { stored: true, ..need.report(None) })
+    {
+        return Ok(sliced);
     }
     match take(front, asked, need, (&sent, begun), times, response).await {
         // The whole is not stored, so that it need not be fetched for a part of it.
@@ -268,7 +280,7 @@ async fn described(
 }
 
 /// The stale response that may answer instead of an origin that fails.
-fn on_error(front: &Front, asked: &Asked, need: &Need, status: Option<StatusCode>) -> Option<Response<Body>> {
+fn on_error(front: &Arc<Front>, asked: &Asked, need: &Need, status: Option<StatusCode>) -> Option<Response<Body>> {
     let prior = need.prior.as_ref()?;
     let now = SystemTime::now();
     if !front.rules.on_error(&prior.stored, status, now) {
@@ -283,7 +295,7 @@ fn is_error(status: StatusCode) -> bool {
 }
 
 /// An answer without what concerned the connection that it came by.
-fn stripped(mut response: Response<Download>) -> Response<Download> {
+pub(super) fn stripped(mut response: Response<Download>) -> Response<Download> {
     let version = response.version();
     hops::strip_response(response.headers_mut());
     hops::via(response.headers_mut(), version);

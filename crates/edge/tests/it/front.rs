@@ -257,7 +257,7 @@ fn what_is_too_large_is_passed_on_or_refused() {
         assert!(reply.complete && reply.body == large, "{} bytes", reply.body.len());
     }
     assert_eq!(origin.asked().len(), 2);
-    assert!(fronts.store().weight() < 1_000_000);
+    assert!(fronts.stores()[0].weight() < 1_000_000);
     let upload = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1048577\r\n\r\n";
     assert_eq!(Reply::parse(&gateway.exchange(upload), false).status, 413);
 }
@@ -271,7 +271,7 @@ fn an_answer_that_breaks_off_is_no_whole() {
     let (gateway, fronts) = before(&origin, |_| {});
     let reply = get(&gateway, "/", &[]);
     assert_eq!((reply.body.as_slice(), reply.complete), (&b"half"[..], false));
-    until("it is forgotten", || fronts.store().is_empty());
+    until("it is forgotten", || fronts.stores()[0].is_empty());
 }
 
 #[test]

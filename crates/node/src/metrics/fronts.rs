@@ -24,10 +24,18 @@ impl Collector for FrontCollector {
             let series = family.encode_family(&label)?;
             ConstCounter::new(self.0.tally().of(outcome)).encode(series)?;
         }
-        let store = self.0.store();
-        gauge(&mut out, "front_urls", "URLs of which answers of origins are stored", None, store.len() as u64)?;
-        gauge(&mut out, "front_stored", "Memory that they take", Some(&Unit::Bytes), store.weight())?;
-        store.disk().map_or(Ok(()), |disk| encode_disk(&mut out, &disk))
+        let stores = self.0.stores();
+        let urls = stores.iter().map(|store| store.len() as u64).sum();
+        gauge(&mut out, "front_urls", "URLs of which answers of origins are stored in memory", None, urls)?;
+        let weight = stores.iter().map(|store| store.weight()).sum();
+        gauge(&mut out, "front_stored", "Memory that they take", Some(&Unit::Bytes), weight)?;
+        let help = "Requests for a site that were refused, by its first host and the quota that was used up";
+        let mut family = out.encode_descriptor("front_refused", help, None, MetricType::Counter)?;
+        for (host, spent, count) in self.0.refused() {
+            let label = [("site", host), ("quota", spent.name())];
+            ConstCounter::new(count).encode(family.encode_family(&label)?)?;
+        }
+        encode_disk(&mut out, &stores.iter().filter_map(|store| store.disk()).sum())
     }
 }
 
