@@ -65,6 +65,11 @@ fn judge(
     let _ = stored.freshened(rules, &response.headers, Times::at(received));
 }
 
+/// Files of a cache on disk: a record of a response, the text in one, a journal, and the names in one.
+pub fn stored(data: &[u8]) {
+    atoll_cache::fuzz_files(data);
+}
+
 /// Fields, of each line one; what is none is left out.
 fn fields<'a>(lines: impl Iterator<Item = &'a [u8]>) -> HeaderMap {
     let mut headers = HeaderMap::new();

@@ -24,7 +24,7 @@ mod unixfs;
 pub use archive::tar;
 pub use bitswap::bitswap;
 pub use blocks::{block, links};
-pub use cache::cache;
+pub use cache::{cache, stored};
 pub use car::car;
 pub use consent::consent;
 pub use data::data;
@@ -73,6 +73,7 @@ pub const TARGETS: &[Target] = &[
     ("redirects", redirects),
     ("request", request),
     ("signed", signed),
+    ("stored", stored),
     ("tar", tar),
     ("unixfs", unixfs),
 ];

@@ -36,7 +36,7 @@ struct Step {
 }
 
 /// The steps, in an order in which each finds what it needs.
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 17] = [
     Step { name: "rust", about: "the components that rust-toolchain.toml names", run: rust },
     Step { name: "chromium", about: "Debian's Chromium, which looks at the status page", run: chromium },
     Step { name: "npm", about: "the npm packages that read our CARs and judge our pinning service", run: npm },

@@ -5,10 +5,19 @@ use std::sync::Arc;
 
 use http::Uri;
 use http::uri::PathAndQuery;
+use sha2::{Digest as _, Sha256};
 
 /// The key of a URL. Its methods share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key(Arc<str>);
+pub struct Key {
+    url: Arc<str>,
+    site: u64,
+    /// One more than the number of a slice of what is there; 0 for the whole.
+    slice: u64,
+}
+
+/// The name of a key on disk: 16 bytes of the SHA-256 of site, slice and URL.
+pub(crate) type Digest = u128;
 
 impl Key {
     /// That of a path and query at a host, as one site sees it; the scheme and host in lower case.
@@ -19,22 +28,51 @@ impl Key {
     /// That of a path and query as text.
     pub fn of(scheme: &str, authority: &str, path_and_query: &str) -> Self {
         let authority = authority.to_ascii_lowercase();
-        Self(format!("{scheme}://{authority}{path_and_query}").into())
+        Self { url: format!("{scheme}://{authority}{path_and_query}").into(), site: 0, slice: 0 }
+    }
+
+    /// A number for a site, by what makes it what it is.
+    pub fn site<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        hasher.finalize().iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
+    }
+
+    /// The same URL as one site's. A number stands for the site and its servers: what was stored of others is not this site's.
+    #[must_use]
+    pub fn within(self, site: u64) -> Self {
+        Self { site, ..self }
+    }
+
+    /// That of a slice of what is there.
+    #[must_use]
+    pub fn slice(&self, number: u64) -> Self {
+        Self { slice: number.saturating_add(1), ..self.clone() }
     }
 
     /// Host, path and query.
     pub fn url(&self) -> &str {
-        self.0.split_once("://").map_or("", |(_, url)| url)
+        self.url.split_once("://").map_or("", |(_, url)| url)
     }
 
     /// The URL.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.url
+    }
+
+    /// Its name on disk.
+    pub(crate) fn digest(&self) -> Digest {
+        let numbers = [self.site.to_be_bytes(), self.slice.to_be_bytes()].concat();
+        let hash = Sha256::new().chain_update(numbers).chain_update(self.url.as_bytes()).finalize();
+        hash.iter().take(16).fold(0, |digest, byte| (digest << 8) | u128::from(*byte))
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.url)
     }
 }

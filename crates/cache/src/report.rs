@@ -34,6 +34,8 @@ pub struct Report {
     pub stored: bool,
     /// Whether it waited for the answer to another request.
     pub collapsed: bool,
+    /// Whether what answered was read from the disk.
+    pub disk: bool,
 }
 
 impl Report {
@@ -61,6 +63,9 @@ impl fmt::Display for Report {
         if self.collapsed {
             f.write_str("; collapsed")?;
         }
+        if self.disk {
+            f.write_str("; detail=disk")?;
+        }
         Ok(())
     }
 }
@@ -84,14 +89,15 @@ mod tests {
 
     #[test]
     fn it_reads_as_the_rfc_has_it() {
-        let hit = Report { ttl: Some(-3), ..Report::default() };
-        assert_eq!(hit.value("atoll").unwrap(), "atoll; hit; ttl=-3");
+        let hit = Report { ttl: Some(-3), disk: true, ..Report::default() };
+        assert_eq!(hit.value("atoll").unwrap(), "atoll; hit; ttl=-3; detail=disk");
         let miss = Report {
             forwarded: Some(Forwarded::Stale),
             status: Some(StatusCode::NOT_MODIFIED),
             ttl: Some(60),
             stored: true,
             collapsed: true,
+            disk: false,
         };
         assert_eq!(miss.value("atoll").unwrap(), "atoll; fwd=stale; fwd-status=304; ttl=60; stored; collapsed");
         let parsed: sfv::List = sfv::Parser::new(&miss.value("atoll").unwrap()).parse().unwrap();

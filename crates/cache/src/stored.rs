@@ -13,14 +13,14 @@ const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 /// A stored head.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    status: StatusCode,
-    headers: HeaderMap,
-    directives: Directives,
-    lifetime: Duration,
-    heuristic: bool,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) directives: Directives,
+    pub(crate) lifetime: Duration,
+    pub(crate) heuristic: bool,
     /// Its age when it was received.
-    initial_age: Duration,
-    received: SystemTime,
+    pub(crate) initial_age: Duration,
+    pub(crate) received: SystemTime,
 }
 
 impl Stored {
@@ -76,6 +76,11 @@ impl Stored {
     pub fn ttl(&self, now: SystemTime) -> i64 {
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         seconds(self.lifetime).saturating_sub(seconds(self.age(now)))
+    }
+
+    /// Whether it is fresh.
+    pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
+        self.age(now) < self.lifetime
     }
 
     /// Its fields with its age, as it is sent.

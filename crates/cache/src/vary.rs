@@ -9,7 +9,7 @@ const FIELDS_MAX: usize = 32;
 
 /// What a response varies by, and what the request that it answered said there, brought into one form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Variant(Vec<(HeaderName, Option<Vec<u8>>)>);
+pub struct Variant(pub(crate) Vec<(HeaderName, Option<Vec<u8>>)>);
 
 impl Variant {
     /// That of a response to a request. `None` if it varies by too much, or by what cannot be said.

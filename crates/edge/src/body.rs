@@ -15,6 +15,7 @@ use http_body::{Frame, SizeHint};
 use tokio::time::Sleep;
 
 use crate::client::Client;
+use crate::front::Pass;
 use crate::observe::Seen;
 
 /// What a body may hold without being counted, in bytes.
@@ -72,6 +73,8 @@ pub(crate) struct Ongoing {
     pub(crate) waiting: bool,
     /// Memory that its answer is counted to hold, in bytes.
     pub(crate) held: u64,
+    /// The quota of the site with an origin that it is for.
+    pub(crate) pass: Option<Pass>,
 }
 
 /// Why a body broke off.
@@ -277,7 +280,12 @@ impl Ongoing {
     fn note(&mut self, part: Option<&Result<Frame<Bytes>, Broken>>) {
         match part {
             None => self.seen.complete = true,
-            Some(Ok(frame)) => self.seen.bytes = self.seen.bytes.saturating_add(data_len(frame)),
+            Some(Ok(frame)) => {
+                self.seen.bytes = self.seen.bytes.saturating_add(data_len(frame));
+                if let Some(pass) = &self.pass {
+                    pass.sent(data_len(frame));
+                }
+            }
             Some(Err(cause)) => {
                 tracing::info!(%cause, bytes = self.seen.bytes, "answer broken off");
                 if self.close_delimited {

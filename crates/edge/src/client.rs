@@ -12,6 +12,7 @@ use crate::activity::Activity;
 use crate::admission::{NoRoom, Refused, Ticket};
 use crate::body::{Body, Ongoing};
 use crate::failure::Failure;
+use crate::front::Pass;
 use crate::gateway::Gateway;
 use crate::observe::Seen;
 use crate::respond;
@@ -107,6 +108,7 @@ impl Client {
             admitted: false,
             waiting: false,
             held: 0,
+            pass: None,
         };
         Exchange { ongoing, id, head: request.method() == Method::HEAD }
     }
@@ -151,6 +153,11 @@ impl Exchange {
     pub(crate) fn wait(&mut self) -> bool {
         self.ongoing.waiting = self.ongoing.client.gateway.admission.begin_wait();
         self.ongoing.waiting
+    }
+
+    /// The request is under the quota of a site.
+    pub(crate) fn under(&mut self, pass: Pass) {
+        self.ongoing.pass = Some(pass);
     }
 
     /// It is a member's message, not a visitor's request.

@@ -8,6 +8,8 @@ use atoll_core::{Denied, NameError, TransportError};
 use atoll_fallback::OriginError;
 use http::StatusCode;
 
+use crate::front::Spent;
+
 /// The steps of a request, as an error page names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -109,6 +111,8 @@ pub(crate) enum Failure {
     UploadBroken,
     #[error("asked for what is stored here, and nothing is")]
     OnlyIfStored,
+    #[error("the site has used up its quota (sites.quota.{})", .0.name())]
+    Spent(Spent),
     #[error("origin: {0}")]
     Origin(#[source] OriginError),
     #[error("neither what was published of the site nor its servers answer")]

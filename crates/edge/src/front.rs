@@ -1,7 +1,7 @@
 //! Sites whose content comes from servers elsewhere: what is stored of theirs answers, or they are asked.
 //!
-//! What they say is not verified: it is the site's word for it. It is kept in memory, by the rules of a shared HTTP cache, and never
-//! given to other nodes. A crash loses it.
+//! What they say is not verified: it is the site's word for it. It is kept in memory and on disk, by the rules of a shared HTTP cache,
+//! and never given to other nodes. A crash loses what is in memory alone.
 
 mod asked;
 mod both;
@@ -12,33 +12,39 @@ mod fields;
 mod keep;
 mod lead;
 mod page;
+mod quota;
 mod routes;
+mod slices;
 mod stored;
 mod switch;
 mod tally;
 mod upload;
 
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::incoming::Incoming;
-use atoll_cache::{Found, Report, Reuse, Rules};
+use atoll_cache::{DiskError, Found, Key, Report, Reuse, Rules};
 use atoll_fallback::{Call, Download, OriginError, Origins, Reach, Settings, Upload};
 use http::{HeaderMap, HeaderValue, Request, Response, header, request};
 use hyper::ext::Protocol;
 
-pub use atoll_cache::{Config as CacheConfig, Degree, Profile, Purge, Store};
+pub use atoll_cache::{Config as CacheConfig, Degree, DiskFigures, Profile, Purge, Store};
 pub use atoll_fallback::{
     Fault, OriginConfig, OriginView, Origins as SiteOrigins, PoolConfig, Timeouts as OriginTimeouts,
 };
 pub use config::SiteConfig;
 pub use lead::Source;
+pub use quota::{Quota, Spent};
 pub use routes::RouteConfig;
 pub use tally::{Outcome, Tally};
 
 pub(crate) use asked::Asked;
+pub(crate) use quota::Pass;
 
 use crate::body::Body;
 use crate::client::Exchange;
@@ -47,6 +53,7 @@ use crate::host;
 use crate::pipeline::Answering;
 use both::Both;
 use page::Page;
+use quota::Meter;
 use routes::Route;
 
 /// What origins are asked with.
@@ -58,7 +65,8 @@ pub struct Fronts {
     by_host: HashMap<String, Arc<Front>>,
     /// The site of every other host.
     any: Option<Arc<Front>>,
-    store: Arc<Store>,
+    /// That of all sites, then those of single ones.
+    stores: Vec<Arc<Store>>,
     tally: Arc<Tally>,
     /// Each once, in the order of the settings.
     all: Vec<Arc<Front>>,
@@ -81,41 +89,75 @@ pub(crate) struct Front {
     rules: Rules,
     upload_bytes_max: u64,
     store: Arc<Store>,
+    meter: Arc<Meter>,
     tally: Arc<Tally>,
     /// What this node calls itself before origins and in `Cache-Status`.
     name: Arc<str>,
+    /// Stands for it and its servers among what is stored.
+    number: u64,
+}
+
+/// The folder of what sites without a cache of their own share.
+const SHARED: &str = "shared";
+
+/// Why sites cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontError {
+    /// An origin's settings.
+    #[error("{0}")]
+    Origin(String),
+    /// What is stored on disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
 }
 
 impl Fronts {
-    /// The sites of the settings, with a cache in common. `name` is what this node calls itself before origins, a token (RFC 9110,
-    /// section 5.6.2) that no other node has.
+    /// The sites of the settings, with a cache in common, which keeps what it has in `folder`, or in memory alone. `name` is what this
+    /// node calls itself before origins, a token (RFC 9110, section 5.6.2) that no other node has.
     ///
     /// # Errors
-    /// What is wrong with an origin's settings.
-    pub fn new(sites: &[SiteConfig], cache: &CacheConfig, name: &str) -> Result<Self, String> {
-        let (store, name) = (Arc::new(Store::new(cache)), Arc::from(name));
-        let tally = Arc::<Tally>::default();
-        let mut fronts = Self { store: Arc::clone(&store), tally: Arc::clone(&tally), ..Self::none() };
+    /// [`FrontError`].
+    pub fn open(
+        sites: &[SiteConfig],
+        cache: &CacheConfig,
+        name: &str,
+        folder: Option<&Path>,
+    ) -> Result<Self, FrontError> {
+        let folder = folder.filter(|_| !sites.is_empty());
+        let open = |config: &CacheConfig, name: &str| match folder {
+            Some(folder) => Store::open(config, &folder.join(name)).map(Arc::new),
+            None => Ok(Arc::new(Store::new(config))),
+        };
+        if let Some(folder) = folder {
+            remove_others(folder, sites);
+        }
+        let (shared, name) = (open(cache, SHARED)?, Arc::from(name));
+        let mut fronts = Self { stores: vec![Arc::clone(&shared)], ..Self::none() };
         for site in sites {
+            let own = site.own_cache(cache).map(|own| open(&own, &site.own_folder())).transpose()?;
+            fronts.stores.extend(own.clone());
             let settings = Settings {
                 timeouts: site.timeouts.clone(),
                 pool: site.pool.clone(),
                 reach: if site.published { Reach::Public } else { Reach::Any },
                 consent: site.published.then(|| site.hosts.clone()),
             };
+            let routes = site.routes.iter().map(|route| Route::of(route, &site.origins)).collect::<Result<_, _>>();
             let front = Arc::new(Front {
                 host: site.hosts.first().cloned().unwrap_or_default(),
-                origins: Origins::new(&site.origins, settings)?,
-                routes: site.routes.iter().map(|route| Route::of(route, &site.origins)).collect::<Result<_, _>>()?,
-                both: Both::of(site)?,
+                origins: Origins::new(&site.origins, settings).map_err(FrontError::Origin)?,
+                routes: routes.map_err(FrontError::Origin)?,
+                both: Both::of(site).map_err(FrontError::Origin)?,
                 maintenance: site.maintenance,
-                page: Page::of(&site.maintenance_page)?,
+                page: Page::of(&site.maintenance_page).map_err(FrontError::Origin)?,
                 upgrades: site.upgrades.clone(),
                 switched_idle: site.switched_idle,
+                number: site.number(),
                 rules: site.cache.clone(),
                 upload_bytes_max: (site.upload_mib as u64).saturating_mul(1024 * 1024),
-                store: Arc::clone(&store),
-                tally: Arc::clone(&tally),
+                store: own.unwrap_or_else(|| Arc::clone(&shared)),
+                meter: Meter::new(&site.quota),
+                tally: Arc::clone(&fronts.tally),
                 name: Arc::clone(&name),
             });
             fronts.all.push(Arc::clone(&front));
@@ -131,9 +173,7 @@ impl Fronts {
 
     /// No site.
     pub fn none() -> Self {
-        let none = CacheConfig { memory_mib: 0, object_mib: 0, ..CacheConfig::default() };
-        let store = Arc::new(Store::new(&none));
-        Self { by_host: HashMap::new(), any: None, store, tally: Arc::default(), all: Vec::new() }
+        Self { by_host: HashMap::new(), any: None, stores: Vec::new(), tally: Arc::default(), all: Vec::new() }
     }
 
     /// Whether there is none.
@@ -146,9 +186,50 @@ impl Fronts {
         self.all.iter().any(|front| !front.upgrades.is_empty())
     }
 
-    /// What is stored of their answers.
-    pub fn store(&self) -> &Arc<Store> {
-        &self.store
+    /// What is stored of their answers, in each cache.
+    pub fn stores(&self) -> &[Arc<Store>] {
+        &self.stores
+    }
+
+    /// How many requests each site was refused for having used up a quota, by its first host.
+    pub fn refused(&self) -> impl Iterator<Item = (&str, Spent, u64)> {
+        let all = self.all.iter().flat_map(|front| Spent::ALL.map(|spent| (front, spent)));
+        all.map(|(front, spent)| (&*front.host, spent, front.meter.refused(spent)))
+    }
+
+    /// Forgets what is stored of their answers. When it returns, no crash brings it back.
+    ///
+    /// # Errors
+    /// That of the disk; it is forgotten until the next start then.
+    pub async fn purge(&self, what: &Purge, degree: Degree) -> io::Result<()> {
+        for store in self.stores.iter().filter(|store| self.is_in(what, store)) {
+            store.purge(what, degree).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a purge is about what a cache may hold.
+    fn is_in(&self, what: &Purge, store: &Arc<Store>) -> bool {
+        let host = match what {
+            Purge::Everything => return true,
+            Purge::Url(url) | Purge::Prefix(url) => url.split('/').next().unwrap_or_default(),
+            Purge::Group { host, .. } => host,
+        };
+        self.find(host).ok().flatten().is_some_and(|front| Arc::ptr_eq(&front.store, store))
+    }
+
+    /// Returns once all that was stored on disk is found again.
+    pub async fn recovered(&self) {
+        for store in &self.stores {
+            store.recovered().await;
+        }
+    }
+
+    /// Keeps what is stored for the next start.
+    pub async fn close(&self) {
+        for store in &self.stores {
+            store.close().await;
+        }
     }
 
     /// What became of the requests for them.
@@ -176,6 +257,21 @@ impl Fronts {
         }
         let name = host::name_of(authority)?.to_ascii_lowercase();
         Ok(self.by_host.get(&name).or(self.any.as_ref()))
+    }
+}
+
+/// Removes caches that sites had of their own, and have no more.
+fn remove_others(folder: &Path, sites: &[SiteConfig]) {
+    let own: Vec<String> = sites.iter().filter(|site| site.quota.memory_mib > 0).map(SiteConfig::own_folder).collect();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let ours = name == "every" || name.starts_with("of-");
+        if ours
+            && !own.contains(&name)
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(%error, name, "the cache of a site that is gone could not be removed");
+        }
     }
 }
 
@@ -227,6 +323,11 @@ impl Front {
         }
         Ok(response)
     }
+
+    /// Under what a path and query of it are stored.
+    fn key(&self, scheme: &str, authority: &str, path_and_query: &str) -> Key {
+        Key::of(scheme, authority, path_and_query).within(self.number)
+    }
 }
 
 /// Answers a request for a site: at once from what is stored and fresh, or as soon as its origin did.
@@ -245,6 +346,10 @@ pub(crate) fn answer(
         let told = exchange.fail_with(&Failure::Maintenance, headers, |response| front.failed(response, headers));
         return Answering::ready(told);
     }
+    match front.meter.begin() {
+        Ok(pass) => exchange.under(pass),
+        Err(spent) => return Answering::ready(exchange.fail(&Failure::Spent(spent), request.headers())),
+    }
     if let Some(protocol) = switch::wanted(front, &request) {
         return switch::answer(front, asked, (exchange, request), protocol);
     }
@@ -257,6 +362,7 @@ pub(crate) fn answer(
         && asked.is_readable()
         && let Found::Entry(entry) = front.store.find(&asked.key, &asked.head.headers)
         && front.rules.reuse(&entry.stored, &asked.head.headers, now) == Reuse::Fresh
+        && entry.sliced().is_none()
         && let Some(response) = stored::answer(front, &asked, &entry, now, Report::default())
     {
         return Answering::ready(exchange.hit(response));

@@ -42,7 +42,7 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
     };
     // 3. Front: does its content come from a server elsewhere?
     if let Some(front) = front {
-        let asked = Asked::of(&request, seen, client);
+        let asked = Asked::of(front, &request, seen, client);
         return front::answer(front, asked, exchange, request);
     }
     let host = match gateway.names.classify(seen.authority) {

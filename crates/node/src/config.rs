@@ -243,6 +243,11 @@ impl Folder {
         self.0.join("records")
     }
 
+    /// What is stored of origins' answers.
+    pub fn cache(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+
     /// The IPNS records that it keeps.
     pub fn names(&self) -> PathBuf {
         self.0.join("names")

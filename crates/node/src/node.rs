@@ -13,7 +13,7 @@ use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
 use atoll_core::transport::NoopGossip;
 use atoll_core::{Blocks, Multiaddr, PeerId, Reach, SiteId};
-use atoll_edge::front::Fronts;
+use atoll_edge::front::{FrontError, Fronts};
 use atoll_edge::observe::Counters;
 use atoll_edge::{Kept, Running, ServeError, Server, Services, Signer};
 use atoll_identity::{MapLinks, Parts as NamesParts, Resolver, Store as NameStore, StoreError as NamesError};
@@ -36,6 +36,9 @@ use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::provide::Providing;
 use crate::{bundles, certs, deny, pinning, provide, release, servers, work};
+
+/// How long a start waits until what is stored on disk is found again; it goes on meanwhile.
+const RECOVERY_WAIT: Duration = Duration::from_secs(5);
 
 /// A running node.
 pub struct Node {
@@ -107,7 +110,7 @@ impl Node {
         let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
         let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
-        let fronts = fronts(&config, &me)?;
+        let fronts = fronts(folder, &config, &me).await?;
         let certificates = Arc::new(atoll_certs::Store::open(&folder.tls(), &config.certs_used())?);
         let shown = (&deny, &fronts, &certificates, bundles.signer());
         let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), shown)?;
@@ -176,6 +179,7 @@ impl Node {
         self.tasks.shutdown().await;
         self.inner.names.shutdown().await;
         self.inner.providing.save().await;
+        self.inner.fronts.close().await;
         let saved = self.inner.router.shutdown().await;
         let store = self.inner.local.store().clone();
         let flushed = tokio::task::spawn_blocking(move || store.flush()).await;
@@ -273,10 +277,14 @@ fn shelf(folder: &Folder, local: &Arc<LocalBlocks>, keys: &NodeKeys) -> Arc<Shel
 }
 
 /// The sites with origins. Before these the node goes by a name that is its own.
-fn fronts(config: &Config, me: &PeerId) -> Result<Arc<Fronts>, NodeError> {
+async fn fronts(folder: &Folder, config: &Config, me: &PeerId) -> Result<Arc<Fronts>, NodeError> {
     let id = me.to_string();
     let name = format!("atoll-{}", id.get(id.len().saturating_sub(12)..).unwrap_or_default());
-    Ok(Arc::new(Fronts::new(&config.sites, &config.cache, &name).map_err(NodeError::Sites)?))
+    let fronts = Arc::new(Fronts::open(&config.sites, &config.cache, &name, Some(&folder.cache()))?);
+    if tokio::time::timeout(RECOVERY_WAIT, fronts.recovered()).await.is_err() {
+        tracing::info!("what is stored on disk is still being found again; until then it is asked for again");
+    }
+    Ok(fronts)
 }
 
 /// The blocks that may be shown.
@@ -452,7 +460,7 @@ pub enum NodeError {
     Deny(#[from] DenyError),
     /// A site with origins.
     #[error("sites: {0}")]
-    Sites(String),
+    Sites(#[from] FrontError),
     /// Its certificates.
     #[error(transparent)]
     Certificates(#[from] atoll_certs::OwnError),

@@ -112,6 +112,15 @@ impl Node {
         }
     }
 
+    /// SIGKILL, while others still talk with it; [`Node::kill`] is to follow.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn strike(&self) {
+        let id = self.process.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-KILL", &id]).status().unwrap().success());
+    }
+
     /// SIGTERM, and waits; the exit code.
     ///
     /// # Panics

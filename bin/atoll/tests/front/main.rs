@@ -1,4 +1,5 @@
-//! `atoll front` before real servers: npm's `http-cache-tests`, and what a visitor meets when the server changes, fails or is slow.
+//! `atoll front` before real servers: npm's `http-cache-tests`, and what a visitor meets when the server changes, fails or is slow, and when
+//! the node is killed.
 //!
 //! The suite needs the npm packages of `ATOLL_NODE_MODULES` (`cargo xtask test` installs them); without them it says that it did not
 //! run, and with `CI` set that fails.
@@ -7,9 +8,12 @@
 mod both;
 mod framing;
 mod guide;
+mod kills;
 mod passes;
 mod peers;
+mod quotas;
 mod sites;
+mod slices;
 mod suite;
 mod visit;
 

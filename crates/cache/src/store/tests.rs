@@ -1,5 +1,7 @@
 //! What is found, replaced and forgotten.
 
+mod disk;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 
@@ -7,7 +9,7 @@ use super::*;
 use crate::rules::{Rules, Times};
 
 fn store() -> Store {
-    Store::new(&Config { memory_mib: 4, object_mib: 1, variants: 2 })
+    Store::new(&Config { memory_mib: 4, object_mib: 1, variants: 2, ..Config::default() })
 }
 
 fn entry(store: &Store, request: &HeaderMap, vary: &str, begun: u64) -> (Arc<Entry>, Writing) {
@@ -50,17 +52,17 @@ fn a_body_that_broke_off_is_forgotten() {
     assert!(matches!(store.find(&key, &HeaderMap::new()), Found::Nothing));
 }
 
-#[test]
-fn what_was_on_its_way_when_it_changed_is_not_stored() {
+#[tokio::test]
+async fn what_was_on_its_way_when_it_changed_is_not_stored() {
     let (store, key) = (store(), Key::of("http", "a", "/"));
     let begun = store.now();
-    store.remove(&key);
+    store.remove(&key).await;
     store.insert(&key, entry(&store, &HeaderMap::new(), "", begun).0);
     assert!(matches!(store.find(&key, &HeaderMap::new()), Found::Nothing));
     store.insert(&key, entry(&store, &HeaderMap::new(), "", store.now()).0);
     assert!(matches!(store.find(&key, &HeaderMap::new()), Found::Entry(_)));
     let begun = store.now();
-    store.purge(&Purge::Everything, Degree::Hard);
+    store.purge(&Purge::Everything, Degree::Hard).await.unwrap();
     store.insert(&key, entry(&store, &HeaderMap::new(), "", begun).0);
     assert!(matches!(store.find(&key, &HeaderMap::new()), Found::Nothing));
 }
@@ -80,14 +82,14 @@ async fn memory_is_bounded() {
     assert!(!store.is_empty());
 }
 
-#[test]
-fn a_soft_purge_leaves_what_is_stale() {
+#[tokio::test]
+async fn a_soft_purge_leaves_what_is_stale() {
     let (store, key) = (store(), Key::of("https", "a", "/x"));
     store.insert(&key, entry(&store, &HeaderMap::new(), "", store.now()).0);
-    store.purge(&Purge::of("http://a/", true, None).unwrap(), Degree::Soft);
+    store.purge(&Purge::of("http://a/", true, None).unwrap(), Degree::Soft).await.unwrap();
     assert!(matches!(store.find(&key, &HeaderMap::new()), Found::Stale(_)));
     store.insert(&key, entry(&store, &HeaderMap::new(), "", store.now()).0);
     assert!(matches!(store.find(&key, &HeaderMap::new()), Found::Entry(_)));
-    store.purge(&Purge::of("http://a/x", false, None).unwrap(), Degree::Hard);
+    store.purge(&Purge::of("http://a/x", false, None).unwrap(), Degree::Hard).await.unwrap();
     assert!(matches!(store.find(&key, &HeaderMap::new()), Found::Nothing));
 }

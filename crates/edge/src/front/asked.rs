@@ -60,11 +60,16 @@ fn target<B>(request: &Request<B>) -> Result<Uri, Failure> {
 }
 
 impl Asked {
-    /// What a client asks for.
+    /// What a client asks a site for.
     ///
     /// # Errors
     /// [`Failure`] for what no origin is asked for.
-    pub(crate) fn of<B: Body>(request: &Request<B>, seen: Seen<'_>, client: &Arc<Client>) -> Result<Self, Failure> {
+    pub(crate) fn of<B: Body>(
+        front: &Front,
+        request: &Request<B>,
+        seen: Seen<'_>,
+        client: &Arc<Client>,
+    ) -> Result<Self, Failure> {
         // With a protocol, CONNECT is how HTTP/2 says what HTTP/1.1 says with GET and `Upgrade` (RFC 8441).
         let switches = request.extensions().get::<Protocol>().is_some();
         if (*request.method() == Method::CONNECT && !switches) || *request.method() == Method::TRACE {
@@ -81,7 +86,7 @@ impl Asked {
         hops::strip_request(&head.method, &mut head.headers);
         let scheme = if seen.https { "https" } else { "http" };
         Ok(Self {
-            key: Key::new(scheme, seen.authority, &head.uri),
+            key: Key::new(scheme, seen.authority, &head.uri).within(front.number),
             host: HeaderValue::try_from(seen.authority).map_err(|_| Failure::HostMalformed)?,
             client: Arc::clone(client),
             https: seen.https,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use atoll_cache::Rules;
+use atoll_cache::{Config as CacheConfig, Key, Profile, Rules};
 
+use super::Quota;
 use atoll_fallback::{OriginConfig, PoolConfig, Timeouts};
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,8 @@ pub struct SiteConfig {
     pub timeouts: Timeouts,
     /// What is stored of its answers, and used again.
     pub cache: Rules,
+    /// What it may take of what all sites share.
+    pub quota: Quota,
 }
 
 impl Default for SiteConfig {
@@ -71,6 +74,7 @@ impl Default for SiteConfig {
             upload_mib: 1024,
             timeouts: Timeouts::default(),
             cache: Rules::default(),
+            quota: Quota::default(),
         }
     }
 }
@@ -91,6 +95,25 @@ impl SiteConfig {
             }
         }
         problems
+    }
+
+    /// The cache of its own, if it has one.
+    pub(super) fn own_cache(&self, cache: &CacheConfig) -> Option<CacheConfig> {
+        let Quota { memory_mib, disk_mib, .. } = self.quota;
+        let object_mib = cache.object_mib.min(memory_mib);
+        (memory_mib > 0).then_some(CacheConfig { memory_mib, disk_mib, object_mib, ..cache.clone() })
+    }
+
+    /// The folder of that: each host is of one site.
+    pub(super) fn own_folder(&self) -> String {
+        self.hosts.iter().find(|host| *host != "*").map_or_else(|| "every".to_owned(), |host| format!("of-{host}"))
+    }
+
+    /// A number that changes with its servers and what of their answers is stored: what was stored of others is not its own.
+    pub(super) fn number(&self) -> u64 {
+        let servers = self.origins.iter().flat_map(|origin| [&*origin.url, &*origin.host]);
+        let profile = if self.cache.profile == Profile::Cdn { "cdn" } else { "rfc9111" };
+        Key::site([profile].into_iter().chain(servers))
     }
 
     fn check(&self, wrong: &mut impl FnMut(String)) {
@@ -138,6 +161,9 @@ impl SiteConfig {
         }
         for problem in self.origins.iter().flat_map(OriginConfig::problems) {
             wrong(format!("origins.{problem}"));
+        }
+        if let Some(problem) = self.quota.problem() {
+            wrong(problem);
         }
         for problem in self.timeouts.problems() {
             wrong(format!("timeouts.{problem}"));

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::incoming::Incoming;
-use atoll_cache::{Directives, Entry, Flight, Forwarded, Found, Landed, Leader, Report, Reuse, Times, conditional};
+use atoll_cache::{
+    Directives, Entry, Flight, Forwarded, Found, Landed, Leader, Looked, Report, Reuse, Times, conditional,
+};
 use atoll_fallback::{Download, OriginError, hops, is_failure};
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method, Response, StatusCode, header, request};
@@ -12,7 +14,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::keep::{self, Kept};
-use super::{Asked, Front, stored, upload};
+use super::{Asked, Front, slices, stored, upload};
 use crate::body::{Body, Broken};
 use crate::failure::Failure;
 
@@ -30,7 +32,7 @@ struct Need {
 pub(super) async fn answer(front: &Arc<Front>, asked: Asked, body: Incoming) -> Result<Response<Body>, Failure> {
     let mut collapsed = false;
     loop {
-        let need = match look(front, &asked, collapsed) {
+        let need = match look(front, &asked, collapsed).await {
             Ok(response) => return Ok(response),
             Err(need) => need,
         };
@@ -71,13 +73,14 @@ async fn lead(
 }
 
 /// What is stored and answers, or why it does not.
-fn look(front: &Arc<Front>, asked: &Asked, collapsed: bool) -> Result<Response<Body>, Need> {
+async fn look(front: &Arc<Front>, asked: &Asked, collapsed: bool) -> Result<Response<Body>, Need> {
     let need = |why, prior| Need { why, prior, collapsed };
     if !asked.is_readable() {
         let safe = asked.head.method == Method::GET || asked.head.method == Method::HEAD;
         return Err(need(if safe { Forwarded::Bypass } else { Forwarded::Method }, None));
     }
-    let entry = match front.store.find(&asked.key, &asked.head.headers) {
+    let Looked { found, disk } = front.store.look(&asked.key, &asked.head.headers).await;
+    let entry = match found {
         Found::Entry(entry) => entry,
         Found::Stale(entry) => return Err(need(Forwarded::Stale, Some(entry))),
         Found::Others => return Err(need(Forwarded::VaryMiss, None)),
@@ -90,7 +93,10 @@ fn look(front: &Arc<Front>, asked: &Asked, collapsed: bool) -> Result<Response<B
         Reuse::Stale => revalidate(front, asked, &entry),
         Reuse::Fresh => {}
     }
-    let report = Report { collapsed, ..Report::default() };
+    if !slices::is_ready(front, asked, &entry).await {
+        return Err(need(Forwarded::UriMiss, None));
+    }
+    let report = Report { collapsed, disk, ..Report::default() };
     stored::answer(front, asked, &entry, now, report).ok_or_else(|| need(Forwarded::UriMiss, None))
 }
 
@@ -161,9 +167,18 @@ async fn forward(
         return stored::answer(front, asked, &fresh, times.response, report).ok_or_else(lost);
     }
     if asked.head.method == Method::HEAD {
-        described(front, asked, need, (response.status(), response.headers(), begun), times);
+        described(front, asked, need, (response.status(), response.headers(), begun), times).await;
     }
-    match take(front, asked, need, (&sent, begun), times, response) {
+    if is_ranged(asked)
+        && let Some(entry) = slices::begin(front, asked, (&sent, begun), times, &response)
+        // Who was asked for the whole is asked for slices instead.
+        && response.status() == StatusCode::OK
+        && slices::is_ready(front, asked, &entry).await
+        && let Some(sliced) = stored::answer(front, asked, &entry, times.response, Report { stored: true, ..need.report(None) })
+    {
+        return Ok(sliced);
+    }
+    match take(front, asked, need, (&sent, begun), times, response).await {
         // The whole is not stored, so that it need not be fetched for a part of it.
         Taken::Passed(response) if all && response.status() == StatusCode::OK && is_ranged(asked) => {
             drop(response);
@@ -185,7 +200,7 @@ enum Taken {
 }
 
 /// Passes an origin's answer on, storing it if it may be.
-fn take(
+async fn take(
     front: &Arc<Front>,
     asked: &Asked,
     need: &Need,
@@ -194,7 +209,7 @@ fn take(
     response: Response<Download>,
 ) -> Taken {
     let head = asked.head.method == Method::HEAD;
-    let begun = keep::invalidate(front, asked, &response).unwrap_or(begun);
+    let begun = keep::invalidate(front, asked, &response).await.unwrap_or(begun);
     let (parts, entry, reading) = match keep::keep(front, asked, (sent, begun), times, response) {
         Kept::Stored(parts, entry, reading) => (parts, entry, reading),
         Kept::Passed(parts, body) => {
@@ -245,15 +260,11 @@ fn freshen(
     times: Times,
 ) -> Arc<Entry> {
     let stored = prior.stored.freshened(&front.rules, update, times);
-    let fresh = Entry::new(stored, prior.variant.clone(), Arc::clone(&prior.fill), begun);
-    if prior.fill.is_sound() {
-        front.store.insert(&asked.key, Arc::clone(&fresh));
-    }
-    fresh
+    front.store.freshen(&asked.key, prior, stored, begun)
 }
 
 /// What an answer to HEAD says about what is stored: it is still the same, or no longer (RFC 9111, section 4.3.5).
-fn described(
+async fn described(
     front: &Front,
     asked: &Asked,
     need: &Need,
@@ -264,12 +275,12 @@ fn described(
     if prior.stored.is_described_by(status, headers) {
         freshen(front, asked, prior, (headers, begun), times);
     } else if !is_failure(status) {
-        front.store.remove(&asked.key);
+        front.store.remove(&asked.key).await;
     }
 }
 
 /// The stale response that may answer instead of an origin that fails.
-fn on_error(front: &Front, asked: &Asked, need: &Need, status: Option<StatusCode>) -> Option<Response<Body>> {
+fn on_error(front: &Arc<Front>, asked: &Asked, need: &Need, status: Option<StatusCode>) -> Option<Response<Body>> {
     let prior = need.prior.as_ref()?;
     let now = SystemTime::now();
     if !front.rules.on_error(&prior.stored, status, now) {

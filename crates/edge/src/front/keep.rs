@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use atoll_cache::{
-    Degree, Entry, Key, Purge, Pushed, Reading, Store, Times, Variant, Writing, invalidated, invalidated_groups,
+    Entry, Key, Purge, Pushed, Reading, Store, Times, Variant, Writing, invalidated, invalidated_groups,
 };
 use atoll_fallback::Download;
 use http::{Response, StatusCode, header, request, response};
@@ -103,19 +103,19 @@ async fn fill_up(store: Arc<Store>, key: Key, entry: Arc<Entry>, writing: Writin
 
 /// Forgets what a request has changed, by its answer. What that answer brings counts as asked for after the change: the moment is
 /// returned, if anything was changed.
-pub(super) fn invalidate(front: &Front, asked: &Asked, response: &Response<Download>) -> Option<u64> {
+pub(super) async fn invalidate(front: &Front, asked: &Asked, response: &Response<Download>) -> Option<u64> {
     let authorities: Vec<&str> = front.origins.authorities().chain([asked.authority()]).collect();
     let answer = (response.status(), response.headers());
     let changed = invalidated(&asked.head.method, &asked.head.uri, answer, &authorities);
     for path in &changed {
         for scheme in ["http", "https"] {
-            front.store.remove(&Key::of(scheme, asked.authority(), path));
+            front.store.remove(&front.key(scheme, asked.authority(), path)).await;
         }
     }
     if !changed.is_empty() {
         for group in invalidated_groups(response.headers()) {
             let host = asked.authority().to_ascii_lowercase();
-            front.store.purge(&Purge::Group { host, group }, Degree::Hard);
+            front.store.invalidate(&Purge::Group { host, group }).await;
         }
     }
     (!changed.is_empty()).then(|| front.store.now())

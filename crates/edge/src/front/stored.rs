@@ -9,7 +9,7 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Frame;
 
-use super::{Asked, Front, Outcome};
+use super::{Asked, Front, Outcome, slices};
 use crate::body::{Body, Broken};
 use crate::respond::insert;
 
@@ -18,14 +18,14 @@ pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 
 /// The answer; `None` if the body that was to arrive does not.
 pub(super) fn answer(
-    front: &Front,
+    front: &Arc<Front>,
     asked: &Asked,
     entry: &Arc<Entry>,
     now: SystemTime,
     report: Report,
 ) -> Option<Response<Body>> {
     let stored = &entry.stored;
-    let source = Source::of(asked, entry)?;
+    let source = Source::of(front, asked, entry)?;
     let mut headers = stored.answer_headers(now);
     add_report(&mut headers, front, Report { ttl: Some(stored.ttl(now)), ..report });
     if conditional::is_unchanged(stored, &asked.head.headers) {
@@ -65,12 +65,18 @@ enum Source<'a> {
     Whole(&'a Filled),
     /// Not all there; how many there will be, if that is known.
     Arriving(Reading, Option<u64>),
+    /// Stored in slices, of which some may still have to be fetched; how many bytes they are.
+    Sliced(&'a Arc<Front>, &'a Arc<Entry>, u64),
     /// Nobody wants them.
     Unwanted(Option<u64>),
 }
 
 impl<'a> Source<'a> {
-    fn of(asked: &Asked, entry: &'a Arc<Entry>) -> Option<Self> {
+    fn of(front: &'a Arc<Front>, asked: &Asked, entry: &'a Arc<Entry>) -> Option<Self> {
+        if let Some(len) = entry.sliced() {
+            let head = asked.head.method == Method::HEAD;
+            return Some(if head { Self::Unwanted(Some(len)) } else { Self::Sliced(front, entry, len) });
+        }
         if let Some(whole) = entry.fill.whole() {
             return Some(Self::Whole(whole));
         }
@@ -86,6 +92,7 @@ impl<'a> Source<'a> {
         match self {
             Self::Whole(whole) => Some(whole.len),
             Self::Arriving(_, len) | Self::Unwanted(len) => *len,
+            Self::Sliced(_, _, len) => Some(*len),
         }
     }
 
@@ -93,6 +100,7 @@ impl<'a> Source<'a> {
         match self {
             Self::Whole(whole) => Body::whole(whole.parts.iter().cloned()),
             Self::Arriving(reading, len) => arriving(asked, reading, len),
+            Self::Sliced(front, entry, len) => slices::body(front, asked, entry, len, &(0..len)),
             Self::Unwanted(_) => Body::unknown(),
         }
     }
@@ -102,6 +110,7 @@ impl<'a> Source<'a> {
         match self {
             Self::Whole(whole) => Body::whole(whole.range(range)),
             Self::Arriving(reading, _) => arriving(asked, reading.range(range), Some(len)),
+            Self::Sliced(front, entry, whole) => slices::body(front, asked, entry, whole, range),
             Self::Unwanted(_) => Body::unknown(),
         }
     }

@@ -110,6 +110,7 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
             (StatusCode::TOO_MANY_REQUESTS, "This address is being sent too many large answers at once already.")
         }
         Failure::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "This node is sending as many large answers as it can."),
+        Failure::Spent(_) => (StatusCode::SERVICE_UNAVAILABLE, "This site may serve no more at once."),
         Failure::TooManyRequests => {
             (StatusCode::TOO_MANY_REQUESTS, "Too many requests from this address are being answered already.")
         }

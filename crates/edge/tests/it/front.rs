@@ -21,7 +21,7 @@ fn before(origin: &Origin, change: impl FnOnce(&mut SiteConfig)) -> (Gateway, Ar
     };
     change(&mut site);
     let cache = CacheConfig { memory_mib: 16, object_mib: 1, ..CacheConfig::default() };
-    let fronts = Arc::new(Fronts::new(&[site], &cache, "atoll-test").unwrap());
+    let fronts = Arc::new(Fronts::open(&[site], &cache, "atoll-test", None).unwrap());
     let (mut services, counters) = services(Memory::default());
     services.fronts = Arc::clone(&fronts);
     (Gateway::of(&config(), services, counters), fronts)
@@ -196,7 +196,8 @@ fn a_change_is_seen_at_once() {
     );
     assert_eq!((posted.text(), origin.asked()[2].body.as_slice()), ("2", &b"abc"[..]));
     assert_eq!((now("/a"), now("/b")), ("3".to_owned(), "4".to_owned()));
-    let purge = |what: Purge, degree| fronts.store().purge(&what, degree);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let purge = |what: Purge, degree| runtime.block_on(fronts.purge(&what, degree)).unwrap();
     purge(Purge::of("https://shop.example/a", false, None).unwrap(), Degree::Hard);
     assert_eq!((now("/a"), now("/b")), ("5".to_owned(), "4".to_owned()));
     purge(Purge::of("https://shop.example/", false, Some("g")).unwrap(), Degree::Soft);
@@ -256,7 +257,7 @@ fn what_is_too_large_is_passed_on_or_refused() {
         assert!(reply.complete && reply.body == large, "{} bytes", reply.body.len());
     }
     assert_eq!(origin.asked().len(), 2);
-    assert!(fronts.store().weight() < 1_000_000);
+    assert!(fronts.stores()[0].weight() < 1_000_000);
     let upload = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1048577\r\n\r\n";
     assert_eq!(Reply::parse(&gateway.exchange(upload), false).status, 413);
 }
@@ -270,7 +271,7 @@ fn an_answer_that_breaks_off_is_no_whole() {
     let (gateway, fronts) = before(&origin, |_| {});
     let reply = get(&gateway, "/", &[]);
     assert_eq!((reply.body.as_slice(), reply.complete), (&b"half"[..], false));
-    until("it is forgotten", || fronts.store().is_empty());
+    until("it is forgotten", || fronts.stores()[0].is_empty());
 }
 
 #[test]

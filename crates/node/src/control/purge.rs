@@ -19,7 +19,10 @@ pub(super) async fn purge(node: &Inner, body: Incoming) -> Routed {
     };
     let purge = purge.map_err(|why| events::error(http::StatusCode::BAD_REQUEST, why))?;
     let degree = if request.soft { Degree::Soft } else { Degree::Hard };
-    node.fronts.store().purge(&purge, degree);
+    node.fronts.purge(&purge, degree).await.map_err(|error| {
+        let why = format!("what is stored on disk could not be marked: {error}; a restart may bring it back");
+        events::error(http::StatusCode::INTERNAL_SERVER_ERROR, why)
+    })?;
     tracing::info!(?purge, ?degree, "purged");
     Ok(events::json(&Purged { purged: true }))
 }

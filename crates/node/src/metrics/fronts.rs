@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atoll_edge::front::{Fronts, OriginView, Outcome};
+use atoll_edge::front::{DiskFigures, Fronts, OriginView, Outcome};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -26,9 +26,18 @@ impl Collector for FrontCollector {
             ConstCounter::new(self.0.tally().of(outcome)).encode(series)?;
         }
         self.origins(&mut out)?;
-        let store = self.0.store();
-        gauge(&mut out, "front_urls", "URLs of which answers of origins are stored", None, store.len() as u64)?;
-        gauge(&mut out, "front_stored", "Memory that they take", Some(&Unit::Bytes), store.weight())
+        let stores = self.0.stores();
+        let urls = stores.iter().map(|store| store.len() as u64).sum();
+        gauge(&mut out, "front_urls", "URLs of which answers of origins are stored in memory", None, urls)?;
+        let weight = stores.iter().map(|store| store.weight()).sum();
+        gauge(&mut out, "front_stored", "Memory that they take", Some(&Unit::Bytes), weight)?;
+        let help = "Requests for a site that were refused, by its first host and the quota that was used up";
+        let mut family = out.encode_descriptor("front_refused", help, None, MetricType::Counter)?;
+        for (host, spent, count) in self.0.refused() {
+            let label = [("site", host), ("quota", spent.name())];
+            ConstCounter::new(count).encode(family.encode_family(&label)?)?;
+        }
+        encode_disk(&mut out, &stores.iter().filter_map(|store| store.disk()).sum())
     }
 }
 
@@ -70,4 +79,24 @@ impl FrontCollector {
         }
         Ok(())
     }
+}
+
+/// What is stored on disk.
+fn encode_disk(out: &mut DescriptorEncoder<'_>, disk: &DiskFigures) -> Result<(), std::fmt::Error> {
+    gauge(out, "cache_disk_urls", "URLs of which answers are stored on disk", None, disk.urls)?;
+    gauge(out, "cache_disk_stored", "Bytes of the files that they are in", Some(&Unit::Bytes), disk.bytes)?;
+    let help = "Answers stored on disk, by what became of them";
+    let mut family = out.encode_descriptor("cache_disk_responses", help, None, MetricType::Counter)?;
+    let counts = [
+        ("read", disk.read),
+        ("written", disk.written),
+        ("kept", disk.kept),
+        ("skipped", disk.skipped),
+        ("damaged", disk.damaged),
+    ];
+    for (event, count) in counts {
+        let label = [("event", event)];
+        ConstCounter::new(count).encode(family.encode_family(&label)?)?;
+    }
+    Ok(())
 }
