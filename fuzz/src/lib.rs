@@ -8,6 +8,7 @@ mod bitswap;
 mod blocks;
 mod cache;
 mod car;
+mod consent;
 mod data;
 mod delegated;
 mod kad;
@@ -15,6 +16,7 @@ mod names;
 mod node;
 mod pinning;
 mod records;
+mod signed;
 mod site;
 mod store;
 mod unixfs;
@@ -24,13 +26,15 @@ pub use bitswap::bitswap;
 pub use blocks::{block, links};
 pub use cache::{cache, stored};
 pub use car::car;
+pub use consent::consent;
 pub use data::data;
 pub use delegated::delegated;
 pub use kad::kad;
 pub use names::{ipns, path};
-pub use node::{config, frames, guard, log, message, request};
+pub use node::{config, frames, guard, log, message, proxied, request};
 pub use pinning::pinning;
 pub use records::{id, record};
+pub use signed::{manifest, signed};
 pub use site::{deny, headers, redirects};
 pub use store::pack;
 pub use unixfs::{dagpb, hamt, unixfs};
@@ -44,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     ("block", block),
     ("cache", cache),
     ("car", car),
+    ("consent", consent),
     ("config", config),
     ("dagpb", dagpb),
     ("data", data),
@@ -58,13 +63,16 @@ pub const TARGETS: &[Target] = &[
     ("kad", kad),
     ("links", links),
     ("log", log),
+    ("manifest", manifest),
     ("message", message),
     ("pack", pack),
     ("path", path),
     ("pinning", pinning),
+    ("proxied", proxied),
     ("record", record),
     ("redirects", redirects),
     ("request", request),
+    ("signed", signed),
     ("stored", stored),
     ("tar", tar),
     ("unixfs", unixfs),

@@ -51,7 +51,12 @@ pub fn guard(data: &[u8]) {
     atoll_edge::fuzzing::guard(data);
 }
 
-/// The bytes of a connection over HTTP/2, behind the preface.
+/// The first bytes of a connection through a load balancer.
+pub fn proxied(data: &[u8]) {
+    atoll_edge::fuzzing::proxied(data);
+}
+
+/// The bytes of a connection over HTTP/2, behind the preface, or of a stream over HTTP/3.
 pub fn frames(data: &[u8]) {
     atoll_edge::fuzzing::frames(data);
 }

@@ -2,6 +2,7 @@
 
 use atoll_core::site::{Headers, Redirects, headers, redirects};
 use atoll_core::{Cid, Subject};
+use atoll_security::deny::table::RULES_MAX;
 use atoll_security::deny::{List, PROBLEMS_MAX};
 
 /// The first line is a path and a query, the rest a `_redirects` file.
@@ -43,7 +44,7 @@ pub fn headers(data: &[u8]) {
 /// The first line is what is asked about, the rest a deny list.
 pub fn deny(data: &[u8]) {
     let (asked, file) = split_line(data);
-    let Ok(list) = List::read(file) else { return };
+    let Ok(list) = List::read(file, RULES_MAX) else { return };
     assert!(list.problems.len() <= PROBLEMS_MAX && list.problems.len() <= list.skipped);
     let asked = String::from_utf8_lossy(asked);
     let (name, path) = asked.split_once('/').unwrap_or((&asked, ""));

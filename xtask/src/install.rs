@@ -1,5 +1,5 @@
-//! What the tests and the bench need beside Rust, installed by name: Debian packages, Kubo from its Go module, npm
-//! packages by lock file.
+//! What the tests and the bench need beside Rust, installed by name: Debian packages, Kubo from its Go module, npm and
+//! Python packages by lock file.
 //!
 //! Owns `target/peers`. Each part is made in a folder of its own and moved or stamped last, so that a crash half-way is
 //! repeated, never trusted.
@@ -57,6 +57,8 @@ struct GoPeer {
     /// Each by its file and its package.
     programs: &'static [(&'static str, &'static str)],
 }
+/// Each with the digests of what may be installed for it.
+const PYTHON_PACKAGES: &str = include_str!("../peers/python.txt");
 const PACKAGE_JSON: &str = include_str!("../peers/package.json");
 const PACKAGE_LOCK: &str = include_str!("../peers/package-lock.json");
 
@@ -165,6 +167,33 @@ pub(crate) fn npm(workspace: &Workspace) -> Result<PathBuf> {
     run(install)?;
     fs::write(stamp, PACKAGE_LOCK)?;
     Ok(modules)
+}
+
+/// Installs the Python packages of `peers/python.txt` into an environment of their own unless they are there, and returns its Python.
+pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.peers().join("python");
+    let python = folder.join("bin/python");
+    let stamp = folder.join("installed.txt");
+    if fs::read_to_string(&stamp).is_ok_and(|packages| packages == PYTHON_PACKAGES) {
+        return Ok(python);
+    }
+    // What brings it is Debian's package; a Python of another kind may have it too.
+    let mut make = Command::new("python3");
+    make.args(["-m", "venv", "--clear"]).arg(&folder);
+    if run(make).is_err() {
+        debian("python3", "python3")?;
+        run(apt(&["install", "--yes", "--no-install-recommends", "python3-venv"]))?;
+        let mut again = Command::new("python3");
+        again.args(["-m", "venv", "--clear"]).arg(&folder);
+        run(again)?;
+    }
+    let packages = folder.join("packages.txt");
+    fs::write(&packages, PYTHON_PACKAGES)?;
+    let mut install = Command::new(&python);
+    install.args(["-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--requirement"]).arg(packages);
+    run(install)?;
+    fs::write(stamp, PYTHON_PACKAGES)?;
+    Ok(python)
 }
 
 /// The Rust components that `rust-toolchain.toml` names; rustup installs them on first use, other set-ups may not.

@@ -36,14 +36,16 @@ struct Step {
 }
 
 /// The steps, in an order in which each finds what it needs.
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 17] = [
     Step { name: "rust", about: "the components that rust-toolchain.toml names", run: rust },
     Step { name: "chromium", about: "Debian's Chromium, which looks at the status page", run: chromium },
     Step { name: "npm", about: "the npm packages that read our CARs and judge our pinning service", run: npm },
     Step { name: "kubo", about: "Kubo, built from its Go module", run: kubo },
     Step { name: "h2spec", about: "h2spec, which judges our HTTP/2, built from its Go module", run: h2spec },
     Step { name: "pebble", about: "pebble, an ACME server, built from its Go module", run: pebble },
+    Step { name: "python", about: "the Python packages that speak HTTP/3 and judge our TLS", run: python },
     Step { name: "net", about: "Debian's iproute2 and nftables, which make networks for nodes", run: net },
+    Step { name: "radicale", about: "Debian's Radicale, an application that Atoll stands before", run: radicale },
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "build", about: "the release build of the demo", run: build },
     Step { name: "tidy", about: "direction, sizes, links, bans, goldens", run: tidy },
@@ -151,9 +153,18 @@ fn pebble(run: &Run<'_>, _: &mut Tally) -> Result<()> {
     install::pebble(run.workspace).map(drop)
 }
 
+fn python(run: &Run<'_>, _: &mut Tally) -> Result<()> {
+    install::python(run.workspace).map(drop)
+}
+
 fn net(_: &Run<'_>, _: &mut Tally) -> Result<()> {
     install::debian("ip", "iproute2")?;
     install::debian("nft", "nftables").map(drop)
+}
+
+fn radicale(_: &Run<'_>, _: &mut Tally) -> Result<()> {
+    install::debian("curl", "curl")?;
+    install::debian("radicale", "radicale").map(drop)
 }
 
 fn fmt(run: &Run<'_>, _: &mut Tally) -> Result<()> {
@@ -214,8 +225,10 @@ fn run_tests(mut command: Command, run: &Run<'_>, tally: &mut Tally) -> Result<(
         ("ATOLL_KUBO", Some(peers.join(format!("kubo-{}/ipfs", install::KUBO_VERSION)))),
         ("ATOLL_H2SPEC", Some(peers.join(format!("h2spec-{}/h2spec", install::H2SPEC_VERSION)))),
         ("ATOLL_PEBBLE", Some(peers.join(format!("pebble-{}", install::PEBBLE_VERSION)))),
+        ("ATOLL_PYTHON", Some(peers.join("python/bin/python"))),
         ("ATOLL_NODE_MODULES", Some(peers.join("npm/node_modules"))),
         ("ATOLL_CHROMIUM", find("chromium")),
+        ("ATOLL_RADICALE", find("radicale")),
         ("ATOLL_VECTORS", Some(vectors)),
     ];
     // A variable that is set wins; a place that does not exist is not named, and the test that needs it says so.

@@ -4,6 +4,7 @@ mod deny;
 mod front;
 mod names;
 mod pinning;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -12,9 +13,10 @@ use atoll_node::api::Cut;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub(crate) use deny::DenyCommand;
-pub(crate) use front::{FrontArgs, PurgeArgs};
+pub(crate) use front::{DrillArgs, FrontArgs, PurgeArgs};
 pub(crate) use names::{KeyCommand, KeyForm, NameCommand};
 pub(crate) use pinning::{PinningCommand, TokenCommand};
+pub(crate) use verify::VerifyArgs;
 
 /// A decentralized edge for the web: publish a folder, and independent nodes serve it, verified.
 #[derive(Debug, Parser)]
@@ -22,7 +24,7 @@ pub(crate) use pinning::{PinningCommand, TokenCommand};
 #[command(
     after_help = "Start here:\n  atoll demo                    five nodes on this machine, a site on three of them\n  \
     atoll node                    run a node\n  atoll front https://…         put a node before a server\n  atoll publish ./dist          publish a folder through it\n\n\
-    Without a running node work: demo, node, front, publish --only-hash, import --offline, get --from, store verify, gc, key, \
+    Without a running node work: demo, node, front, publish --only-hash, import --offline, get --from, verify, store verify, gc, key, \
     deny, config, completions."
 )]
 pub(crate) struct Args {
@@ -45,10 +47,12 @@ pub(crate) enum Command {
     Node(NodeArgs),
     Front(FrontArgs),
     Purge(PurgeArgs),
+    Drill(DrillArgs),
     Demo(DemoArgs),
     Publish(PublishArgs),
     Import(ImportArgs),
     Get(GetArgs),
+    Verify(VerifyArgs),
     Status(StatusArgs),
     Ls(LsArgs),
     #[command(subcommand)]

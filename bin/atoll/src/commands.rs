@@ -4,6 +4,7 @@ mod config;
 mod content;
 mod demo;
 mod deny;
+mod drill;
 mod front;
 mod get;
 mod import;
@@ -15,6 +16,7 @@ mod pinning;
 mod publish;
 mod rules;
 mod status;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Node(node) => node::run(&node.settings, &folder, output).map(done),
         Command::Front(front) => front::run(front, &folder, output).map(done),
         Command::Purge(purge) => block_on(front::purge(purge, &control, output)).map(done),
+        Command::Drill(drill) => block_on(drill::run(drill, &control, output)),
         Command::Config(settings) => config::run(&settings, &folder, output).map(done),
         Command::Key(command) => key::run(command, &keyring()?, &folder, output).map(done),
         Command::Completions(completions) => {
@@ -52,6 +55,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Import(import) => block_on(import::import(import, &folder, &control, keyring, output)).map(done),
         Command::Name(name) => block_on(name::run(name, &control, keyring, output)),
         Command::Get(get) => block_on(get::run(get, &control, output)).map(done),
+        Command::Verify(verify) => block_on(verify::run(verify, output)),
         Command::Status(status) => block_on(status::run(status, &control, keyring, output)),
         Command::Ls(ls) => block_on(content::ls(ls, &control, output)).map(done),
         Command::Pin(pin) => block_on(content::pin(pin, &control, output)).map(done),

@@ -8,23 +8,26 @@ mod account;
 mod challenges;
 mod client;
 pub(crate) mod config;
+mod demand;
 mod issue;
 mod renewal;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use futures_util::{StreamExt as _, stream};
-use tokio::sync::watch;
+use futures_util::stream::{self, FuturesUnordered, StreamExt as _};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::certificate::Certificate;
 use crate::files::{self, FileError};
 use crate::store::Store;
 use account::Accounts;
 pub use challenges::Challenges;
-pub use config::{Acme, Authority};
+pub use config::{Acme, Authority, OnDemand};
+pub(crate) use demand::Demand;
+use demand::Judge;
 pub use issue::AcmeError;
 use renewal::Renewal;
 
@@ -35,6 +38,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(50);
 /// The most orders under way at the same time.
 const ORDERS_MAX: usize = 8;
+/// The most names that clients wait for at a time.
+const DEMANDS_MAX: usize = 64;
 
 /// Gets certificates and renews them.
 #[derive(Debug)]
@@ -45,6 +50,10 @@ pub struct Manager {
     store: Arc<Store>,
     resting: Mutex<HashMap<(usize, String), Resting>>,
     renewals: Mutex<HashMap<String, Renewal>>,
+    judge: Judge,
+    /// Names that have a certificate on demand, or are about to.
+    demanded: Mutex<BTreeSet<String>>,
+    demands: tokio::sync::Mutex<mpsc::Receiver<Demand>>,
 }
 
 /// An authority that failed for a name is not asked for it meanwhile.
@@ -62,7 +71,18 @@ impl Manager {
     pub fn open(folder: &Path, config: Acme, store: Arc<Store>) -> Result<Self, FileError> {
         let accounts = Accounts::new(folder.join("accounts"), config.clone());
         let folder = folder.join("certificates");
-        for name in &config.names {
+        let judge = Judge::new(config.on_demand.clone());
+        let mut demanded = BTreeSet::new();
+        let (ask, demands) = mpsc::channel(DEMANDS_MAX);
+        if !config.on_demand.ask.is_empty() {
+            demanded = files::stems(&folder, "pem")?
+                .into_iter()
+                .filter(|name| demand::is_host(name))
+                .filter(|name| !config.names.contains(name))
+                .collect();
+            store.serve_demands(ask);
+        }
+        for name in config.names.iter().chain(&demanded) {
             let Some(pem) = files::read_if_there(&file(&folder, name))? else { continue };
             match Certificate::read(&pem, &pem, SystemTime::now()) {
                 Ok(certificate) => store.issued(name, Arc::new(certificate)),
@@ -70,36 +90,93 @@ impl Manager {
             }
         }
         let (resting, renewals) = (Mutex::default(), Mutex::default());
-        Ok(Self { config, folder, accounts, store, resting, renewals })
+        let (demanded, demands) = (Mutex::new(demanded), tokio::sync::Mutex::new(demands));
+        Ok(Self { config, folder, accounts, store, resting, renewals, judge, demanded, demands })
     }
 
     /// Gets and renews certificates until `stop` changes.
     pub async fn run(&self, mut stop: watch::Receiver<bool>) {
-        loop {
-            let wait = tokio::select! {
-                wait = self.look() => wait,
-                _ = stop.changed() => return,
-            };
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                _ = stop.changed() => return,
+        let looking = async {
+            loop {
+                let wait = self.look().await;
+                tokio::time::sleep(wait).await;
             }
+        };
+        tokio::select! {
+            () = looking => {}
+            () = self.meet_demands() => {}
+            _ = stop.changed() => {}
+        }
+    }
+
+    /// Gets what clients wait for. Those who wait for the same name wait for one order.
+    async fn meet_demands(&self) {
+        let mut demands = self.demands.lock().await;
+        let mut waiting = HashMap::<String, Vec<oneshot::Sender<()>>>::new();
+        let mut orders = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(Demand { name, done }) = demands.recv(), if orders.len() < DEMANDS_MAX => {
+                    let others = waiting.entry(name.clone()).or_default();
+                    others.push(done);
+                    if others.len() == 1 {
+                        orders.push(async move {
+                            self.meet(&name).await;
+                            name
+                        });
+                    }
+                }
+                Some(name) = orders.next() => {
+                    for done in waiting.remove(&name).unwrap_or_default() {
+                        // Whoever waited may have gone.
+                        let _ = done.send(());
+                    }
+                }
+                else => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Gets a certificate for a name that may have one.
+    async fn meet(&self, name: &str) {
+        if !self.judge.allows(name).await || self.store.find(Some(name)).is_some() {
+            return;
+        }
+        let has_room = {
+            let mut demanded = self.demanded.lock().unwrap_or_else(PoisonError::into_inner);
+            demanded.len() < self.judge.names_max() && self.judge.takes_order() && {
+                demanded.insert(name.to_owned());
+                true
+            }
+        };
+        if !has_room {
+            return tracing::warn!(name, "no certificate on demand: certs.acme.on_demand.names or per_hour is reached");
+        }
+        if let Err(cause) = self.obtain(name).await {
+            tracing::warn!(name, cause = cause.map(|cause| cause.to_string()), "no certificate on demand");
+            self.demanded.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         }
     }
 
     /// Asks for all whose time has come; how long to wait before the next look.
     async fn look(&self) -> Duration {
-        let all: Vec<_> = self.config.names.iter().map(|name| self.attend(name)).collect();
+        let demanded = self.demanded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let demanded: Vec<_> = demanded.into_iter().filter(|name| self.store.issued_for(name).is_some()).collect();
+        let all = self.config.names.iter().map(|name| self.attend(name, true));
+        let all: Vec<_> = all.chain(demanded.iter().map(|name| self.attend(name, false))).collect();
         let attended = stream::iter(all).buffer_unordered(ORDERS_MAX);
         let next = attended.fold(SystemTime::now() + LOOK_EVERY, |first, next| async move { first.min(next) }).await;
         next.duration_since(SystemTime::now()).unwrap_or_default().clamp(LOOK_EVERY_MIN, LOOK_EVERY)
     }
 
-    /// Asks for a name's certificate if its time has come; when to look again.
-    async fn attend(&self, name: &str) -> SystemTime {
+    /// Asks for a name's certificate if its time has come; when to look again. What is not `settled` may have become unwanted.
+    async fn attend(&self, name: &str, settled: bool) -> SystemTime {
         let due = self.due(name).await;
         if due > SystemTime::now() {
             return due;
+        }
+        if !settled && !self.judge.allows(name).await {
+            return SystemTime::now() + LOOK_EVERY;
         }
         match self.obtain(name).await {
             Ok(()) => return SystemTime::now(),

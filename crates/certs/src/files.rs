@@ -12,6 +12,8 @@ use std::time::SystemTime;
 use crate::certificate::{Certificate, Refused};
 use crate::config::Pair;
 
+/// The most files of a folder that are looked at.
+const FILES_MAX: usize = 20_000;
 /// The largest file of a chain or a key, in bytes.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
 
@@ -98,6 +100,25 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
         return Err(fail(io::Error::new(io::ErrorKind::FileTooLarge, "the file is over 256 KiB")));
     }
     fs::read(path).map_err(fail)
+}
+
+/// The names of the files with this ending in a folder, without it; none if there is no such folder.
+pub(crate) fn stems(folder: &Path, ending: &str) -> Result<Vec<String>, FileError> {
+    let fail = |cause| FileError { path: folder.to_owned(), cause };
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(fail)?,
+    };
+    let mut stems = Vec::new();
+    for entry in entries.take(FILES_MAX) {
+        let path = PathBuf::from(entry.map_err(fail)?.file_name());
+        if path.extension().is_some_and(|found| found == ending)
+            && let Some(stem) = path.file_stem().and_then(|stem| stem.to_str())
+        {
+            stems.push(stem.to_owned());
+        }
+    }
+    Ok(stems)
 }
 
 /// The same, if there is one.

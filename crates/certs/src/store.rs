@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use rcgen::KeyPair;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::acme::Challenges;
+use crate::acme::{Challenges, Demand};
 use crate::certificate::Certificate;
 use crate::config::Config;
 use crate::files::Followed;
@@ -24,6 +25,8 @@ pub struct Store {
     table: RwLock<Arc<Table>>,
     sources: Mutex<Sources>,
     challenges: Arc<Challenges>,
+    /// Takes what clients wait for, if certificates are asked for on demand.
+    demands: OnceLock<mpsc::Sender<Demand>>,
 }
 
 /// Where certificates come from, in the order of their weight.
@@ -106,6 +109,7 @@ impl Store {
             table: RwLock::default(),
             sources: Mutex::new(Sources { files, issued: BTreeMap::new(), own }),
             challenges: Arc::default(),
+            demands: OnceLock::new(),
         };
         store.retable(&store.lock());
         Ok(store)
@@ -157,6 +161,26 @@ impl Store {
             Some(name) => table.of(name).cloned(),
             None => table.nameless().cloned(),
         }
+    }
+
+    /// Waits until there is a certificate for a host name in lower case, or it is known that there will be none. There is nothing to wait
+    /// for if one is there, or none is asked for on demand.
+    pub async fn demand(&self, name: &str) {
+        let Some(demands) = self.demands.get() else { return };
+        if self.find(Some(name)).is_some() {
+            return;
+        }
+        let (done, waits) = oneshot::channel();
+        if demands.try_send(Demand { name: name.to_owned(), done }).is_ok() {
+            // Whoever would say so may be gone.
+            let _ = waits.await;
+        }
+    }
+
+    /// From now on, demands go there.
+    pub(crate) fn serve_demands(&self, demands: mpsc::Sender<Demand>) {
+        // There is one manager.
+        let _ = self.demands.set(demands);
     }
 
     /// All certificates, and what is wrong with those that do not serve.

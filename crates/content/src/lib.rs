@@ -1,6 +1,7 @@
 //! Content: UnixFS in and out, content archives, and the store of blocks beneath.
 
 pub mod archive;
+pub mod bundle;
 pub mod car;
 pub mod dag;
 pub mod entities;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::BASE32_NOPAD;
+use data_encoding::{BASE32_NOPAD, HEXLOWER};
 pub use libp2p_identity::PeerId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -92,6 +92,32 @@ impl FromStr for SiteId {
     }
 }
 
+/// A node, as the ledger and signed answers call it: SHA-256 of its answer key as an uncompressed point (SEC 1, 65 bytes).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub [u8; 32]);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{}", HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NodeId({self})")
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let digits = text.strip_prefix("0x").ok_or(IdError::Node)?;
+        let bytes = HEXLOWER.decode(digits.as_bytes()).map_err(|_| IdError::Node)?;
+        bytes.try_into().map(Self).map_err(|_| IdError::Node)
+    }
+}
+
 /// Multibase base32, lower case: `b` and 52 characters, short enough for a DNS label.
 fn to_text(bytes: &[u8; 32]) -> String {
     let mut text = BASE32_NOPAD.encode(bytes);
@@ -117,6 +143,9 @@ pub enum IdError {
     /// A character outside the alphabet, or bits left over.
     #[error("an id is base32 in lower case after its prefix")]
     Base32,
+    /// No node's id.
+    #[error("a node's id is 0x and 64 hexadecimal digits in lower case")]
+    Node,
     /// Another length than 32 bytes.
     #[error("an id is 32 bytes long, this one is {0}")]
     Length(usize),

@@ -6,9 +6,11 @@ use std::marker::PhantomData;
 
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, spki::der::pem::LineEnding};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use p256::ecdsa::RecoveryId;
 use p256::ecdsa::signature::Verifier;
+use sha2::{Digest as _, Sha256};
 
-use crate::id::{PeerId, PublicKey, SiteId};
+use crate::id::{NodeId, PeerId, PublicKey, SiteId};
 
 /// What an Ed25519 key is for. A key of one role cannot sign where another is wanted.
 pub trait Role: 'static {
@@ -194,10 +196,12 @@ impl AnswerKey {
 
     /// The public half, SEC 1 compressed.
     pub fn public(&self) -> AnswerPublicKey {
-        let point = self.0.verifying_key().to_sec1_point(true);
-        let mut bytes = [0; 33];
-        bytes.copy_from_slice(point.as_bytes());
-        bytes
+        compressed(self.0.verifying_key())
+    }
+
+    /// The id of the node that signs with it.
+    pub fn node_id(&self) -> NodeId {
+        node_id(self.0.verifying_key())
     }
 
     /// Signs SHA-256 of `message`, deterministically (RFC 6979): raw r‖s with s in the lower half.
@@ -218,6 +222,30 @@ pub fn verify_p256(key: &AnswerPublicKey, message: &[u8], signature: &[u8; 64]) 
     let Ok(key) = p256::ecdsa::VerifyingKey::from_sec1_bytes(key) else { return false };
     let Ok(signature) = p256::ecdsa::Signature::from_slice(signature) else { return false };
     signature.normalize_s() == signature && key.verify(message, &signature).is_ok()
+}
+
+/// The key with which the node of that id made a signature over SHA-256 of `message`: raw r‖s, s in either half, as the ledger
+/// takes it. A signature fits at most four keys (SEC 1, section 4.1.6), and the id is the hash of one, so that no key need be
+/// known beforehand. `None` if that node did not make it.
+pub fn signer_p256(node: &NodeId, message: &[u8], signature: &[u8; 64]) -> Option<AnswerPublicKey> {
+    let signature = p256::ecdsa::Signature::from_slice(signature).ok()?.normalize_s();
+    let hash = Sha256::digest(message);
+    let candidates = (0..=RecoveryId::MAX).filter_map(RecoveryId::from_byte);
+    let mut keys =
+        candidates.filter_map(|id| p256::ecdsa::VerifyingKey::recover_from_prehash(&hash, &signature, id).ok());
+    let key = keys.find(|key| node_id(key) == *node)?;
+    key.verify(message, &signature).ok()?;
+    Some(compressed(&key))
+}
+
+fn node_id(key: &p256::ecdsa::VerifyingKey) -> NodeId {
+    NodeId(Sha256::digest(key.to_sec1_point(false).as_bytes()).into())
+}
+
+fn compressed(key: &p256::ecdsa::VerifyingKey) -> AnswerPublicKey {
+    let mut bytes = [0; 33];
+    bytes.copy_from_slice(key.to_sec1_point(true).as_bytes());
+    bytes
 }
 
 /// 32 bytes of the operating system's randomness.
@@ -285,6 +313,11 @@ mod tests {
         let signature = p256::ecdsa::Signature::from_slice(&low).unwrap();
         let (r, s) = signature.split_scalars();
         let high = p256::ecdsa::Signature::from_scalars(r, -s).unwrap();
-        assert!(!verify_p256(&key.public(), b"calm", &high.to_bytes().into()));
+        let high = high.to_bytes().into();
+        assert!(!verify_p256(&key.public(), b"calm", &high));
+        // What browsers and the ledger take, clients take.
+        assert_eq!(signer_p256(&key.node_id(), b"calm", &high), Some(key.public()));
+        assert_eq!(signer_p256(&key.node_id(), b"calm", &low), Some(key.public()));
+        assert_eq!(signer_p256(&key.node_id(), b"storm", &low), None);
     }
 }

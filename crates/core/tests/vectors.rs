@@ -1,4 +1,4 @@
-//! Others' vectors: ipld/codec-fixtures, and the CAR and IPNS records of gateway-conformance.
+//! Others' vectors: ipld/codec-fixtures, the CAR and IPNS records of gateway-conformance, Wycheproof's signatures.
 //!
 //! They lie beside a checkout or where `ATOLL_VECTORS` says; without them the tests say that they did not run, and with
 //! `CI=true` that fails.
@@ -12,6 +12,7 @@ use atoll_core::block::{DAG_CBOR, DAG_JSON, DAG_PB, IDENTITY, Multihash, RAW};
 use atoll_core::car::{Decoder, Item};
 use atoll_core::data::{self, DataError, Event};
 use atoll_core::ipns::{Name, Record, RecordError};
+use atoll_core::keys::signer_p256;
 use atoll_core::unixfs::Node;
 use atoll_core::{Block, Cid, SystemClock, dagpb, links};
 use bytes::Bytes;
@@ -235,4 +236,28 @@ fn the_gateway_fixtures_records_verify_as_their_names_say() {
     ];
     assert_eq!(refused, expected.map(|(about, error)| (about.to_owned(), error)));
     assert_eq!(valid, 9);
+}
+
+/// Wycheproof's ECDSA over P-256 with SHA-256, signatures as r‖s (IEEE P1363), the form of RFC 9421: what it calls valid is found to be
+/// of its key, s in either half, and nothing else is.
+#[test]
+fn wycheproof_p256() {
+    let Some(path) = vectors("wycheproof/ecdsa_secp256r1_sha256_p1363_test.json") else { return };
+    let suite: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let hex = |value: &serde_json::Value| data_encoding::HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap();
+    let mut counts = [0, 0];
+    for group in suite["testGroups"].as_array().unwrap() {
+        let point = hex(&group["publicKey"]["uncompressed"]);
+        let node = atoll_core::id::NodeId(atoll_core::manifest::digest(&point));
+        for case in group["tests"].as_array().unwrap() {
+            let valid = case["result"] == "valid";
+            let found = <[u8; 64]>::try_from(hex(&case["sig"])).ok();
+            let found = found.and_then(|signature| signer_p256(&node, &hex(&case["msg"]), &signature));
+            assert_eq!(found.is_some(), valid, "{case}");
+            assert!(found.is_none_or(|key| key[1..] == point[1..33]));
+            counts[usize::from(valid)] += 1;
+        }
+    }
+    assert_eq!(counts.iter().sum::<u64>(), suite["numberOfTests"].as_u64().unwrap());
+    assert!(counts.iter().all(|count| *count > 50), "{counts:?}");
 }

@@ -53,6 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         observe: Arc::new(Counters::new(config.workers())),
         fronts: Arc::new(Fronts::none()),
         certificates: Arc::new(atoll_certs::Store::default()),
+        signer: None,
     };
     let running = Server::bind(&config, services)?.spawn()?;
     println!("http://{}/ipfs/{}/", running.local_addr(), imported.root);

@@ -137,6 +137,11 @@ impl Ticket {
         self.ip
     }
 
+    /// A number for what limits count as one address.
+    pub(crate) fn address(&self) -> u64 {
+        self.address.0
+    }
+
     /// Takes a request on, which [`Ticket::end`] ends; `false` when the address has too many in flight.
     pub(crate) fn begin(&self) -> bool {
         let before = self.counts.requests.fetch_add(1, Ordering::Relaxed);

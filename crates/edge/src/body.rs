@@ -127,6 +127,11 @@ impl Body {
         Self::stream(Box::pin(stream::empty()), None, Duration::ZERO)
     }
 
+    /// Its bytes, if it is one part that is all there.
+    pub(crate) fn at_hand(&self) -> Option<Bytes> {
+        if let Content::One(bytes) = &self.content { Some(bytes.clone()) } else { None }
+    }
+
     /// Without its bytes, as the answer to HEAD.
     pub(crate) fn emptied(mut self) -> Self {
         self.content = Content::Empty;

@@ -1,14 +1,15 @@
 //! A client's connection as the pipeline sees it, and the exchange that one request on it begins.
 
 use std::io::{Cursor, Write as _};
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 
 use crate::activity::Activity;
-use crate::admission::{NoRoom, Ticket};
+use crate::admission::{NoRoom, Refused, Ticket};
 use crate::body::{Body, Ongoing};
 use crate::failure::Failure;
 use crate::front::Pass;
@@ -16,6 +17,7 @@ use crate::gateway::Gateway;
 use crate::observe::Seen;
 use crate::respond;
 use crate::sending::Sending;
+use crate::switched::Switched;
 
 /// Names a request in the answer and in the log.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -34,6 +36,8 @@ pub(crate) struct Client {
     pub(crate) secure: bool,
     pub(crate) activity: Arc<Activity>,
     pub(crate) sending: Arc<Sending>,
+    /// How the connection goes on after the answer that is being made.
+    switched: Mutex<Option<Box<Switched>>>,
     worker: usize,
     /// What the ids of its requests begin with.
     name: u64,
@@ -57,7 +61,28 @@ impl Client {
         name: u64,
     ) -> Self {
         let (sending, requests) = (Arc::default(), AtomicU64::new(0));
-        Self { gateway, ticket, trusted, secure, activity, sending, worker, name, requests }
+        Self { gateway, ticket, trusted, secure, activity, sending, switched: Mutex::default(), worker, name, requests }
+    }
+
+    /// The connection goes on in another protocol.
+    pub(crate) fn switch(&self, switched: Switched) {
+        *self.switched.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(switched));
+    }
+
+    /// How the connection goes on, if not in HTTP.
+    pub(crate) fn switched(&self) -> Option<Box<Switched>> {
+        self.switched.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Is somebody else than whoever connected: counted there from now on.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is no place for it.
+    pub(crate) fn speaks_for(&mut self, ip: IpAddr) -> Result<(), Refused> {
+        // The place of whoever connected is given back.
+        self.ticket = self.gateway.admission.connect(ip, true)?;
+        self.trusted = self.gateway.trusts(ip);
+        Ok(())
     }
 
     /// A request begins.
@@ -148,10 +173,28 @@ impl Exchange {
 
     /// Ends in a failure.
     pub(crate) fn fail(self, failure: &Failure, request: &HeaderMap) -> Response<Body> {
+        self.fail_with(failure, request, |response| response)
+    }
+
+    /// Ends in a failure that is told in some other way.
+    pub(crate) fn fail_with(
+        self,
+        failure: &Failure,
+        request: &HeaderMap,
+        told: impl FnOnce(Response<Body>) -> Response<Body>,
+    ) -> Response<Body> {
         tracing::debug!(id = ?self.id, %failure, "request failed");
         let client = Arc::clone(&self.ongoing.client);
         let contact = client.gateway.contact.as_ref();
-        self.finish(respond::error::respond(failure, request, contact))
+        self.finish(told(respond::error::respond(failure, request, contact)))
+    }
+
+    /// Ends in an answer after which the connection goes on in another protocol; what goes on as long.
+    pub(crate) fn switch(mut self, mut response: Response<Body>) -> (Response<Body>, Ongoing) {
+        self.ongoing.end_wait();
+        self.ongoing.seen.status = response.status().as_u16();
+        response.headers_mut().insert(X_REQUEST_ID, self.id);
+        (response, self.ongoing)
     }
 
     /// Ends in an answer: named, counted, and for HEAD without its body.
@@ -164,6 +207,9 @@ impl Exchange {
         let client = &self.ongoing.client;
         if let Some(hsts) = client.gateway.hsts.as_ref().filter(|_| client.secure) {
             response.headers_mut().entry(header::STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+        }
+        if let Some(alternative) = client.gateway.alternative.as_ref().filter(|_| client.secure) {
+            response.headers_mut().entry(header::ALT_SVC).or_insert_with(|| alternative.clone());
         }
         if self.head {
             let len = http_body::Body::size_hint(response.body()).exact();

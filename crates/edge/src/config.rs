@@ -8,7 +8,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::http2::config::Http2;
+pub use crate::http3::config::Http3;
 use crate::respond::contact::{CONTACT_BYTES_MAX, is_contact};
+pub use crate::sign::config::Signing;
 pub use crate::tls::config::Tls;
 
 /// The most worker threads.
@@ -31,6 +33,9 @@ pub struct Config {
     /// Proxies before this node whose `X-Forwarded-Host` and `X-Forwarded-Proto` are believed, as networks
     /// (`127.0.0.1/32`). Anybody else's are ignored.
     pub trusted_proxies: Vec<IpNet>,
+    /// Load balancers before this node that say before each connection whose it is (PROXY protocol, version 2), as networks. A connection
+    /// from there without that is closed; from elsewhere it is not understood.
+    pub proxy_protocol: Vec<IpNet>,
     /// Where to report abuse, an e-mail address or a URL: on pages for what is not found or not shown. Empty: nowhere.
     pub abuse_contact: String,
     /// What is fetched for visitors beyond what the node holds: `held` (nothing), `placed` (sites with a placement that
@@ -42,12 +47,16 @@ pub struct Config {
     pub tls: Tls,
     /// How much one connection over HTTP/2 may ask for at once.
     pub http2: Http2,
+    /// The listener that speaks HTTP/3.
+    pub http3: Http3,
     /// How much at once.
     pub limits: Limits,
     /// How long each step may take.
     pub timeouts: Timeouts,
     /// The cache of ready responses.
     pub hot: Hot,
+    /// Signing answers.
+    pub signing: Signing,
 }
 
 /// How much the listener takes on at once. Over a limit, clients are answered 429 or 503 with `Retry-After`.
@@ -127,14 +136,17 @@ impl Default for Config {
             path_names: Vec::new(),
             subdomain_names: vec!["localhost".to_owned()],
             trusted_proxies: Vec::new(),
+            proxy_protocol: Vec::new(),
             abuse_contact: String::new(),
             fetch: FetchPolicy::default(),
             server_timing: true,
             tls: Tls::default(),
             http2: Http2::default(),
+            http3: Http3::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             hot: Hot::default(),
+            signing: Signing::default(),
         }
     }
 }
@@ -185,6 +197,9 @@ impl Config {
         if self.trusted_proxies.len() > NAMES_MAX {
             problems.push(format!("trusted_proxies: over the limit of {NAMES_MAX} networks"));
         }
+        if self.proxy_protocol.len() > NAMES_MAX {
+            problems.push(format!("proxy_protocol: over the limit of {NAMES_MAX} networks"));
+        }
         if !self.abuse_contact.is_empty() && !is_contact(&self.abuse_contact) {
             let most = CONTACT_BYTES_MAX;
             problems.push(format!("abuse_contact: must be an e-mail address or a URL of at most {most} bytes"));
@@ -197,9 +212,14 @@ impl Config {
         }
         self.tls.check(&mut problems);
         self.http2.check(&mut problems);
+        self.http3.check(&mut problems);
+        if !self.http3.listen.is_empty() && self.tls.listen.is_empty() {
+            problems.push("http3.listen: needs tls.listen, whose answers tell clients of it".to_owned());
+        }
         self.limits.check(&mut problems);
         self.timeouts.check(&mut problems);
         self.hot.check(&mut problems);
+        self.signing.check(&mut problems);
         problems
     }
 

@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::activity::Activity;
 use crate::body::Body;
@@ -18,6 +19,7 @@ use crate::http2;
 use crate::incoming::Incoming;
 use crate::linger;
 use crate::pipeline::{self, Answering};
+use crate::proxied;
 use crate::stream::{ClientStream, Socket, Watched};
 use crate::tls::Protocol;
 use crate::tunnel;
@@ -32,31 +34,53 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Serves a connection until it ends, or until `draining` turns true and its request is answered.
 pub(crate) async fn serve(
     mut tcp: TcpStream,
-    client: Client,
+    mut client: Client,
     activity: Arc<Activity>,
     mut draining: watch::Receiver<bool>,
 ) {
     // Nothing is set up before the client says something: a connection that never does costs almost nothing.
     // Peeking waits for bytes; readiness alone is reported once for every new connection.
-    let mut first = [0];
-    let ready = tokio::select! {
-        peeked = tcp.peek(&mut first) => peeked.is_ok_and(|bytes| bytes > 0),
-        () = drained(&mut draining) => false,
-    };
-    if !ready {
-        return;
+    let Some(mut first) = first_byte(&tcp, &mut draining).await else { return };
+    if client.gateway.is_balancer(client.ticket.ip()) {
+        if !Box::pin(learn_whose(&mut tcp, &mut client)).await {
+            return;
+        }
+        let Some(next) = first_byte(&tcp, &mut draining).await else { return };
+        first = next;
     }
     if client.secure {
         return Box::pin(serve_tls(tcp, client, activity, draining)).await;
     }
     let already = match first {
-        [tunnel::FIRST_BYTE] => Box::pin(tunnel::open(&mut tcp, &client.gateway, &activity)).await,
+        tunnel::FIRST_BYTE => Box::pin(tunnel::open(&mut tcp, &client.gateway, &activity)).await,
         _ => Some(Bytes::new()),
     };
     if let Some(already) = already {
         let stream = ClientStream::new(Socket::Plain(tcp), already, Watched::http1(), &client);
         Box::pin(speak(stream, client, activity, draining)).await;
     }
+}
+
+/// Waits for a byte, which stays to be read; `None` at the end.
+async fn first_byte(tcp: &TcpStream, draining: &mut watch::Receiver<bool>) -> Option<u8> {
+    let mut first = [0];
+    tokio::select! {
+        peeked = tcp.peek(&mut first) => peeked.is_ok_and(|bytes| bytes > 0).then_some(first[0]),
+        () = drained(draining) => None,
+    }
+}
+
+/// Has a load balancer say whose connection it is; `false` if it does not, or there is no place for that client.
+async fn learn_whose(tcp: &mut TcpStream, client: &mut Client) -> bool {
+    let said = match timeout(client.gateway.timeouts.head, proxied::read(tcp)).await {
+        Ok(Ok(said)) => said,
+        Ok(Err(cause)) => {
+            tracing::debug!(%cause, balancer = %client.ticket.ip(), "a connection is closed");
+            return false;
+        }
+        Err(_) => return false,
+    };
+    said.is_none_or(|ip| client.speaks_for(ip).is_ok())
 }
 
 /// Shakes hands, and goes on as both sides agreed.
@@ -96,7 +120,12 @@ async fn speak(stream: ClientStream, client: Client, activity: Arc<Activity>, mu
     if let Err(cause) = ended {
         tracing::debug!(%cause, "connection failed");
     }
-    tell(connection.into_parts().io.into_inner(), &activity).await;
+    let parts = connection.into_parts();
+    let stream = parts.io.into_inner();
+    match client.switched().filter(|_| !stream.is_refused()) {
+        Some(switched) => Box::pin(switched.run(stream, parts.read_buf)).await,
+        None => tell(stream, &activity).await,
+    }
 }
 
 /// Answers a request, over whichever protocol it came.

@@ -26,6 +26,7 @@ mod car;
 mod data;
 mod keep;
 mod listing;
+mod said;
 mod site;
 mod tar;
 
@@ -219,7 +220,8 @@ impl Reading<'_> {
     async fn file(&self, file: &Resolved, shown: &Resolved, name: Option<&str>) -> Result<Response<Body>, Failure> {
         let mut described = self.describe(file, shown, name).await?;
         let found = if shown.is_directory() { Found::Directory { index: true } } else { Found::File };
-        self.edit(&mut described, found).await?;
+        let edits = self.edit(&mut described, found).await?;
+        described.said = self.said_of_file(&described.headers, &edits);
         self.send(file, described).await
     }
 
@@ -265,13 +267,17 @@ impl Reading<'_> {
             Part::Whole => 0..described.len,
             Part::Range(range) => range.clone(),
         };
+        let said = described.said.clone().filter(|_| part == Part::Whole);
         if self.request.method == Method::HEAD {
-            return Ok(described.respond(&part, Body::empty()));
+            let mut response = described.respond(&part, Body::empty());
+            said::attach(&mut response, said);
+            return Ok(response);
         }
         let in_memory = self.gateway.hot.body_bytes_max().max(mime::SNIFF_BYTES);
         if let Some(parts) = read_cached(&**self.blocks, file, range.clone(), in_memory) {
             let parts = parts.map_err(Failure::reading(Step::Read))?;
-            let response = described.respond(&part, Body::whole(parts.iter().cloned()));
+            let mut response = described.respond(&part, Body::whole(parts.iter().cloned()));
+            said::attach(&mut response, said);
             if keep {
                 self.keep(described, parts);
             }
@@ -279,12 +285,14 @@ impl Reading<'_> {
         }
         let len = range.end.saturating_sub(range.start);
         let stream = read(Arc::clone(self.blocks), file, range).map_err(Failure::reading(Step::Read))?;
-        Ok(described.respond(&part, self.body(stream, Some(len)).await?))
+        let mut response = described.respond(&part, self.body(stream, Some(len)).await?);
+        said::attach(&mut response, said);
+        Ok(response)
     }
 
     async fn directory(&self, directory: &Resolved) -> Result<Response<Body>, Failure> {
         if !self.path.slash {
-            return Ok(redirect::to_slash(self.path, self.request.uri.query()));
+            return Ok(self.redirect(redirect::to_slash(self.path, self.request.uri.query())));
         }
         let index: Vec<&str> = self.path.way().chain([INDEX]).collect();
         match self.resolve(&index).await {

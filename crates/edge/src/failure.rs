@@ -115,6 +115,10 @@ pub(crate) enum Failure {
     Spent(Spent),
     #[error("origin: {0}")]
     Origin(#[source] OriginError),
+    #[error("neither what was published of the site nor its servers answer")]
+    Neither,
+    #[error("the site is being worked on (maintenance)")]
+    Maintenance,
     #[error("a member's message: {0}")]
     Message(#[source] TransportError),
 }

@@ -4,41 +4,60 @@
 //! and never given to other nodes. A crash loses what is in memory alone.
 
 mod asked;
+mod both;
 mod config;
+mod early;
 mod fetch;
 mod fields;
 mod keep;
+mod lead;
+mod page;
 mod quota;
+mod routes;
 mod slices;
 mod stored;
+mod switch;
 mod tally;
 mod upload;
 
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::incoming::Incoming;
 use atoll_cache::{DiskError, Found, Key, Report, Reuse, Rules};
-use atoll_fallback::Origins;
-use http::Request;
+use atoll_fallback::{Call, Download, OriginError, Origins, Reach, Settings, Upload};
+use http::{HeaderMap, HeaderValue, Request, Response, header, request};
+use hyper::ext::Protocol;
 
 pub use atoll_cache::{Config as CacheConfig, Degree, DiskFigures, Profile, Purge, Store};
-pub use atoll_fallback::{OriginConfig, Timeouts as OriginTimeouts};
+pub use atoll_fallback::{
+    Fault, OriginConfig, OriginView, Origins as SiteOrigins, PoolConfig, Timeouts as OriginTimeouts,
+};
 pub use config::SiteConfig;
+pub use lead::Source;
 pub use quota::{Quota, Spent};
+pub use routes::RouteConfig;
 pub use tally::{Outcome, Tally};
 
 pub(crate) use asked::Asked;
 pub(crate) use quota::Pass;
 
+use crate::body::Body;
 use crate::client::Exchange;
 use crate::failure::Failure;
 use crate::host;
 use crate::pipeline::Answering;
+use both::Both;
+use page::Page;
 use quota::Meter;
+use routes::Route;
+
+/// What origins are asked with.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The sites, by their hosts.
 #[derive(Debug)]
@@ -48,15 +67,25 @@ pub struct Fronts {
     any: Option<Arc<Front>>,
     /// That of all sites, then those of single ones.
     stores: Vec<Arc<Store>>,
-    /// Sites with their first hosts.
-    sites: Vec<(String, Arc<Front>)>,
     tally: Arc<Tally>,
+    /// Each once, in the order of the settings.
+    all: Vec<Arc<Front>>,
 }
 
 /// A site whose content comes from servers elsewhere.
 #[derive(Debug)]
 pub(crate) struct Front {
+    /// The first of its hosts.
+    host: String,
     origins: Origins,
+    routes: Vec<Route>,
+    /// What was published of it, if anything was.
+    both: Option<Both>,
+    maintenance: bool,
+    page: Option<Page>,
+    /// The protocols that visitors may go on in.
+    upgrades: Vec<String>,
+    switched_idle: Duration,
     rules: Rules,
     upload_bytes_max: u64,
     store: Arc<Store>,
@@ -102,14 +131,27 @@ impl Fronts {
         if let Some(folder) = folder {
             remove_others(folder, sites);
         }
-        let (shared, name, tally) = (open(cache, SHARED)?, Arc::from(name), Arc::<Tally>::default());
-        let (stores, tally) = (vec![Arc::clone(&shared)], Arc::clone(&tally));
-        let mut fronts = Self { by_host: HashMap::new(), any: None, stores, sites: Vec::new(), tally };
+        let (shared, name) = (open(cache, SHARED)?, Arc::from(name));
+        let mut fronts = Self { stores: vec![Arc::clone(&shared)], ..Self::none() };
         for site in sites {
             let own = site.own_cache(cache).map(|own| open(&own, &site.own_folder())).transpose()?;
             fronts.stores.extend(own.clone());
+            let settings = Settings {
+                timeouts: site.timeouts.clone(),
+                pool: site.pool.clone(),
+                reach: if site.published { Reach::Public } else { Reach::Any },
+                consent: site.published.then(|| site.hosts.clone()),
+            };
+            let routes = site.routes.iter().map(|route| Route::of(route, &site.origins)).collect::<Result<_, _>>();
             let front = Arc::new(Front {
-                origins: Origins::new(&site.origins, site.timeouts.clone()).map_err(FrontError::Origin)?,
+                host: site.hosts.first().cloned().unwrap_or_default(),
+                origins: Origins::new(&site.origins, settings).map_err(FrontError::Origin)?,
+                routes: routes.map_err(FrontError::Origin)?,
+                both: Both::of(site).map_err(FrontError::Origin)?,
+                maintenance: site.maintenance,
+                page: Page::of(&site.maintenance_page).map_err(FrontError::Origin)?,
+                upgrades: site.upgrades.clone(),
+                switched_idle: site.switched_idle,
                 number: site.number(),
                 rules: site.cache.clone(),
                 upload_bytes_max: (site.upload_mib as u64).saturating_mul(1024 * 1024),
@@ -118,7 +160,7 @@ impl Fronts {
                 tally: Arc::clone(&fronts.tally),
                 name: Arc::clone(&name),
             });
-            fronts.sites.push((site.hosts.first().cloned().unwrap_or_default(), Arc::clone(&front)));
+            fronts.all.push(Arc::clone(&front));
             for host in &site.hosts {
                 match &**host {
                     "*" => fronts.any = Some(Arc::clone(&front)),
@@ -131,12 +173,17 @@ impl Fronts {
 
     /// No site.
     pub fn none() -> Self {
-        Self { by_host: HashMap::new(), any: None, stores: Vec::new(), sites: Vec::new(), tally: Arc::default() }
+        Self { by_host: HashMap::new(), any: None, stores: Vec::new(), tally: Arc::default(), all: Vec::new() }
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.by_host.is_empty() && self.any.is_none()
+    }
+
+    /// Whether a site lets connections go on in another protocol.
+    pub(crate) fn may_switch(&self) -> bool {
+        self.all.iter().any(|front| !front.upgrades.is_empty())
     }
 
     /// What is stored of their answers, in each cache.
@@ -146,8 +193,8 @@ impl Fronts {
 
     /// How many requests each site was refused for having used up a quota, by its first host.
     pub fn refused(&self) -> impl Iterator<Item = (&str, Spent, u64)> {
-        let all = self.sites.iter().flat_map(|site| Spent::ALL.map(|spent| (site, spent)));
-        all.map(|(site, spent)| (&*site.0, spent, site.1.meter.refused(spent)))
+        let all = self.all.iter().flat_map(|front| Spent::ALL.map(|spent| (front, spent)));
+        all.map(|(front, spent)| (&*front.host, spent, front.meter.refused(spent)))
     }
 
     /// Forgets what is stored of their answers. When it returns, no crash brings it back.
@@ -190,6 +237,16 @@ impl Fronts {
         &self.tally
     }
 
+    /// The origins of each site, by the first of its hosts, in the order of the settings.
+    pub fn origins(&self) -> impl Iterator<Item = (&str, &Origins)> {
+        self.all.iter().map(|front| (&*front.host, &front.origins))
+    }
+
+    /// The origins of the site that has this host.
+    pub fn origins_of(&self, host: &str) -> Option<&Origins> {
+        self.by_host.get(host).or(self.any.as_ref()).map(|front| &front.origins)
+    }
+
     /// The site of a host, as the client wrote it.
     ///
     /// # Errors
@@ -219,6 +276,54 @@ fn remove_others(folder: &Path, sites: &[SiteConfig]) {
 }
 
 impl Front {
+    /// The answer when it failed, with the site's own page if it has one.
+    fn failed(&self, response: Response<Body>, request: &HeaderMap) -> Response<Body> {
+        match &self.page {
+            Some(page) => page.instead(response, request),
+            None => response,
+        }
+    }
+
+    /// Sends a request to the origins that it is for.
+    async fn send(
+        &self,
+        asked: &Asked,
+        sent: &request::Parts,
+        body: Option<Upload>,
+    ) -> Result<Response<Download>, OriginError> {
+        self.send_as(asked, sent, body, false).await
+    }
+
+    /// Sends one that changes something although it is a GET.
+    async fn send_once(&self, asked: &Asked, sent: &request::Parts) -> Result<Response<Download>, OriginError> {
+        self.send_as(asked, sent, None, true).await
+    }
+
+    async fn send_as(
+        &self,
+        asked: &Asked,
+        sent: &request::Parts,
+        body: Option<Upload>,
+        once: bool,
+    ) -> Result<Response<Download>, OriginError> {
+        let route = Route::find(&self.routes, asked);
+        let rewritten = route.and_then(|route| route.rewritten(sent));
+        let call = Call {
+            head: rewritten.as_ref().unwrap_or(sent),
+            host: &asked.host,
+            body,
+            among: route.map_or(&[], |route| &route.origins),
+            hints: asked.hints.clone().map(early::hints),
+            expects: asked.expects,
+            once,
+        };
+        let mut response = self.origins.send(call).await?;
+        for name in self.routes.iter().filter_map(Route::field) {
+            response.headers_mut().append(header::VARY, HeaderValue::from(name.clone()));
+        }
+        Ok(response)
+    }
+
     /// Under what a path and query of it are stored.
     fn key(&self, scheme: &str, authority: &str, path_and_query: &str) -> Key {
         Key::of(scheme, authority, path_and_query).within(self.number)
@@ -232,16 +337,29 @@ pub(crate) fn answer(
     mut exchange: Exchange,
     request: Request<Incoming>,
 ) -> Answering {
-    let asked = match asked {
+    let mut asked = match asked {
         Ok(asked) => asked,
         Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),
     };
+    if front.maintenance {
+        let headers = request.headers();
+        let told = exchange.fail_with(&Failure::Maintenance, headers, |response| front.failed(response, headers));
+        return Answering::ready(told);
+    }
     match front.meter.begin() {
         Ok(pass) => exchange.under(pass),
         Err(spent) => return Answering::ready(exchange.fail(&Failure::Spent(spent), request.headers())),
     }
+    if let Some(protocol) = switch::wanted(front, &request) {
+        return switch::answer(front, asked, (exchange, request), protocol);
+    }
+    if request.extensions().get::<Protocol>().is_some() {
+        // An answer would be taken for agreement.
+        return Answering::ready(exchange.fail(&Failure::Method(METHODS), request.headers()));
+    }
     let now = SystemTime::now();
-    if asked.is_readable()
+    if front.both.is_none()
+        && asked.is_readable()
         && let Found::Entry(entry) = front.store.find(&asked.key, &asked.head.headers)
         && front.rules.reuse(&entry.stored, &asked.head.headers, now) == Reuse::Fresh
         && entry.sliced().is_none()
@@ -255,11 +373,17 @@ pub(crate) fn answer(
     let front = Arc::clone(front);
     Answering::waiting(async move {
         let (head, body) = request.into_parts();
-        match fetch::answer(&front, asked, body).await {
+        let (hints, client) = (asked.hear(), Arc::clone(&asked.client));
+        // Boxed: waiting requests are many.
+        let answering: Pin<Box<dyn Future<Output = _> + Send>> = match &front.both {
+            Some(both) => Box::pin(both::answer(&front, both, asked, (&head, body))),
+            None => Box::pin(fetch::answer(&front, asked, body)),
+        };
+        match early::heard(answering, hints, &client.sending).await {
             Ok(response) => exchange.finish(response),
             Err(failure) => {
                 front.tally.count(Outcome::Failed);
-                exchange.fail(&failure, &head.headers)
+                exchange.fail_with(&failure, &head.headers, |response| front.failed(response, &head.headers))
             }
         }
     })

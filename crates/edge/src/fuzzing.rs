@@ -9,7 +9,9 @@ use crate::failure::Failure;
 use crate::guard::Guard;
 use crate::host::{Host, Label, Names, Seen};
 use crate::http2::frames::Frames;
+use crate::http3;
 use crate::negotiate::{self, Wanted};
+use crate::proxied;
 use crate::respond::Described;
 use crate::route::{Mount, Target};
 
@@ -70,8 +72,20 @@ pub fn guard(data: &[u8]) {
     }
 }
 
-/// Reads the bytes of a connection over HTTP/2 behind its preface, divided in two ways.
+/// Reads the first bytes of a connection through a load balancer.
+pub fn proxied(data: &[u8]) {
+    proxied::judge(data);
+}
+
+/// Reads the bytes of a connection over HTTP/2 behind its preface, and those of a stream over HTTP/3, divided in two ways.
 pub fn frames(data: &[u8]) {
+    for begin in [http3::frames::Frames::of_request, http3::frames::Frames::of_control] {
+        let judge = |step: usize| {
+            let mut frames = begin(64);
+            data.chunks(step).try_for_each(|part| frames.inspect(part))
+        };
+        assert_eq!(judge(data.len().max(1)), judge(5));
+    }
     let limits = Http2 { resets: 3, control_frames: 3, window_updates: 3, continuations: 3, ..Http2::default() };
     let judge = |step: usize| {
         let mut frames = Frames::new(limits.clone());

@@ -9,12 +9,13 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use crate::admission::Admission;
-use crate::config::{Config, Http2, Timeouts};
+use crate::config::{Config, Http2, Http3, Timeouts};
 use crate::front::Fronts;
 use crate::host::Names;
 use crate::hot::Hot;
 use crate::observe::Observe;
 use crate::respond::contact::Contact;
+use crate::sign::{Desk, Signer};
 use crate::site::Sites;
 use crate::tls::Tls;
 
@@ -37,6 +38,8 @@ pub struct Services {
     pub observe: Arc<dyn Observe>,
     /// What listeners with TLS show.
     pub certificates: Arc<atoll_certs::Store>,
+    /// Who signs answers; `None`: nobody.
+    pub signer: Option<Signer>,
 }
 
 /// The state that workers share.
@@ -44,15 +47,20 @@ pub(crate) struct Gateway {
     pub(crate) services: Services,
     pub(crate) names: Names,
     pub(crate) trusted: Vec<IpNet>,
+    balancers: Vec<IpNet>,
     pub(crate) timeouts: Timeouts,
     pub(crate) http2: Http2,
+    pub(crate) http3: Http3,
     pub(crate) tls: Tls,
     /// What answers over TLS say of coming back by it.
     pub(crate) hsts: Option<HeaderValue>,
+    /// What they say of HTTP/3 (`Alt-Svc`, RFC 7838).
+    pub(crate) alternative: Option<HeaderValue>,
     pub(crate) head_bytes_max: usize,
     pub(crate) server_timing: bool,
     pub(crate) hot: Hot,
     pub(crate) sites: Sites,
+    pub(crate) desk: Desk,
     pub(crate) contact: Option<Contact>,
     pub(crate) admission: Arc<Admission>,
     /// Whoever writes a page that lists a directory has one of these.
@@ -64,20 +72,30 @@ pub(crate) struct Gateway {
 const LISTINGS_MAX: usize = 4;
 
 impl Gateway {
-    pub(crate) fn new(config: &Config, services: Services) -> Result<Arc<Self>, rustls::Error> {
+    /// Clients can come to `http3_port` by HTTP/3, if there is one.
+    pub(crate) fn new(
+        config: &Config,
+        services: Services,
+        http3_port: Option<u16>,
+    ) -> Result<Arc<Self>, rustls::Error> {
         let tls = Tls::new(&config.tls, Arc::clone(&services.certificates))?;
+        let desk = Desk::new(&config.signing, services.signer.clone());
         Ok(Arc::new(Self {
             services,
             names: Names::new(config),
             trusted: config.trusted_proxies.clone(),
+            balancers: config.proxy_protocol.clone(),
             timeouts: config.timeouts.clone(),
             http2: config.http2.clone(),
+            http3: config.http3.clone(),
             tls,
             hsts: config.tls.hsts(),
+            alternative: http3_port.and_then(|port| HeaderValue::try_from(format!("h3=\":{port}\"; ma=86400")).ok()),
             head_bytes_max: config.limits.head_bytes,
             server_timing: config.server_timing,
             hot: Hot::new(&config.hot),
             sites: Sites::new(),
+            desk,
             contact: Contact::of(&config.abuse_contact),
             admission: Admission::new(config.limits.clone()),
             listings: Semaphore::new(LISTINGS_MAX),
@@ -87,5 +105,10 @@ impl Gateway {
     /// Whether what a client at `ip` says about its own clients is believed.
     pub(crate) fn trusts(&self, ip: IpAddr) -> bool {
         self.trusted.iter().any(|proxy| proxy.contains(&ip.to_canonical()))
+    }
+
+    /// Whether connections from `ip` begin with whose they are.
+    pub(crate) fn is_balancer(&self, ip: IpAddr) -> bool {
+        self.balancers.iter().any(|balancer| balancer.contains(&ip.to_canonical()))
     }
 }

@@ -96,7 +96,8 @@ impl Guard {
     /// The head of an answer begins with these bytes. After `101 Switching Protocols` to a request that asked for it, the client's
     /// bytes pass.
     pub fn answer(&mut self, head: &[u8]) {
-        if !std::mem::take(&mut self.upgrade) {
+        // The final answer is still to come.
+        if head.starts_with(b"HTTP/1.1 100 ") || !std::mem::take(&mut self.upgrade) {
             return;
         }
         if head.starts_with(b"HTTP/1.1 101 ") && matches!(self.state, State::Start) {

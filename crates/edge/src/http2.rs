@@ -64,6 +64,10 @@ fn builder(client: &Client) -> http2::Builder<Tasks> {
     let gateway = &client.gateway;
     let limits = &gateway.http2;
     let mut builder = http2::Builder::new(Tasks(gateway.timeouts.slow_reader));
+    // Some sites let connections go on in another protocol (RFC 8441).
+    if gateway.services.fronts.may_switch() {
+        builder.enable_connect_protocol();
+    }
     builder
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(gateway.head_bytes_max).unwrap_or(u32::MAX))
@@ -89,7 +93,7 @@ async fn serve(client: Arc<Client>, mut request: Request<Incoming>) -> Result<Re
 }
 
 /// Puts the authority where HTTP/1.1 has it (RFC 9113, section 8.3.1). A host beside it must say the same, which the pipeline checks.
-fn name_host<B>(request: &mut Request<B>) {
+pub(crate) fn name_host<B>(request: &mut Request<B>) {
     if request.headers().contains_key(header::HOST) {
         return;
     }

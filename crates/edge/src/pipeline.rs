@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use atoll_core::signed;
 use atoll_routing::exchange;
 use http::{Method, Request, Response, header};
 
@@ -22,6 +23,7 @@ use crate::message;
 use crate::negotiate;
 use crate::respond::{self, redirect};
 use crate::route::{Mount, Site, TARGET_BYTES_MAX, Target};
+use crate::sign::Asker;
 
 /// Answers a request.
 pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answering {
@@ -48,7 +50,7 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
         Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),
     };
     // 4. Hot cache: is the answer ready?
-    if let Some(response) = hot(client, host, &request) {
+    if let Some(response) = hot(client, host, seen, &request) {
         return Answering::ready(exchange.hit(response));
     }
     // 5. Route: what does the path name?
@@ -64,7 +66,7 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
     if !exchange.wait() {
         return Answering::ready(exchange.fail(&Failure::TooManyWaiting, request.headers()));
     }
-    let gateway = Arc::clone(gateway);
+    let (gateway, asker) = (Arc::clone(gateway), Asker::new(seen.authority, seen.https, client.ticket.address()));
     Answering::waiting(async move {
         let (request, body) = request.into_parts();
         let answered = match route {
@@ -74,9 +76,12 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
                 message::answer(&*gateway.services.answer, path, &request, body, &gateway.timeouts).await
             }
         };
-        // 7. Respond: failures become HTTP in one place, and every answer is named and counted.
+        // 7. Respond: what the site's manifest says is signed, failures become HTTP in one place, every answer is named and counted.
         match answered {
-            Ok(response) => exchange.finish(response),
+            Ok(mut response) => {
+                gateway.desk.sign_answer(&asker, &request.headers, &mut response);
+                exchange.finish(response)
+            }
             Err(failure) => exchange.fail(&failure, &request.headers),
         }
     })
@@ -108,7 +113,7 @@ enum Waiting {
 }
 
 /// Answers plain requests for files whose answer is ready: no query, no other form, no service worker.
-fn hot(client: &Client, host: Host<'_>, request: &Request<Incoming>) -> Option<Response<Body>> {
+fn hot(client: &Client, host: Host<'_>, seen: Seen<'_>, request: &Request<Incoming>) -> Option<Response<Body>> {
     let gateway = &client.gateway;
     let key = match host {
         Host::Path => "",
@@ -133,8 +138,8 @@ fn hot(client: &Client, host: Host<'_>, request: &Request<Incoming>) -> Option<R
     if let Some(sealed) = ready.sealed() {
         client.sending.offer(sealed);
     }
-    match &ready.name {
-        None => Some(ready.described.respond_from(headers, &ready.parts)),
+    let mut response = match &ready.name {
+        None => ready.described.respond_from(headers, &ready.parts),
         Some(name) => {
             // What a name points at may have changed since.
             let now = gateway.services.names.cached(name).filter(|now| ready.is_of(now))?;
@@ -142,9 +147,14 @@ fn hot(client: &Client, host: Host<'_>, request: &Request<Incoming>) -> Option<R
             if !ready.described.own_age {
                 respond::set_age(response.headers_mut(), &now);
             }
-            Some(response)
+            response
         }
+    };
+    if let Some(said) = &ready.described.said {
+        let authority = signed::authority(seen.authority, seen.https);
+        gateway.desk.sign(said, authority.as_deref(), client.ticket.address(), headers, &mut response);
     }
+    Some(response)
 }
 
 fn route(host: Host<'_>, seen: Seen<'_>, request: &Request<Incoming>) -> Result<Route, Failure> {

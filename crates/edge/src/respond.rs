@@ -77,16 +77,28 @@ pub(crate) fn allow_any_origin(headers: &mut HeaderMap) {
         (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, OPTIONS")),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("Content-Type, Range, User-Agent, X-Requested-With"),
+            HeaderValue::from_static("Content-Type, Range, User-Agent, X-Requested-With, Atoll-Nonce"),
         ),
-        (
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(
-                "Content-Length, Content-Range, X-Chunked-Output, X-Ipfs-Path, X-Ipfs-Roots, X-Stream-Output",
-            ),
-        ),
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED),
     ];
     headers.extend(PAIRS);
+}
+
+/// What pages of other origins may read of an answer that is not signed.
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "Content-Length, Content-Range, X-Chunked-Output, X-Ipfs-Path, X-Ipfs-Roots, X-Stream-Output",
+);
+/// The same of one that is.
+const EXPOSED_SIGNED: HeaderValue = HeaderValue::from_static(
+    "Content-Length, Content-Range, X-Chunked-Output, X-Ipfs-Path, X-Ipfs-Roots, X-Stream-Output, Unencoded-Digest, \
+     Atoll-Bundle, Atoll-Key, Atoll-Head, Atoll-Nonce, Signature-Input, Signature",
+);
+
+/// Lets pages of other origins read what a signature is made of, unless the site itself says what they may read.
+pub(crate) fn expose_signature(headers: &mut HeaderMap) {
+    if headers.get(header::ACCESS_CONTROL_EXPOSE_HEADERS) == Some(&EXPOSED) {
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_SIGNED);
+    }
 }
 
 /// The answer to a preflight.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::thread;
 
@@ -12,6 +12,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use crate::gateway::{Gateway, Services};
+use crate::http3;
+use crate::sign::Signatures;
 use crate::tls::Handshakes;
 use crate::worker::{self, Worker};
 
@@ -22,8 +24,11 @@ const BACKLOG: i32 = 1024;
 pub struct Server {
     address: SocketAddr,
     secure: Vec<SocketAddr>,
+    http3: Vec<SocketAddr>,
     /// Those of each worker.
     doors: Vec<Vec<Door>>,
+    /// Those of the first worker.
+    sockets: Vec<UdpSocket>,
     gateway: Arc<Gateway>,
 }
 
@@ -38,6 +43,7 @@ pub(crate) struct Door {
 pub struct Running {
     address: SocketAddr,
     secure: Vec<SocketAddr>,
+    http3: Vec<SocketAddr>,
     gateway: Arc<Gateway>,
     draining: watch::Sender<bool>,
     /// Yields how many connections each worker cut, and ends with the last of them.
@@ -64,8 +70,11 @@ impl Server {
         };
         let address = bind(config.listen, false)?;
         let secure = config.tls.listen.iter().map(|address| bind(*address, true)).collect::<Result<_, _>>()?;
-        let gateway = Gateway::new(config, services).map_err(ServeError::Tls)?;
-        Ok(Self { address, secure, doors, gateway })
+        let sockets = http3::bind(&config.http3).map_err(|(address, source)| ServeError::Bind { address, source })?;
+        let bound = sockets.iter().zip(&config.http3.listen);
+        let http3: Vec<_> = bound.map(|(socket, address)| socket.local_addr().unwrap_or(*address)).collect();
+        let gateway = Gateway::new(config, services, http3.first().map(SocketAddr::port)).map_err(ServeError::Tls)?;
+        Ok(Self { address, secure, http3, doors, sockets, gateway })
     }
 
     /// Where it listens; the port that was chosen, if the configuration left it open.
@@ -78,6 +87,11 @@ impl Server {
         &self.secure
     }
 
+    /// Where it listens with HTTP/3, in the order of [`crate::config::Http3::listen`].
+    pub fn http3_addrs(&self) -> &[SocketAddr] {
+        &self.http3
+    }
+
     /// Starts the workers.
     ///
     /// # Errors
@@ -85,19 +99,22 @@ impl Server {
     pub fn spawn(self) -> Result<Running, ServeError> {
         let (draining, drained) = watch::channel(false);
         let (ending, ended) = mpsc::unbounded_channel();
+        let mut sockets = self.sockets;
         for (index, doors) in self.doors.into_iter().enumerate() {
+            let sockets = std::mem::take(&mut sockets);
             let worker = Worker::new(index, Arc::clone(&self.gateway), drained.clone());
             let runtime = worker::runtime().map_err(ServeError::Worker)?;
             let ending = ending.clone();
             let run = move || {
-                let cut = runtime.block_on(worker.run(doors));
+                let cut = runtime.block_on(worker.run(doors, sockets));
                 // Nobody may be waiting for it.
                 let _ = ending.send(cut);
             };
             thread::Builder::new().name(format!("edge-{index}")).spawn(run).map_err(ServeError::Worker)?;
         }
-        tracing::info!(address = %self.address, secure = ?self.secure, "gateway listens");
-        Ok(Running { address: self.address, secure: self.secure, gateway: self.gateway, draining, ended })
+        tracing::info!(address = %self.address, secure = ?self.secure, http3 = ?self.http3, "gateway listens");
+        let (address, secure, http3, gateway) = (self.address, self.secure, self.http3, self.gateway);
+        Ok(Running { address, secure, http3, gateway, draining, ended })
     }
 }
 
@@ -110,6 +127,11 @@ impl Running {
     /// Where it listens with TLS.
     pub fn secure_addrs(&self) -> &[SocketAddr] {
         &self.secure
+    }
+
+    /// Where it listens with HTTP/3.
+    pub fn http3_addrs(&self) -> &[SocketAddr] {
+        &self.http3
     }
 
     /// Open connections.
@@ -163,6 +185,8 @@ pub struct Load {
     pub sealed: usize,
     /// TLS handshakes since the start.
     pub handshakes: Handshakes,
+    /// Signatures since the start.
+    pub signatures: Signatures,
 }
 
 impl Kept {
@@ -175,6 +199,7 @@ impl Kept {
             sending_bytes: admission.sending(),
             sealed: self.0.hot.sealed(),
             handshakes: self.0.tls.handshakes(),
+            signatures: self.0.desk.signatures(),
         }
     }
 
@@ -182,6 +207,7 @@ impl Kept {
     pub fn forget(&self) {
         self.0.hot.clear();
         self.0.sites.clear();
+        self.0.desk.forget();
     }
 }
 
@@ -215,6 +241,10 @@ fn listen_all(
 fn listen(address: SocketAddr, sharing: Sharing, send_buffer_kib: usize) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // All addresses: those of IPv4 too, whatever the system's setting is.
+        socket.set_only_v6(false)?;
+    }
     socket.set_reuse_port(sharing == Sharing::Shared)?;
     if send_buffer_kib > 0 {
         // Connections inherit it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use atoll_sealed::Sealed;
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -30,6 +30,8 @@ pub(crate) struct ClientStream {
     sending: Arc<Sending>,
     /// What is being sent, until all that was to be written is.
     sealed: Option<Arc<Sealed>>,
+    /// What goes before an answer, as far as it is not sent.
+    interim: Bytes,
 }
 
 /// What a client's bytes come over.
@@ -74,7 +76,7 @@ struct Uncopied<'a> {
 impl ClientStream {
     pub(crate) fn new(socket: Socket, already: Bytes, watched: Watched, client: &Client) -> Self {
         let (activity, sending) = (Arc::clone(&client.activity), Arc::clone(&client.sending));
-        Self { socket, already, activity, watched, refused: false, sending, sealed: None }
+        Self { socket, already, activity, watched, refused: false, sending, sealed: None, interim: Bytes::new() }
     }
 
     /// Writes the first of `bufs`.
@@ -95,6 +97,18 @@ impl ClientStream {
             Some(uncopied) => uncopied.poll_send(tcp, cx),
             None => Pin::new(tcp).poll_write_vectored(cx, bufs),
         }
+    }
+
+    /// Writes what goes before an answer. It is taken up only in `poll_flush`, when nothing else is on its way.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.interim.is_empty() {
+            let written = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.interim))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.interim.advance(written);
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Whether bytes of it were refused before they were parsed.
@@ -157,9 +171,6 @@ impl AsyncRead for ClientStream {
         if self.refused {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
-        if self.refused {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-        }
         let before = buf.filled().len();
         if self.already.is_empty() {
             ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
@@ -184,7 +195,11 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = self.poll_write_bufs(cx, &[IoSlice::new(buf)]);
+        let written = match self.poll_interim(cx) {
+            Poll::Ready(Ok(())) => self.poll_write_bufs(cx, &[IoSlice::new(buf)]),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
         self.wrote(written)
     }
 
@@ -193,7 +208,11 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = self.poll_write_bufs(cx, bufs);
+        let written = match self.poll_interim(cx) {
+            Poll::Ready(Ok(())) => self.poll_write_bufs(cx, bufs),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
         self.wrote(written)
     }
 
@@ -205,6 +224,10 @@ impl AsyncWrite for ClientStream {
         self.activity.flushed();
         // All is with the kernel, which keeps the pages that it needs.
         self.sealed = None;
+        if self.interim.is_empty() {
+            self.interim = self.sending.take_interim();
+        }
+        ready!(self.poll_interim(cx))?;
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
@@ -14,11 +14,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::activity::{Connections, Id, SWEEP_EVERY};
+use crate::activity::{Activity, Connections, Id, SWEEP_EVERY};
 use crate::admission::{Refused, Ticket};
 use crate::client::Client;
 use crate::connection;
 use crate::gateway::Gateway;
+use crate::http3::{self, Quic};
 use crate::server::Door;
 
 /// Threads of one worker for calls that block, such as reading files.
@@ -68,9 +69,11 @@ impl Worker {
     }
 
     /// Serves until it is told to drain; how many connections had to be cut then.
-    pub(crate) async fn run(self, doors: Vec<Door>) -> usize {
-        let doors = match doors.into_iter().map(Entrance::open).collect::<io::Result<Vec<_>>>() {
-            Ok(doors) => doors,
+    pub(crate) async fn run(self, doors: Vec<Door>, sockets: Vec<UdpSocket>) -> usize {
+        let doors = doors.into_iter().map(Entrance::open).collect::<io::Result<Vec<_>>>();
+        let opened = doors.and_then(|doors| Ok((doors, Quic::open(sockets, &self.gateway)?)));
+        let (doors, quic) = match opened {
+            Ok(opened) => opened,
             Err(cause) => {
                 tracing::error!(%cause, worker = self.index, "the worker cannot use its listeners");
                 return 0;
@@ -87,10 +90,13 @@ impl Worker {
                     Ok((tcp, from)) => self.take_on(tcp, from, secure),
                     Err(cause) => self.pause(&cause).await,
                 },
+                incoming = quic.accept() => self.take_on_quic(incoming),
             }
         }
         drop(doors);
-        self.drain().await
+        let cut = self.drain().await;
+        quic.close().await;
+        cut
     }
 
     /// Ends whoever is over a limit.
@@ -141,16 +147,47 @@ impl Worker {
         }
     }
 
+    fn take_on_quic(&self, incoming: quinn::Incoming) {
+        let from = incoming.remote_address();
+        // Whoever is many shows first that it is where it says: places are counted by address.
+        if !incoming.remote_address_validated() && self.gateway.tls.is_busy() && incoming.may_retry() {
+            // The answer that it is to come again may be lost like any other.
+            let _ = incoming.retry();
+            return;
+        }
+        match self.ticket(from) {
+            Ok(ticket) => {
+                let draining = self.draining.clone();
+                self.watch(from.ip(), ticket, true, |client, activity| {
+                    http3::serve(incoming, client, activity, draining)
+                });
+            }
+            Err(refused) => {
+                tracing::debug!(?refused, "connection refused");
+                incoming.refuse();
+            }
+        }
+    }
+
     fn spawn(&self, tcp: TcpStream, from: IpAddr, ticket: Ticket, secure: bool) {
         // Answers are written whole: waiting for more to send would only delay their end.
         if tcp.set_nodelay(true).is_err() {
             return;
         }
+        let draining = self.draining.clone();
+        self.watch(from, ticket, secure, |client, activity| connection::serve(tcp, client, activity, draining));
+    }
+
+    /// Serves a client in a task that ends when it is over a limit.
+    fn watch<F>(&self, from: IpAddr, ticket: Ticket, secure: bool, serve: impl FnOnce(Client, Arc<Activity>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let (id, activity) = self.connections.open();
         let name = self.names.hash_one(self.accepted.fetch_add(1, Ordering::Relaxed));
         let sort = (self.gateway.trusts(from), secure);
         let client = Client::new(Arc::clone(&self.gateway), ticket, sort, Arc::clone(&activity), self.index, name);
-        let serving = connection::serve(tcp, client, Arc::clone(&activity), self.draining.clone());
+        let serving = serve(client, Arc::clone(&activity));
         let closing = Closing { connections: Arc::clone(&self.connections), id };
         let task = tokio::spawn(async move {
             let _closing = closing;

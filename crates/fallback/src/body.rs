@@ -2,21 +2,52 @@
 
 use std::error::Error;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::error::{OriginError, Step, causes};
+use crate::server::Holding;
+
+/// How long a body waits for its origin to ask for it (`Expect: 100-continue`); then it is sent all the same (RFC 9110, section
+/// 10.1.1).
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
 /// The body of a request.
 pub type Upload = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
+
+/// A body that is there until an origin takes it.
+#[derive(Clone, Default)]
+pub(crate) struct Unsent(Arc<Mutex<(Option<Upload>, bool)>>);
+
+impl Unsent {
+    pub(crate) fn new(body: Option<Upload>) -> Self {
+        Self(Arc::new(Mutex::new((body, false))))
+    }
+
+    /// Whether nobody has taken it.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    fn take(&self) -> Option<Upload> {
+        let mut unsent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        unsent.1 |= unsent.0.is_some();
+        unsent.0.take()
+    }
+
+    fn read<R>(&self, read: impl FnOnce(Option<&Upload>) -> R) -> R {
+        read(self.0.lock().unwrap_or_else(PoisonError::into_inner).0.as_ref())
+    }
+}
 
 /// How far an upload has come.
 #[derive(Debug)]
@@ -24,11 +55,22 @@ pub(crate) struct Progress {
     begun: Instant,
     /// Milliseconds from there to the last part that was handed over.
     last: AtomicU64,
+    /// Whether the visitor broke it off.
+    broken: AtomicBool,
+    /// Whether the origin has asked for it, and who waits for that.
+    wanted: AtomicBool,
+    waiting: AtomicWaker,
 }
 
 impl Progress {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { begun: Instant::now(), last: AtomicU64::new(0) })
+        Arc::new(Self {
+            begun: Instant::now(),
+            last: AtomicU64::new(0),
+            broken: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
+            waiting: AtomicWaker::new(),
+        })
     }
 
     fn note(&self) {
@@ -40,17 +82,40 @@ impl Progress {
     pub(crate) fn last(&self) -> Instant {
         self.begun + Duration::from_millis(self.last.load(Ordering::Relaxed))
     }
+
+    /// Whether it was the visitor who broke it off.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// The origin has asked for the body.
+    pub(crate) fn go_on(&self) {
+        self.wanted.store(true, Ordering::Release);
+        self.waiting.wake();
+    }
 }
 
 /// An upload whose progress is noted.
 pub(crate) struct Noted {
-    body: Upload,
+    unsent: Unsent,
+    /// There from its first byte to its last.
+    body: Option<Upload>,
     progress: Arc<Progress>,
+    /// Set while the origin is to ask for it first.
+    held: Option<Pin<Box<Sleep>>>,
 }
 
 impl Noted {
-    pub(crate) fn new(body: Upload, progress: Arc<Progress>) -> Self {
-        Self { body, progress }
+    pub(crate) fn new(unsent: Unsent, progress: Arc<Progress>, is_held: bool) -> Self {
+        let held = is_held.then(|| Box::pin(tokio::time::sleep(CONTINUE_WAIT)));
+        Self { unsent, body: None, progress, held }
+    }
+
+    fn read<R>(&self, read: impl FnOnce(Option<&Upload>) -> R) -> R {
+        match &self.body {
+            Some(body) => read(Some(body)),
+            None => self.unsent.read(read),
+        }
     }
 }
 
@@ -59,17 +124,32 @@ impl Body for Noted {
     type Error = Box<dyn Error + Send + Sync>;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        self.progress.note();
+        let this = &mut *self;
+        if let Some(held) = &mut this.held {
+            this.progress.waiting.register(cx.waker());
+            if !this.progress.wanted.load(Ordering::Acquire) {
+                ready!(held.as_mut().poll(cx));
+            }
+            this.held = None;
+        }
+        if this.body.is_none() {
+            this.body = this.unsent.take();
+        }
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        this.progress.note();
+        if let Some(Err(_)) = &frame {
+            this.progress.broken.store(true, Ordering::Relaxed);
+        }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.read(|body| body.is_none_or(Body::is_end_stream))
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.read(|body| body.map_or_else(|| SizeHint::with_exact(0), Body::size_hint))
     }
 }
 
@@ -80,11 +160,27 @@ pub struct Download {
     limit: Duration,
     /// Set while a part is waited for.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// What the origin's limits count it as, until it is over.
+    holding: Option<Holding>,
 }
 
 impl Download {
-    pub(crate) fn new(body: Incoming, limit: Duration) -> Self {
-        Self { body, limit, deadline: None }
+    /// `goes_on`: the connection does, in another protocol, although this is over.
+    pub(crate) fn new(body: Incoming, limit: Duration, holding: Holding, goes_on: bool) -> Self {
+        let over = body.is_end_stream() && !goes_on;
+        Self { body, limit, deadline: None, holding: Some(holding).filter(|_| !over) }
+    }
+
+    /// What the origin's limits count it as, for whoever goes on with the connection (RFC 9110, section 7.8).
+    pub fn take_holding(&mut self) -> Option<Holding> {
+        self.holding.take()
+    }
+
+    fn broken(&mut self, error: OriginError) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
+        if let Some(holding) = self.holding.take() {
+            holding.broke_off();
+        }
+        Poll::Ready(Some(Err(error)))
     }
 }
 
@@ -95,13 +191,19 @@ impl Body for Download {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.deadline = None;
-            let broken = |error: hyper::Error| OriginError::Broken(causes(&error));
-            return Poll::Ready(frame.map(|frame| frame.map_err(broken)));
+            return match frame {
+                Some(Err(error)) => self.broken(OriginError::Broken(causes(&error))),
+                Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+                None => {
+                    self.holding = None;
+                    Poll::Ready(None)
+                }
+            };
         }
         let limit = self.limit;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         ready!(deadline.as_mut().poll(cx));
-        Poll::Ready(Some(Err(OriginError::TimedOut { step: Step::Body, limit })))
+        self.broken(OriginError::TimedOut { step: Step::Body, limit })
     }
 
     fn is_end_stream(&self) -> bool {

@@ -40,6 +40,21 @@ pub enum OriginError {
     /// The request came through here before (RFC 8586).
     #[error("the request came through this node before: its origin leads back here")]
     Loop,
+    /// It is a bucket, and the request is not for reading, or for something outside of it.
+    #[error("the origin is a bucket, of which objects are read and nothing else")]
+    ReadOnly,
+    /// The origin has not agreed that the site stands before it.
+    #[error("{origin} does not name the site in its /.well-known/atoll")]
+    NotAgreed {
+        /// Which origin.
+        origin: String,
+    },
+    /// As many requests are in flight, and wait, as may.
+    #[error("{origin} has as many requests in flight as it may (requests, pending)")]
+    Crowded {
+        /// Which origin.
+        origin: String,
+    },
     /// The site has no origin.
     #[error("the site has no origin")]
     None,

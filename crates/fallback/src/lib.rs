@@ -1,15 +1,31 @@
-//! Origins: the servers that sites are before. Requests are handed on to them over HTTP/1.1, plain or with TLS, and bodies both ways
-//! as fast as they are taken.
+//! Origins: the servers that sites are before. Requests are handed on to them over HTTP/1.1 or HTTP/2, plain or with TLS, and bodies
+//! both ways as fast as they are taken.
 //!
-//! [`hops`] says what of a message concerns only one connection; [`Origins`] sends. Keeps idle connections and nothing else.
+//! [`Origins`] sends, to whichever is well; [`hops`] says what of a message concerns only one connection. Keeps idle connections, and
+//! what it has learnt of how origins are.
 
+mod address;
 mod body;
+mod bucket;
+mod client;
 mod config;
+mod consent;
 mod error;
+mod framing;
 pub mod hops;
+mod origin;
 mod origins;
+mod pool;
+mod resolve;
+mod server;
 
+pub use address::is_public;
 pub use body::{Download, Upload};
-pub use config::{OriginConfig, Timeouts};
+pub use bucket::BucketConfig;
+pub use config::{Choose, Hedge, OriginConfig, PoolConfig, ProbeConfig, Timeouts};
+pub use consent::names as consents;
 pub use error::{OriginError, Step};
-pub use origins::{Origin, Origins};
+pub use origin::Origin;
+pub use origins::{Call, OriginView, Origins, Settings, is_failure};
+pub use resolve::Reach;
+pub use server::{Fault, Hints, Holding};

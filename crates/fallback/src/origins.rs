@@ -1,278 +1,221 @@
-//! The origins of a site, and the connections to them. A crash loses the connections.
+//! The origins of a site as one: which is asked, and who else when that fails. A crash loses the connections.
 
-use std::collections::HashSet;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+mod probe;
+mod run;
 
-use bytes::Bytes;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Extensions, HeaderValue, Method, Request, Response, Uri, header, request};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderValue, Method, Response, StatusCode, request};
 use http_body::Body as _;
-use http_body_util::{BodyExt, Empty};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, HttpInfo, capture_connection};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::sleep_until;
+use rustls::ClientConfig;
+use tokio::time::Instant;
 
-use crate::body::{Download, Noted, Progress, Upload};
-use crate::config::{OriginConfig, Timeouts};
-use crate::error::{OriginError, Step, causes};
+use crate::body::{Download, Unsent, Upload};
+use crate::client::Client;
+use crate::config::{OriginConfig, PoolConfig, Timeouts};
+use crate::consent::Consent;
+use crate::error::OriginError;
+use crate::origin::Origin;
+use crate::pool::Pool;
+use crate::resolve::{Reach, Resolver, System, system};
+use crate::server::{Fault, Hints, Order, Server};
 
-/// The most idle connections that are kept to one origin.
-const IDLE_PER_HOST_MAX: usize = 128;
-/// The largest head of an answer, and the most of a body that is read at once, in bytes.
-const READ_BYTES_MAX: usize = 128 * 1024;
-/// The most fields of an answer.
-const HEADERS_MAX: usize = 256;
-/// The most connections that are remembered to have answered.
-const USED_MAX: usize = 4096;
-
-/// A server.
+/// What a site's origins are, and how they are spoken to.
 #[derive(Clone, Debug)]
-pub struct Origin {
-    scheme: Scheme,
-    authority: Authority,
-    host: Host,
+pub struct Settings {
+    /// How long each step may take.
+    pub timeouts: Timeouts,
+    /// How they share the requests.
+    pub pool: PoolConfig,
+    /// Where they may be.
+    pub reach: Reach,
+    /// The hosts of the site, if the origins must agree that it stands before them.
+    pub consent: Option<Vec<String>>,
 }
 
-/// What an origin is told the host is.
-#[derive(Clone, Debug)]
-enum Host {
-    Own(HeaderValue),
-    Client,
+impl Default for Settings {
+    fn default() -> Self {
+        Self { timeouts: Timeouts::default(), pool: PoolConfig::default(), reach: Reach::Any, consent: None }
+    }
 }
 
-/// The origins of a site, in the order in which they are tried. Cheap to clone.
+/// The origins of a site. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Origins {
-    origins: Vec<Origin>,
-    client: Client<HttpsConnector<HttpConnector>, Noted>,
-    timeouts: Timeouts,
-    /// Our ends of connections that have answered before.
-    used: Arc<Mutex<HashSet<SocketAddr>>>,
+pub struct Origins(Arc<Shared>);
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    servers: Vec<Server>,
+    pool: Mutex<Pool>,
+    settings: Settings,
 }
 
-impl Origin {
-    /// Reads what an operator wrote.
-    ///
-    /// # Errors
-    /// What is wrong, naming the setting.
-    pub fn parse(config: &OriginConfig) -> Result<Self, String> {
-        let wrong = || format!("url: `{}` is not like https://origin.example or http://10.0.0.7:3000", config.url);
-        let parts = config.url.parse::<Uri>().map_err(|_| wrong())?.into_parts();
-        let plain = parts.path_and_query.as_ref().is_none_or(|path| path.as_str() == "/");
-        let (Some(scheme), Some(authority), true) = (parts.scheme, parts.authority, plain) else { return Err(wrong()) };
-        if (scheme != Scheme::HTTP && scheme != Scheme::HTTPS) || authority.as_str().contains('@') {
-            return Err(wrong());
-        }
-        let host = match &*config.host {
-            "client" => Host::Client,
-            "" => Host::Own(HeaderValue::try_from(authority.as_str()).map_err(|_| wrong())?),
-            name => {
-                let name = name.parse::<Authority>().ok().filter(|name| !name.as_str().contains('@'));
-                let value = name.and_then(|name| HeaderValue::try_from(name.as_str()).ok());
-                Host::Own(value.ok_or_else(|| format!("host: `{}` is neither a host name nor `client`", config.host))?)
-            }
-        };
-        Ok(Self { scheme, authority, host })
-    }
+/// A request, as it is to be sent to one of them.
+pub struct Call<'a> {
+    /// Its head, as any of them is to see it, but for what is an origin's own.
+    pub head: &'a request::Parts,
+    /// What the visitor asked for.
+    pub host: &'a HeaderValue,
+    /// Its body.
+    pub body: Option<Upload>,
+    /// Which of them may answer, by their places in the settings; all, if it is empty.
+    pub among: &'a [usize],
+    /// Who is told what an origin says before its answer.
+    pub hints: Option<Hints>,
+    /// Whether an origin is to ask for the body before it is sent.
+    pub expects: bool,
+    /// Whether it is never to be sent a second time, whatever its method.
+    pub once: bool,
+}
 
-    /// Its host and port.
-    pub fn authority(&self) -> &str {
-        self.authority.as_str()
-    }
-
-    /// The request as it is sent there.
-    fn request(&self, head: &request::Parts, host: &HeaderValue, body: Noted) -> Result<Request<Noted>, OriginError> {
-        let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);
-        let uri = uri.build().map_err(|error| OriginError::Broken(error.to_string()))?;
-        let mut request = Request::new(body);
-        *request.method_mut() = head.method.clone();
-        *request.uri_mut() = uri;
-        request.headers_mut().clone_from(&head.headers);
-        let host = match &self.host {
-            Host::Own(own) => own.clone(),
-            Host::Client => host.clone(),
-        };
-        request.headers_mut().insert(header::HOST, host);
-        frame(&mut request);
-        Ok(request)
-    }
+/// How an origin is, and what came of requests to it since the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginView {
+    /// What it is called.
+    pub name: String,
+    /// Whether it is asked before those that are not.
+    pub ready: bool,
+    /// What a drill makes of it now.
+    pub fault: Option<Fault>,
+    /// Requests in flight.
+    pub in_flight: usize,
+    /// Requests that were sent to it.
+    pub requests: u64,
+    /// Those of them that failed.
+    pub failures: u64,
+    /// Those that were sent to it after another origin had failed.
+    pub retries: u64,
+    /// Those that were sent to it because another's answer was late.
+    pub hedges: u64,
+    /// How often it was left out.
+    pub ejections: u64,
 }
 
 impl Origins {
     /// Those of the settings, which were checked. Wants a tokio runtime once they are used.
     ///
     /// # Errors
-    /// What is wrong with one of them.
-    pub fn new(origins: &[OriginConfig], timeouts: Timeouts) -> Result<Self, String> {
-        Self::over(origins, timeouts, atoll_trust::over)
+    /// What is wrong with one of them, such as a file that cannot be read.
+    pub fn new(origins: &[OriginConfig], settings: Settings) -> Result<Self, String> {
+        Self::over(origins, settings, &atoll_trust::here(), &system())
     }
 
-    fn over(
+    pub(crate) fn over(
         origins: &[OriginConfig],
-        timeouts: Timeouts,
-        tls: impl FnOnce(HttpConnector) -> HttpsConnector<HttpConnector>,
+        settings: Settings,
+        tls: &ClientConfig,
+        names: &System,
     ) -> Result<Self, String> {
-        let origins = origins.iter().map(Origin::parse).collect::<Result<_, _>>()?;
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(timeouts.connect));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(timeouts.keep_alive)
-            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
-            .http1_max_buf_size(READ_BYTES_MAX)
-            .http1_max_headers(HEADERS_MAX)
-            .build(tls(connector));
-        Ok(Self { origins, client, timeouts, used: Arc::default() })
+        let server = |config: &OriginConfig| {
+            let origin = Origin::parse(config)?;
+            let resolver = Resolver::new(Arc::clone(names), settings.reach, settings.pool.resolve);
+            let tls = match &*config.client_certificate {
+                "" => tls.clone(),
+                file => {
+                    let read = |file: &str| std::fs::read(file).map_err(|error| format!("{file}: {error}"));
+                    atoll_trust::known_by(tls.clone(), &read(file)?, &read(&config.client_key)?)?
+                }
+            };
+            let client = Client::new(&origin, &settings.timeouts, tls, (resolver, settings.reach))?;
+            let consent = settings.consent.as_deref().map(Consent::new);
+            Ok(Server::new(origin, client, consent, config))
+        };
+        let servers = origins.iter().map(server).collect::<Result<_, String>>()?;
+        let pool = Mutex::new(Pool::new(origins, &settings.pool, Instant::now()));
+        Ok(Self(Arc::new(Shared { servers, pool, settings })))
     }
 
     /// Their hosts and ports.
     pub fn authorities(&self) -> impl Iterator<Item = &str> {
-        self.origins.iter().map(Origin::authority)
+        self.0.servers.iter().map(|server| server.origin.authority())
     }
 
-    /// Sends a request to the first origin that can be connected to. `host` is what the visitor asked for. A body is sent once: with
-    /// one, only the first origin is tried.
+    /// How they are.
+    pub fn views(&self) -> Vec<OriginView> {
+        let now = Instant::now();
+        let view = |(n, server): (usize, &Server)| {
+            let (ready, ejections) = self.0.pool().state(n, now);
+            let counts = &server.counts;
+            OriginView {
+                name: server.origin.name().to_owned(),
+                ready,
+                fault: server.fault(),
+                in_flight: server.in_flight(),
+                requests: counts.requests.load(Ordering::Relaxed),
+                failures: counts.failures.load(Ordering::Relaxed),
+                retries: counts.retries.load(Ordering::Relaxed),
+                hedges: counts.hedges.load(Ordering::Relaxed),
+                ejections,
+            }
+        };
+        self.0.servers.iter().enumerate().map(view).collect()
+    }
+
+    /// Has an origin fail in some way, for so long, or no longer; `false` if there is none of that name.
+    pub fn set_fault(&self, name: &str, fault: Option<(Fault, Duration)>) -> bool {
+        let Some(server) = self.0.servers.iter().find(|server| server.origin.name() == name) else { return false };
+        server.set_fault(fault.map(|(fault, time)| (fault, Instant::now() + time)));
+        true
+    }
+
+    /// Sends a request to the origin whose turn it is, and to others after that one fails or because it is late.
     ///
-    /// A request that changes nothing is sent again if it met a connection that its origin was closing (RFC 9112, section 9.3.1).
+    /// Who cannot be connected to has been sent nothing: the next one is asked. Else only GET and HEAD are sent a second time, and only
+    /// before an answer has begun, within the budget of [`PoolConfig::retry_percent`]. A failure is also an answer of 500, 502, 503
+    /// or 504; it is returned if nobody has a better one.
     ///
     /// # Errors
     /// [`OriginError`], the last one if there were several.
-    pub async fn send(
-        &self,
-        head: &request::Parts,
-        host: &HeaderValue,
-        body: Option<Upload>,
-    ) -> Result<Response<Download>, OriginError> {
-        let mut failure = OriginError::None;
-        let mut body = body.filter(|body| !body.is_end_stream());
-        let again = body.is_none() && head.method.is_safe();
-        for origin in &self.origins {
-            let (last, upload) = (body.is_some(), body.take().unwrap_or_else(empty));
-            let mut tried = self.send_to(origin, head, host, upload).await;
-            if let (true, Err((OriginError::Broken(_), true))) = (again, &tried) {
-                tracing::debug!(origin = %origin.authority, "a kept connection was closed; the request is sent again");
-                tried = self.send_to(origin, head, host, empty()).await;
-            }
-            match tried {
-                Err((error @ OriginError::Connect { .. }, _)) if !last => {
-                    tracing::debug!(%error, "an origin cannot be reached");
-                    failure = error;
-                }
-                answered => return answered.map_err(|(error, _)| error),
-            }
-        }
-        Err(failure)
-    }
-
-    /// Sends a request to one origin. With an error comes whether the connection had answered before.
-    async fn send_to(
-        &self,
-        origin: &Origin,
-        head: &request::Parts,
-        host: &HeaderValue,
-        body: Upload,
-    ) -> Result<Response<Download>, (OriginError, bool)> {
-        let progress = Progress::new();
-        let request = origin.request(head, host, Noted::new(body, Arc::clone(&progress)));
-        let mut request = request.map_err(|error| (error, false))?;
-        let connection = capture_connection(&mut request);
-        let limit = self.timeouts.first_byte;
-        let answer = self.client.request(request);
-        tokio::pin!(answer);
-        let answered = loop {
-            // Whoever still uploads is not late.
-            let until = progress.last() + limit;
-            tokio::select! {
-                answered = &mut answer => break answered,
-                () = sleep_until(until) => {
-                    if progress.last() + limit <= until {
-                        return Err((OriginError::TimedOut { step: Step::Head, limit }, false));
-                    }
-                }
-            }
+    pub async fn send(&self, call: Call<'_>) -> Result<Response<Download>, OriginError> {
+        let body = call.body.filter(|body| !body.is_end_stream());
+        let again =
+            !call.once && body.is_none() && (call.head.method == Method::GET || call.head.method == Method::HEAD);
+        let order = Order {
+            head: call.head,
+            host: call.host,
+            expects: call.expects && body.is_some(),
+            again: !call.once && body.is_none() && call.head.method.is_safe(),
+            body: Unsent::new(body),
+            hints: call.hints,
         };
-        let used = self.note(&connection, answered.is_ok());
-        let idle = self.timeouts.idle;
-        let answered = answered.map_err(|error| {
-            let (origin, cause) = (origin.authority.to_string(), causes(&error));
-            let error =
-                if error.is_connect() { OriginError::Connect { origin, cause } } else { OriginError::Broken(cause) };
-            (error, used)
-        })?;
-        let response = framed(answered).map_err(|error| (error, false))?;
-        Ok(response.map(|body| Download::new(body, idle)))
+        let all: Vec<usize>;
+        let among = match call.among {
+            [] => {
+                all = (0..self.0.servers.len()).collect();
+                &all
+            }
+            some => some,
+        };
+        let plan = self.0.pool().plan(among, Instant::now());
+        run::run(&self.0, &order, plan, again).await
     }
 
-    /// Whether a connection has answered before; it has from now on, or is gone.
-    fn note(&self, connection: &CaptureConnection, answered: bool) -> bool {
-        let mut extras = Extensions::new();
-        if let Some(connected) = connection.connection_metadata().as_ref() {
-            connected.get_extras(&mut extras);
-        }
-        let Some(local) = extras.get::<HttpInfo>().map(HttpInfo::local_addr) else { return false };
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if !answered {
-            return used.remove(&local);
-        }
-        if used.len() >= USED_MAX {
-            used.clear();
-        }
-        !used.insert(local)
+    /// Asks each origin whether it is well, for as long as this is polled; at once over if they are not to be probed.
+    pub async fn probe(self) {
+        probe::run(&self.0).await;
     }
 }
 
-/// Says in one way how long the body is, whatever the visitor said: by its length if that is known, else in chunks (RFC 9112,
-/// section 6.3).
-fn frame(request: &mut Request<Noted>) {
-    let (ended, len) = (request.body().is_end_stream(), request.body().size_hint().exact());
-    let expected = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-    let empty_is_said = expected || request.headers().contains_key(header::CONTENT_LENGTH);
-    let headers = request.headers_mut();
-    headers.remove(header::CONTENT_LENGTH);
-    headers.remove(header::TRANSFER_ENCODING);
-    match len {
-        _ if ended && !empty_is_said => {}
-        _ if ended => drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"))),
-        Some(len) => drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len))),
-        None => drop(headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
+impl Shared {
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// An answer that says in one way how long it is; a length beside chunks counts for nothing (RFC 9112, section 6.3).
-fn framed<B>(mut response: Response<B>) -> Result<Response<B>, OriginError> {
-    let headers = response.headers_mut();
-    let codings: Vec<_> = headers.get_all(header::TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes).collect();
-    match codings[..] {
-        [] => {}
-        [coding] if coding.eq_ignore_ascii_case(b"chunked") || is_of_no_meaning(coding) => {
-            headers.remove(header::CONTENT_LENGTH);
+    /// An origin failed.
+    pub(crate) fn failed(&self, n: usize) {
+        let Some(server) = self.servers.get(n) else { return };
+        server.counts.failures.fetch_add(1, Ordering::Relaxed);
+        if self.pool().bad(n, Instant::now()) {
+            tracing::warn!(origin = server.origin.name(), "an origin is left out for a while: it fails");
         }
-        _ => return Err(OriginError::Broken("the answer has a transfer coding that is not undone here".to_owned())),
-    }
-    let lengths: Vec<_> = headers.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::as_bytes).collect();
-    match lengths[..] {
-        [] => Ok(response),
-        [length] if !length.is_empty() && length.iter().all(u8::is_ascii_digit) => Ok(response),
-        _ => Err(OriginError::Broken("the length of the answer is in doubt".to_owned())),
     }
 }
 
-/// Whether it names a coding that nobody knows: the body is whatever comes until the connection closes (RFC 9112, section 6.3).
-fn is_of_no_meaning(coding: &[u8]) -> bool {
-    let known = ["gzip", "x-gzip", "deflate", "compress", "x-compress", "identity", "br", "zstd"];
-    let is_known = |coding: &[u8]| known.iter().any(|known| coding.eq_ignore_ascii_case(known.as_bytes()));
-    let says_chunked = coding.to_ascii_lowercase().windows(7).any(|part| part == b"chunked");
-    let is_token = !coding.is_empty() && coding.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
-    is_token && !says_chunked && !is_known(coding)
-}
-
-fn empty() -> Upload {
-    Upload::new(Empty::<Bytes>::new().map_err(|never| match never {}))
+/// Whether a status says that the origin is not able to answer, rather than what it has (RFC 5861, section 4).
+pub fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(crate) fn spawn(
     tasks: &mut JoinSet<()>,
     stop: &watch::Receiver<bool>,
 ) -> Result<(), FileError> {
-    if !config.acme.names.is_empty() {
+    if config.acme.is_used() {
         let manager = Manager::open(&folder.tls().join("acme"), config.acme.clone(), Arc::clone(&store))?;
         let stop = stop.clone();
         tasks.spawn(async move { manager.run(stop).await });

@@ -187,8 +187,8 @@ impl Config {
         problems.extend(self.gateway.check().into_iter().map(|problem| Problem::in_section("gateway", &problem)));
         problems.extend(SiteConfig::problems(&self.sites).into_iter().map(|problem| Problem::new("sites", problem)));
         problems.extend(self.cache.problems().into_iter().map(|problem| Problem::in_section("cache", &problem)));
-        if !self.certs.acme.names.is_empty() && self.gateway.tls.listen.is_empty() {
-            problems.push(Problem::new("certs.acme.names", "needs gateway.tls.listen, where certificates are shown"));
+        if self.certs.acme.is_used() && self.gateway.tls.listen.is_empty() {
+            problems.push(Problem::new("certs.acme", "needs gateway.tls.listen, where certificates are shown"));
         }
         problems.extend(self.certs.problems().into_iter().map(|problem| Problem::in_section("certs", &problem)));
         problems.extend(self.routing.problems().into_iter().map(|problem| Problem::in_section("routing", &problem)));
@@ -258,6 +258,11 @@ impl Folder {
         self.0.join("provided")
     }
 
+    /// The bundles by which it signs.
+    pub fn bundles(&self) -> PathBuf {
+        self.0.join("bundles")
+    }
+
     /// Keys and certificates of listeners with TLS.
     pub fn tls(&self) -> PathBuf {
         self.0.join("tls")
@@ -266,6 +271,11 @@ impl Folder {
     /// Pin requests of publishers.
     pub fn pinning(&self) -> PathBuf {
         self.0.join("pinning")
+    }
+
+    /// What drills found.
+    pub fn drills(&self) -> PathBuf {
+        self.0.join("drills.json")
     }
 
     /// The socket of its CLI.

@@ -6,6 +6,7 @@ mod events;
 mod intake;
 mod jobs;
 mod names;
+mod origins;
 mod pinning;
 mod purge;
 mod routes;

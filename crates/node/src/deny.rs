@@ -17,7 +17,7 @@ use crate::node::Inner;
 /// # Errors
 /// [`DenyError`] at the first that cannot be used.
 pub(crate) fn open(folder: &Folder, config: &Config) -> Result<Lists, DenyError> {
-    let lists = Lists::open(&config.lists, Local::in_folder(folder.path()).path())?;
+    let lists = Lists::open(&config.lists, Local::in_folder(folder.path()).path(), config.rules_max)?;
     lists.summaries().iter().for_each(tell);
     Ok(lists)
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use atoll_core::keys::{AnswerKey, IdentityKey, KeyError, OperatorKey};
@@ -23,7 +24,7 @@ pub struct NodeKeys {
     /// Signs member records.
     pub identity: IdentityKey,
     /// Signs answers.
-    pub answer: AnswerKey,
+    pub answer: Arc<AnswerKey>,
     /// Says who runs the node.
     pub operator: OperatorCertificate,
 }
@@ -40,7 +41,7 @@ impl NodeKeys {
         let identity = keys.join("identity.pem");
         let identity = read_or_make(&identity, IdentityKey::from_pem, IdentityKey::generate, IdentityKey::to_pem)?;
         let answer = keys.join("answer.pem");
-        let answer = read_or_make(&answer, AnswerKey::from_pem, AnswerKey::generate, AnswerKey::to_pem)?;
+        let answer = Arc::new(read_or_make(&answer, AnswerKey::from_pem, AnswerKey::generate, AnswerKey::to_pem)?);
         let operator = if certificate.is_empty() {
             own_certificate(&keys, &identity, label)?
         } else {

@@ -2,11 +2,13 @@
 
 pub mod address;
 pub mod api;
+mod bundles;
 mod certs;
 pub mod config;
 mod control;
 mod delegated;
 mod deny;
+mod drills;
 mod exchange;
 pub mod keys;
 pub mod kubo;
@@ -18,6 +20,7 @@ mod node;
 mod pinning;
 mod provide;
 mod release;
+mod servers;
 mod transport;
 pub mod work;
 

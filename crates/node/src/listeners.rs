@@ -47,6 +47,7 @@ impl Listeners {
             peer_id: me,
             gateway: format!("http://{}", gateway.local_addr()),
             secure: gateway.secure_addrs().iter().map(|address| format!("https://{address}")).collect(),
+            http3: gateway.http3_addrs().iter().map(|address| format!("https://{address}")).collect(),
             admin: url(&self.admin).unwrap_or_default(),
             socket: folder.socket().to_string_lossy().into_owned(),
             swarm: swarm.map(|address| address.to_string()).collect(),

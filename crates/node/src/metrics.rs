@@ -2,6 +2,7 @@
 
 mod fronts;
 mod providing;
+mod signing;
 mod swarm;
 mod tls;
 
@@ -27,9 +28,11 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::Traffic;
+use crate::bundles::Shelf;
 use crate::delegated::Counts;
 use fronts::FrontCollector;
 use providing::SweepCollector;
+use signing::SigningCollector;
 use swarm::SwarmCollector;
 use tls::TlsCollector;
 
@@ -83,6 +86,13 @@ impl Metrics {
         if !fronts.is_empty() {
             self.registry.register_collector(Box::new(FrontCollector(Arc::clone(fronts))));
         }
+        self
+    }
+
+    /// The same, and those of signed answers.
+    pub(crate) fn with_signing(mut self, gateway: Kept, bundles: &Arc<Shelf>) -> Self {
+        let bundles = Arc::clone(bundles);
+        self.registry.register_collector(Box::new(SigningCollector { gateway, bundles }));
         self
     }
 

@@ -15,7 +15,7 @@ use atoll_core::transport::NoopGossip;
 use atoll_core::{Blocks, Multiaddr, PeerId, Reach, SiteId};
 use atoll_edge::front::{FrontError, Fronts};
 use atoll_edge::observe::Counters;
-use atoll_edge::{Kept, Running, ServeError, Server, Services};
+use atoll_edge::{Kept, Running, ServeError, Server, Services, Signer};
 use atoll_identity::{MapLinks, Parts as NamesParts, Resolver, Store as NameStore, StoreError as NamesError};
 use atoll_routing::{FetchPolicy, FileLog, Parts, RemoteBlocks, RouteError, Router, Routers, TokioClock};
 use atoll_security::{DenyError, Guarded, Lists};
@@ -25,15 +25,17 @@ use tokio::task::JoinSet;
 
 use crate::address;
 use crate::api::{PinStatus, Ready, Status, StoreStatus};
+use crate::bundles::Shelf;
 use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources};
 use crate::delegated::Delegated;
+use crate::drills::Drills;
 use crate::exchange::Everywhere;
 use crate::keys::{self, KeysError, NodeKeys};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::provide::Providing;
-use crate::{certs, deny, pinning, provide, release, work};
+use crate::{bundles, certs, deny, pinning, provide, release, servers, work};
 
 /// How long a start waits until what is stored on disk is found again; it goes on meanwhile.
 const RECOVERY_WAIT: Duration = Duration::from_secs(5);
@@ -62,8 +64,12 @@ pub(crate) struct Inner {
     pub(crate) upload_bytes_max: u64,
     /// Sites whose content comes from servers elsewhere, and what is stored of their answers.
     pub(crate) fronts: Arc<Fronts>,
+    /// What drills found about them.
+    pub(crate) drills: Drills,
     /// What is not shown.
     pub(crate) deny: Arc<Lists>,
+    /// The bundles by which answers are signed.
+    pub(crate) bundles: Arc<Shelf>,
     /// Connections over libp2p, if there are any.
     pub(crate) swarm: Option<Swarm>,
     /// Routers that are asked, if there are any.
@@ -92,6 +98,7 @@ impl Node {
         let local = Arc::new(LocalBlocks::new(store.clone(), config.store.cache_bytes));
         let operator = (keys.operator.key.to_string(), keys.operator.label.clone());
         let me = keys.identity.peer_id();
+        let bundles = shelf(folder, &local, &keys);
         let name_records = open_names(folder, &config, &local)?;
         let deny = Arc::new(deny::open(folder, &config.deny)?);
         let swarm = spawn_swarm(&config, &keys, &local, &deny).await?;
@@ -105,11 +112,10 @@ impl Node {
         let counters = Arc::new(Counters::new(config.gateway.workers()));
         let fronts = fronts(folder, &config, &me).await?;
         let certificates = Arc::new(atoll_certs::Store::open(&folder.tls(), &config.certs_used())?);
-        let server =
-            bind_gateway(&config, (&names, &router, &counters), (remote, &local), (&deny, &fronts, &certificates))?;
+        let shown = (&deny, &fronts, &certificates, bundles.signer());
+        let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), shown)?;
         let listeners = Listeners::bind(folder, &config).await?;
-        let bound = server.local_addr();
-        router.set_addresses(announced(&config, bound, network.swarm.as_ref()))?;
+        router.set_addresses(announced(&config, server.local_addr(), network.swarm.as_ref()))?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let means = pinning::Means::new((&local, &anywhere), (&router, &network.swarm), &deny);
@@ -123,7 +129,8 @@ impl Node {
         let asks = (Arc::clone(&delegated.counts), network.routers.clone(), pinning.clone());
         let held = (store, name_records.clone());
         let metrics = Metrics::new(counters, kept.clone(), held, Arc::clone(&router), Arc::clone(&deny), asks)
-            .with_tls(kept.clone(), Arc::clone(&certificates));
+            .with_tls(kept.clone(), Arc::clone(&certificates))
+            .with_signing(kept.clone(), &bundles);
         let inner = Arc::new(Inner {
             local,
             anywhere,
@@ -135,7 +142,9 @@ impl Node {
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,
             fronts,
+            drills: Drills::open(&folder.drills()),
             deny,
+            bundles,
             swarm: network.swarm,
             routers: network.routers,
             delegated,
@@ -146,10 +155,9 @@ impl Node {
             summary,
             operator,
         });
-        inner.spawn_tasks(config.deny.reload, &mut tasks, &stopped);
         certs::spawn(folder, certificates, &config.certs, &mut tasks, &stopped)?;
         listeners.spawn(&inner, &mut tasks, &stopped);
-        tracing::info!(peer_id = inner.summary.peer_id, gateway = inner.summary.gateway, "the node serves");
+        inner.spawn_tasks(config.deny.reload, &mut tasks, &stopped);
         Ok(Self { inner, server, stop, tasks })
     }
 
@@ -188,9 +196,14 @@ impl Inner {
     fn spawn_tasks(self: &Arc<Self>, deny_reload: Duration, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
         tasks.spawn(deny::run(Arc::clone(self), deny_reload, stopped.clone()));
         tasks.spawn(release::run(Arc::clone(self), stopped.clone()));
+        tasks.spawn(bundles::run(Arc::clone(self), stopped.clone()));
+        for (_, origins) in self.fronts.origins() {
+            tasks.spawn(servers::watch(origins.clone(), stopped.clone()));
+        }
         if let Some(swarm) = self.swarm.clone() {
             tasks.spawn(provide::run(Arc::clone(self), swarm, stopped.clone()));
         }
+        tracing::info!(peer_id = self.summary.peer_id, gateway = self.summary.gateway, "the node serves");
     }
 
     /// Whether it takes requests.
@@ -221,8 +234,12 @@ impl Inner {
                 cache_bytes: self.local.cache().bytes(),
             },
             traffic: self.metrics.traffic(),
+            node_id: self.bundles.node_id().to_string(),
+            bundles: self.bundles.views(),
             pins: pins.into_iter().map(|pin| PinStatus { root: pin.cid.to_string(), name: pin.name }).collect(),
             network: self.router.snapshot(),
+            sites: self.fronts.origins().map(|(host, origins)| servers::status(host, origins)).collect(),
+            drills: self.drills.all(),
             swarm: self.swarm.as_ref().map(Swarm::snapshot),
             pinning: self.pinning.as_ref().map(atoll_pinning::Service::snapshot),
             providing: self.providing.views(),
@@ -237,7 +254,7 @@ fn bind_gateway(
     config: &Config,
     (names, router, counters): (&Arc<Resolver>, &Router, &Arc<Counters>),
     (remote, local): (Arc<RemoteBlocks>, &Arc<LocalBlocks>),
-    (deny, fronts, certificates): (&Arc<Lists>, &Arc<Fronts>, &Arc<atoll_certs::Store>),
+    (deny, fronts, certificates, signer): (&Arc<Lists>, &Arc<Fronts>, &Arc<atoll_certs::Store>, Signer),
 ) -> Result<Server, NodeError> {
     let services = Services {
         fronts: Arc::clone(fronts),
@@ -248,8 +265,15 @@ fn bind_gateway(
         deny: Arc::clone(deny) as _,
         blocks: shown(remote, deny),
         local: shown(Arc::clone(local) as _, deny),
+        signer: Some(signer),
     };
     Ok(Server::bind(&config.gateway, services)?)
+}
+
+/// The bundles of this node, made of its own blocks past its memory of what visitors read.
+fn shelf(folder: &Folder, local: &Arc<LocalBlocks>, keys: &NodeKeys) -> Arc<Shelf> {
+    let blocks = Arc::new(PassingBlocks(LocalBlocks::clone(local)));
+    Arc::new(Shelf::open(folder.bundles(), blocks, Arc::clone(&keys.answer)))
 }
 
 /// The sites with origins. Before these the node goes by a name that is its own.

@@ -69,6 +69,9 @@ pub struct PlacementView {
     pub site: String,
     /// Present root.
     pub root: String,
+    /// The bundle that the publisher names, for signing answers.
+    #[serde(default)]
+    pub bundle: Option<String>,
     /// Copies wanted.
     pub target: u64,
     /// Sequence.
@@ -175,6 +178,7 @@ impl PlacementView {
         Self {
             site: site.to_string(),
             root: placement.root.to_string(),
+            bundle: placement.bundle().map(|bundle| bundle.to_string()),
             target: placement.n,
             seq: placement.seq,
             expires_ms: Timestamp::from_secs(placement.exp).as_millis(),

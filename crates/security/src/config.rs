@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::deny::lists::LISTS_MAX;
+use crate::deny::table::RULES_MAX;
 
 /// Deny lists (IPIP-383): what this node does not show, and does not send to others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,11 +18,13 @@ pub struct Config {
     /// How often they are looked at for changes. A list that cannot be used is refused, and the one before it serves on.
     #[serde(with = "humantime_serde")]
     pub reload: Duration,
+    /// The most rules of one list; a list with more is refused. Each takes 20 bytes of memory.
+    pub rules_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { lists: Vec::new(), reload: Duration::from_secs(5) }
+        Self { lists: Vec::new(), reload: Duration::from_secs(5), rules_max: RULES_MAX }
     }
 }
 
@@ -35,6 +38,9 @@ impl Config {
         if self.reload < Duration::from_millis(100) || self.reload > Duration::from_secs(24 * 3600) {
             problems.push("reload: must be between 100 ms and 24 h".to_owned());
         }
+        if !(1..=RULES_MAX).contains(&self.rules_max) {
+            problems.push(format!("rules_max: {} is not between 1 and {RULES_MAX}", self.rules_max));
+        }
         problems
     }
 }
@@ -46,7 +52,7 @@ mod tests {
     #[test]
     fn problems_name_their_setting() {
         assert_eq!(Config::default().check(), Vec::<String>::new());
-        let config = Config { lists: vec![PathBuf::new(); LISTS_MAX], reload: Duration::ZERO };
-        assert_eq!(config.check().len(), 2);
+        let config = Config { lists: vec![PathBuf::new(); LISTS_MAX], reload: Duration::ZERO, rules_max: 0 };
+        assert_eq!(config.check().len(), 3);
     }
 }

@@ -37,11 +37,11 @@ pub struct List {
 }
 
 impl List {
-    /// Reads a list.
+    /// Reads a list of at most so many rules.
     ///
     /// # Errors
     /// [`DenyError`] if it is to be refused whole.
-    pub fn read(mut reader: impl BufRead) -> Result<Self, DenyError> {
+    pub fn read(mut reader: impl BufRead, rules_max: usize) -> Result<Self, DenyError> {
         let mut line = 0_u32;
         let before = header::find(&mut reader)?;
         let header = match &before.header {
@@ -50,7 +50,7 @@ impl List {
         };
         line = line.saturating_add(before.lines);
         let mut list = Self { header, table: Table::default(), skipped: 0, problems: Vec::new() };
-        let mut builder = Builder::default();
+        let mut builder = Builder::new(rules_max);
         // Without a header, what was looked through for one is rules.
         let mut rest = Cursor::new(before.rest).chain(reader);
         let mut buffer = Vec::new();

@@ -41,9 +41,12 @@ pub enum DenyError {
         /// Which, counted from 1.
         line: u32,
     },
+    /// A file without a byte, as a writer leaves it that has just begun, or has failed.
+    #[error("the list is empty, and had rules; if that is meant, write a comment into it")]
+    Emptied,
     /// More rules than memory is set aside for.
-    #[error("the list has over {} rules", crate::deny::table::RULES_MAX)]
-    TooManyRules,
+    #[error("the list has over {0} rules (deny.rules_max)")]
+    TooManyRules(usize),
     /// More lists than are looked through for each block.
     #[error("over {} lists are configured", crate::deny::lists::LISTS_MAX)]
     TooManyLists,

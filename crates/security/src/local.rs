@@ -276,7 +276,7 @@ mod tests {
         assert_eq!((local.remove(CID).unwrap(), local.remove(CID).unwrap()), (1, 0));
         assert_eq!(fs::read_to_string(local.path()).unwrap(), "# mine\n/ipns/by.hand\n");
         assert!(local.add(CID, Denied::Gone, "two\nlines").is_err());
-        let lists = Lists::open(&[], local.path()).unwrap();
+        let lists = Lists::open(&[], local.path(), 100).unwrap();
         let decision = |subject| explain(&lists, subject).unwrap().map(|decision| decision.verdict);
         assert!(decision("https://by.hand/").is_some_and(|verdict| verdict.line == 2 && verdict.denied.is_some()));
         assert_eq!((decision("by.hand/x"), decision(CID)), (None, None));

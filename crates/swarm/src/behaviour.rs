@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::dht::Which;
 use crate::error::SwarmError;
 use crate::records::Records;
-use crate::{gossip, identify as own_identify, inbound, messages};
+use crate::{gossip, identify as own_identify, messages, streams};
 
 /// Kademlia of the public IPFS network.
 pub(crate) const WAN_KAD: StreamProtocol = StreamProtocol::new("/ipfs/kad/1.0.0");
@@ -45,9 +45,8 @@ pub(crate) struct Behaviour {
     ping: ping::Behaviour,
     pub(crate) lan: kad::Behaviour<Records>,
     pub(crate) wan: Toggle<kad::Behaviour<Records>>,
-    /// Opens streams; those of others come by `bitswap`.
-    pub(crate) stream: libp2p_stream::Behaviour,
-    bitswap: inbound::Behaviour,
+    /// Streams of Bitswap, and those of announcements.
+    streams: streams::Behaviour,
     /// Questions of members.
     pub(crate) members: messages::Behaviour,
     /// Records of members.
@@ -55,7 +54,7 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn new(key: &Keypair, config: &Config, bitswap: inbound::Behaviour) -> Result<Self, SwarmError> {
+    pub(crate) fn new(key: &Keypair, config: &Config, streams: streams::Behaviour) -> Result<Self, SwarmError> {
         let me = key.public().to_peer_id();
         let limits = connection_limits::ConnectionLimits::default()
             .with_max_established(Some(config.connections))
@@ -73,8 +72,7 @@ impl Behaviour {
             ping: ping::Behaviour::default(),
             lan: kademlia(me, lan_kad(config)?, Mode::Server, config),
             wan: config.public.then(|| kademlia(me, WAN_KAD, Mode::Client, config)).into(),
-            stream: libp2p_stream::Behaviour::new(),
-            bitswap,
+            streams,
             members: messages::behaviour(protocol(config, messages::PROTOCOL)?),
             gossip: gossip::behaviour(config)?,
         })

@@ -23,7 +23,6 @@ use atoll_core::bitswap::{MESSAGE_BYTES_MAX, Message, Payload};
 use atoll_core::block::{BLOCK_BYTES_MAX, Multihash};
 use atoll_core::{Block, Blocks, Cid, TransportError};
 use libp2p::{PeerId, Stream, StreamProtocol};
-use libp2p_stream::{Control, OpenStreamError};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
@@ -31,7 +30,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
 use crate::counts::{self, Counts};
-use crate::inbound::{Incoming, Streams};
+use crate::streams::{Incoming, OpenError, Opener, Streams};
 pub(crate) use asks::Key;
 use asks::{Answer, Asks};
 use budget::Budget;
@@ -73,7 +72,7 @@ const MESSAGE_RATE: usize = 64 * 1024;
 
 /// The exchange of blocks with all peers.
 pub(crate) struct Bitswap {
-    control: Control,
+    opener: Opener,
     blocks: Arc<dyn Blocks>,
     counts: Arc<Counts>,
     peers: Mutex<HashMap<PeerId, Arc<Peer>>>,
@@ -89,14 +88,10 @@ pub(crate) struct Bitswap {
 
 impl Bitswap {
     /// Wants to be made within a runtime.
-    pub(crate) fn new(
-        control: Control,
-        (blocks, counts): (Arc<dyn Blocks>, Arc<Counts>),
-        config: &Config,
-    ) -> Arc<Self> {
+    pub(crate) fn new(opener: Opener, (blocks, counts): (Arc<dyn Blocks>, Arc<Counts>), config: &Config) -> Arc<Self> {
         let kib = |bytes: usize| u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
         Arc::new(Self {
-            control,
+            opener,
             blocks,
             counts,
             peers: Mutex::default(),
@@ -123,6 +118,10 @@ impl Bitswap {
             while tasks.try_join_next().is_some() {}
             match incoming {
                 Incoming::Came(id) => lock(&self.asks).came(id),
+                Incoming::Again(id) => {
+                    let peer = lock(&self.peers).get(&id).cloned();
+                    peer.inspect(|peer| peer.connected_again());
+                }
                 Incoming::Went(id) => {
                     self.with_asks(|asks| asks.went(id, Instant::now()));
                     if let Some(peer) = lock(&self.peers).remove(&id) {
@@ -322,12 +321,12 @@ impl Bitswap {
     /// A stream of the newest protocol that the peer speaks. Nothing is sent before what is written.
     async fn open(&self, peer: PeerId) -> Result<Stream, TransportError> {
         let limit = TransportError::TimedOut(OPEN_TIMEOUT.as_secs() * 1000);
-        let opens = async |protocol| match self.control.clone().open_stream(peer, StreamProtocol::new(protocol)).await {
+        let opens = async |protocol| match self.opener.open(peer, StreamProtocol::new(protocol)).await {
             Ok(stream) => {
                 counts::one(&self.counts.streams[1]);
                 Ok(stream)
             }
-            Err(OpenStreamError::UnsupportedProtocol(_)) => Err(TransportError::Refused),
+            Err(OpenError::Unspoken) => Err(TransportError::Refused),
             Err(error) => Err(TransportError::Connect(error.to_string())),
         };
         let opening = async {

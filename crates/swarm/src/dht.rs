@@ -76,8 +76,7 @@ impl Network {
         if addresses.is_empty() || !self.swarm.connect(peer.id, peer.addresses.clone()).await {
             return Ok(false);
         }
-        let mut control = self.swarm.control();
-        let opened = timeout(OPEN_TIMEOUT, control.open_stream(peer.id, self.protocol.clone()));
+        let opened = timeout(OPEN_TIMEOUT, self.swarm.opener().open(peer.id, self.protocol.clone()));
         let stream = opened.await.map_err(|_| io::ErrorKind::TimedOut)?.map_err(io::Error::other)?;
         let mut stream = BufReader::new(stream);
         let mut waiting = Vec::new();

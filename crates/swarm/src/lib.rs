@@ -14,11 +14,11 @@ mod driver;
 mod error;
 mod gossip;
 mod identify;
-mod inbound;
 mod lookup;
 mod messages;
 mod names;
 mod records;
+mod streams;
 mod swarm;
 mod transport;
 

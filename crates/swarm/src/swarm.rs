@@ -12,7 +12,6 @@ use atoll_core::{Answer, Block, Blocks, BoxFuture, Cid, Exchange, Providers, Tra
 use futures_util::stream::{self, StreamExt as _};
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, StreamProtocol};
-use libp2p_stream::Control;
 use multiaddr::{Multiaddr, Protocol};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,7 +24,8 @@ use crate::counts::Counts;
 use crate::dht::{Network, Own, Which};
 use crate::driver::{Driver, Order};
 use crate::error::SwarmError;
-use crate::{gossip, inbound, messages, transport};
+use crate::streams::{self, Opener};
+use crate::{gossip, messages, transport};
 
 /// Orders that wait for the driver.
 const ORDERS_MAX: usize = 1024;
@@ -114,7 +114,7 @@ pub struct Swarm {
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) find_timeout: Duration,
     me: PeerId,
-    control: Control,
+    opener: Opener,
     networks: Arc<[(Which, StreamProtocol)]>,
     bitswap: Arc<Bitswap>,
     counts: Arc<Counts>,
@@ -130,27 +130,27 @@ impl Swarm {
     pub async fn spawn(parts: Parts, config: &Config) -> Result<Self, SwarmError> {
         let key = Keypair::from_protobuf_encoding(&parts.identity);
         let key = key.map_err(|error| SwarmError::Transport(error.to_string()))?;
-        let (incoming, streams) = inbound::Behaviour::new(&PROTOCOLS);
-        let mut swarm = transport::build(key, config, incoming)?;
+        let (behaviour, opener, streams) = streams::Behaviour::new(&PROTOCOLS);
+        let mut swarm = transport::build(key, config, behaviour)?;
         for address in &config.announce {
             swarm.add_external_address(address.clone());
         }
-        let (me, control) = (*swarm.local_peer_id(), swarm.behaviour().stream.new_control());
+        let me = *swarm.local_peer_id();
         let networks = [(Which::Lan, lan_kad(config)?), (Which::Wan, WAN_KAD)].into_iter();
         let networks = networks.take(1 + usize::from(config.public)).collect();
         let counts = Arc::<Counts>::default();
-        let bitswap = Bitswap::new(control.clone(), (parts.blocks, Arc::clone(&counts)), config);
+        let bitswap = Bitswap::new(opener.clone(), (parts.blocks, Arc::clone(&counts)), config);
         let members_speak = protocol(config, messages::PROTOCOL)?;
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let (tell, told) = watch::channel(Snapshot::default());
         let with = (members_speak, bitswap.spoken());
-        let mut driver = Driver::new(swarm, received, config, with, (tell, Arc::clone(&counts)));
+        let mut driver = Box::new(Driver::new(swarm, received, config, with, (tell, Arc::clone(&counts))));
         driver.listen(&config.listen).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&bitswap).accept(streams));
         tasks.spawn(driver.run());
         let (find_timeout, tasks) = (config.find_timeout, Arc::new(tasks));
-        Ok(Self { orders, find_timeout, me, control, networks, bitswap, counts, told, _tasks: tasks })
+        Ok(Self { orders, find_timeout, me, opener, networks, bitswap, counts, told, _tasks: tasks })
     }
 
     /// The addresses under which others reach this node, each with its peer id.
@@ -189,8 +189,8 @@ impl Swarm {
     }
 
     /// What opens streams.
-    pub(crate) fn control(&self) -> Control {
-        self.control.clone()
+    pub(crate) fn opener(&self) -> &Opener {
+        &self.opener
     }
 
     /// Peers that say they have a block, connected already.

@@ -17,7 +17,7 @@ use libp2p::{PeerId, Swarm, SwarmBuilder, Transport as _, noise, swarm, tcp, tls
 use crate::behaviour::Behaviour;
 use crate::config::Config;
 use crate::error::SwarmError;
-use crate::inbound;
+use crate::streams;
 
 /// A connection that nobody uses is closed after this time.
 const IDLE: Duration = Duration::from_secs(120);
@@ -28,10 +28,10 @@ const KEY_FILE_BYTES_MAX: u64 = 4096;
 pub(crate) fn build(
     identity: Keypair,
     config: &Config,
-    incoming: inbound::Behaviour,
+    streams: streams::Behaviour,
 ) -> Result<Swarm<Behaviour>, SwarmError> {
     let failed = |error: &dyn Display| SwarmError::Transport(error.to_string());
-    let behaviour = |key: &Keypair| Behaviour::new(key, config, incoming).map_err(Box::<dyn Error + Send + Sync>::from);
+    let behaviour = |key: &Keypair| Behaviour::new(key, config, streams).map_err(Box::<dyn Error + Send + Sync>::from);
     // A stream's first message goes along with its protocol, which saves a round trip.
     let settings = |swarm: swarm::Config| {
         swarm.with_idle_connection_timeout(IDLE).with_substream_upgrade_protocol_override(Version::V1Lazy)

@@ -93,6 +93,20 @@ async fn many_blocks_at_once_all_come() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_started_anew_is_answered_where_it_is_now() {
+    let blocks: Vec<_> = (0..4).map(|n| block(n, 4096)).collect();
+    let holder = swarm(1, &blocks, TCP, &[]).await;
+    // Their connections stay open, as those of a machine that lost its power do.
+    let mut before = Vec::new();
+    for block in &blocks {
+        let asker = swarm(2, &[], TCP, &[]).await;
+        let answer = Transport::block(&asker, &holder.addresses()[0], block.cid()).await;
+        assert!(answer.as_ref() == Ok(block), "start {}: {:?}", before.len(), answer.err());
+        before.push(asker);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_is_found_by_whoever_knows_somebody() {
     let page = block(1, 100);
     let known = swarm(1, &[], TCP, &[]).await;

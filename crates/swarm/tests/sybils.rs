@@ -180,13 +180,31 @@ async fn finds(node: &Swarm, cid: &atoll_core::Cid) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newcomer_among_hostile_peers_finds_the_network_through_the_one_that_is_not() {
     let first = honest(51, &[]).await;
-    let others = [honest(52, &first.addresses()).await, honest(53, &first.addresses()).await];
+    let known = first.addresses();
+    let others = [honest(52, &known).await, honest(53, &known).await];
     let mut tasks = JoinSet::new();
-    let me = id(50);
+    let before = joins(54, &known, &others).await;
+    let memory = memory_mib();
     // They are the newcomer's own neighbourhood.
-    let hostile = sybils(nearest_keys(&me.to_bytes()), &mut tasks).await;
-    let newcomer = honest(50, &[&hostile[..], &first.addresses()[..]].concat()).await;
-    for (seed, other) in (52..).zip(&others) {
+    let hostile = sybils(nearest_keys(&id(50).to_bytes()), &mut tasks).await;
+    let during = joins(50, &[&hostile[..], &known[..]].concat(), &others).await;
+    Ordeal {
+        attack: "16 hostile peers around a newcomer that knows one honest peer",
+        work: "finding honest peers by their ids",
+        before,
+        during,
+        memory_mib: (memory, memory_mib()),
+        growth_mib_max: 256,
+    }
+    .tell();
+}
+
+/// How long it takes one that joins through `known` to find each of the peers 52 and 53, the first time and later.
+async fn joins(seed: u8, known: &[Multiaddr], others: &[Swarm]) -> Vec<Duration> {
+    let newcomer = honest(seed, known).await;
+    let mut times = Vec::new();
+    for (seed, other) in (52..).zip(others).cycle().take(LOOKUPS) {
+        let begun = Instant::now();
         until("an honest peer that it was not told of", async || {
             let found = newcomer.find_peer(id(seed)).await;
             other
@@ -195,7 +213,9 @@ async fn a_newcomer_among_hostile_peers_finds_the_network_through_the_one_that_i
                 .any(|address| found.iter().any(|found| address.to_string().starts_with(&found.to_string())))
         })
         .await;
+        times.push(begun.elapsed());
     }
+    times
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -232,6 +232,14 @@ impl Node {
         self.ready["secure"][0].as_str().unwrap().strip_prefix("https://").unwrap().parse().unwrap()
     }
 
+    /// The address of its first gateway with HTTP/3.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn http3(&self) -> SocketAddr {
+        self.ready["http3"][0].as_str().unwrap().strip_prefix("https://").unwrap().parse().unwrap()
+    }
+
     /// The address of its admin listener.
     pub fn admin(&self) -> SocketAddr {
         address(&self.ready["admin"])

@@ -35,9 +35,14 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let Some(atoll) = &bench.atoll else { return Ok(()) };
     let folder = text(&bench.fresh("demo")?.join("nodes"));
     let mut command = Command::new(atoll);
-    let child = command.args(["demo", "--dir", &folder]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let child = command
+        .args(["demo", "--dir", &folder])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
     let mut demo = Demo(child);
-    let mut lines = BufReader::new(demo.0.stdout.take().context("the demo's output")?).lines();
+    let mut lines = BufReader::new(demo.0.stderr.take().context("the demo's output")?).lines();
     let is_last = |line: std::io::Result<String>| line.is_ok_and(|line| line.starts_with(STARTED));
     ensure!(lines.by_ref().any(is_last), "the demo ended early");
     sleep(SETTLE);

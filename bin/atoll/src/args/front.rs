@@ -54,3 +54,34 @@ pub(crate) struct PurgeArgs {
     #[arg(long)]
     pub soft: bool,
 }
+
+/// Have each server of a site fail in turn, under load, and tell what visitors met.
+///
+/// The node takes the server for dead, or for one that never answers; the server itself is not touched, and is back at the end, or a
+/// few seconds after the command dies. Each request asks for the path with a query of its own, so that a server has to answer. The
+/// exit code is 1 if a request failed. What was found stands on the status page.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  atoll drill shop.example\n  atoll drill shop.example --hang --path /health --seconds 30\n  \
+    atoll drill shop.example --cached --path / --json"
+)]
+pub(crate) struct DrillArgs {
+    /// A host of the site.
+    #[arg(value_name = "SITE")]
+    pub site: String,
+    /// Path to ask for.
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    pub path: String,
+    /// Requests a second.
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rate: u32,
+    /// How long each server fails, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub seconds: u64,
+    /// Have each one hang, too, after it was dead.
+    #[arg(long)]
+    pub hang: bool,
+    /// Ask for the path as it is, as visitors do, so that what is stored may answer.
+    #[arg(long)]
+    pub cached: bool,
+}

@@ -56,7 +56,7 @@ pub(crate) async fn run(command: DenyCommand, folder: &Folder, control: &Control
 /// Reads the lists as a node with these settings would.
 fn check(subject: &str, folder: &Folder, list: &Local, output: &Output) -> Result<ExitCode> {
     let (settings, _) = config::load(&SettingArgs::default(), folder)?;
-    let lists = Lists::open(&settings.deny.lists, list.path())?;
+    let lists = Lists::open(&settings.deny.lists, list.path(), settings.deny.rules_max)?;
     let decision = local::explain(&lists, subject)?;
     let denied = decision.as_ref().and_then(|decision| decision.verdict.denied);
     let value = serde_json::json!({

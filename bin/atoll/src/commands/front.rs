@@ -16,7 +16,7 @@ use crate::output::Output;
 pub(crate) fn run(args: FrontArgs, folder: &Folder, output: &Output) -> Result<()> {
     let mut settings = args.settings;
     settings.gateway_listen = Some(args.listen);
-    let origin = |url| OriginConfig { url, host: args.host.clone() };
+    let origin = |url| OriginConfig { url, host: args.host.clone(), ..OriginConfig::default() };
     let mut site = SiteConfig {
         hosts: vec!["*".to_owned()],
         origins: args.origin.into_iter().map(origin).collect(),

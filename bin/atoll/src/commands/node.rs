@@ -21,8 +21,9 @@ pub(crate) fn run(args: &SettingArgs, folder: &Folder, output: &Output) -> Resul
         let node = Node::bind(folder, settings, sources).await.context("the node could not start")?;
         let ready = node.ready();
         output.result(&ready, || {
-            let mut gateways = vec![ready.gateway.as_str()];
-            gateways.extend(ready.secure.iter().map(String::as_str));
+            let mut gateways = vec![ready.gateway.clone()];
+            gateways.extend(ready.secure.iter().cloned());
+            gateways.extend(ready.http3.iter().map(|url| format!("{url} (HTTP/3)")));
             format!("peer id {}\ngateway {}\nstatus  {}/", ready.peer_id, gateways.join("\n        "), ready.admin)
         })?;
         let drain = tokio::select! {

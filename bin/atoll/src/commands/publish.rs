@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use atoll_core::bundle::BundleId;
 use atoll_core::ipns::TTL_DEFAULT;
 use atoll_core::links::links;
 use atoll_core::record::Placement;
+use atoll_core::signed::parse_hex;
 use atoll_core::{Block, Cid, Multiaddr, Signed, SystemClock, Transport, car};
-use atoll_node::api::{ReadBack, ReadBackRequest, Status};
+use atoll_node::api::{BundleRequest, BundleView, ReadBack, ReadBackRequest, Status};
 use atoll_routing::{HttpConfig, HttpTransport};
 use futures_util::StreamExt as _;
 use http::Method;
@@ -33,6 +35,8 @@ struct Published {
     site: String,
     /// The site's name in IPNS, if it was published.
     name: Option<String>,
+    /// What its answers are signed by, if they are.
+    bundle: Option<String>,
     bytes: u64,
     files: u64,
     target: u64,
@@ -61,7 +65,11 @@ pub(crate) async fn run(
         import::import_through(control, &args.path, args.cut.cut(), &format!("publish:{site}"), output).await?;
     let root: Cid = imported.root.parse()?;
     let now = SystemClock::now();
+    let bundle = bundle(control, &root, output).await;
     let mut placement = Placement::new(root, args.replicas, imported.dag_bytes);
+    if let Some(bundle) = &bundle {
+        placement = placement.with_bundle(bundle);
+    }
     placement.seq = now.as_millis();
     placement.exp = now.after(Duration::from_secs(args.days.saturating_mul(86_400))).as_secs();
     let signed = Signed::seal(placement, &key).context("the placement breaks a rule")?;
@@ -77,6 +85,7 @@ pub(crate) async fn run(
         root: root.to_string(),
         site: site.to_string(),
         name,
+        bundle: bundle.map(|bundle| bundle.to_string()),
         bytes: imported.bytes,
         files: imported.files,
         target: args.replicas,
@@ -98,6 +107,19 @@ fn describe(p: &Published) -> String {
         "root {}\nsite {}{name}\n{} files, {size}\nverified live from {nodes}, {operators} in {:.1} s{short}",
         p.root, p.site, p.files, p.seconds
     )
+}
+
+/// The bundle of a root, made by the node of its own blocks; without one the site is served unsigned.
+async fn bundle(control: &Control, root: &Cid, output: &Output) -> Option<BundleId> {
+    let request = BundleRequest { root: root.to_string() };
+    let body = full(serde_json::to_vec(&request).ok()?.into());
+    match control.events::<BundleView>("/v1/bundles", body, |_| {}).await {
+        Ok(view) => view.bundle.and_then(|id| parse_hex(&id)).map(BundleId),
+        Err(error) => {
+            output.note(&format!("warning: the site's answers will not be signed: {error:#}"));
+            None
+        }
+    }
 }
 
 /// Waits until enough members hold the root, and fetches it back whole from each.

@@ -109,6 +109,7 @@ fn node_text(status: &Status) -> String {
     let below = status.network.placements.iter().filter(|placement| placement.copies < placement.target).count();
     let ms = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.2} ms"));
     let mut text = format!("peer id   {}\noperator  {} ({})\n", status.peer_id, status.operator, status.operator_label);
+    text += &format!("node id   {}\n", status.node_id);
     text += &format!("gateway   {}\nstatus    {}/\n", status.gateway, status.admin);
     text += &format!("state     {}\n", if status.ready { "ready" } else { "not ready" });
     text += &format!(
@@ -148,5 +149,9 @@ fn node_text(status: &Status) -> String {
     }
     text += &format!("members   {live} live of {} others known\n", status.network.members.len().saturating_sub(1));
     text += &format!("sites     {}, {below} below target", status.network.placements.len());
+    let refused = status.bundles.iter().filter_map(|bundle| Some((&bundle.root, bundle.why.as_ref()?)));
+    for (root, why) in refused {
+        text += &format!("\nunsigned  {root}: {why}");
+    }
     text
 }

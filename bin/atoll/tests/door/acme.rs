@@ -1,10 +1,12 @@
 //! Certificates from a real ACME server, for a real node.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use atoll_testkit::http::request;
+use atoll_testkit::origin::Origin;
 use atoll_testkit::process::Node;
 use atoll_testkit::trial::{installed, until};
 use serde_json::json;
@@ -18,11 +20,15 @@ fn programs() -> Option<PathBuf> {
 
 /// A node that asks these authorities for certificates.
 fn node(names: &[String], authorities: &[String]) -> Node {
+    unstarted(names, authorities).started()
+}
+
+fn unstarted(names: &[String], authorities: &[String]) -> Node {
     let toml = format!(
         "[certs.acme]\nagree = true\nretry = \"200ms\"\nretry_max = \"2s\"\nnames = {names:?}\nauthorities = [{}]\n",
         authorities.join(", ")
     );
-    Node::home(env!("CARGO_BIN_EXE_atoll")).set(&["gateway.tls.listen=127.0.0.1:0"]).configured(&toml).started()
+    Node::home(env!("CARGO_BIN_EXE_atoll")).set(&["gateway.tls.listen=127.0.0.1:0"]).configured(&toml)
 }
 
 fn names(count: usize) -> Vec<String> {
@@ -69,6 +75,41 @@ fn what_was_issued_is_there_after_a_kill_without_any_authority() {
     node.kill();
     node.start();
     assert_eq!(served(&node), shown);
+}
+
+#[test]
+fn a_name_that_somebody_allows_gets_one_on_demand() {
+    let Some(programs) = programs() else { return };
+    let mut pebble = Pebble::new(&programs);
+    let judge = Origin::writing(|asked, tcp| {
+        let status = if asked.target() == "/allowed?domain=wanted.example" { "200 OK" } else { "404 Not Found" };
+        tcp.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes())
+            .unwrap();
+    });
+    let ask = format!("certs.acme.on_demand.ask={}/allowed", judge.url());
+    let mut node = unstarted(&[], &[pebble.authority("")]).set(&[&ask, "gateway.tls.handshake_timeout=60s"]);
+    node.start();
+    pebble.start(node.gateway().port(), node.secure().port(), json!({}));
+    let visitor = pebble.visitor();
+    let asks = |node: &Node, name: &str| visitor.get(node.secure(), name, INLINE).map(|(_, shown)| shown);
+    // They wait for it, all for one order.
+    let shown: Vec<_> = std::thread::scope(|scope| {
+        let visitors: Vec<_> = (0..4).map(|_| scope.spawn(|| asks(&node, "wanted.example").unwrap())).collect();
+        visitors.into_iter().map(|visitor| visitor.join().unwrap()).collect()
+    });
+    assert!(shown.iter().all(|one| *one == shown[0]));
+    for _ in 0..3 {
+        assert!(asks(&node, "other.example").is_err());
+        assert!(asks(&node, "127.0.0.1.example").is_err());
+    }
+    let asked: Vec<_> = judge.asked().iter().map(|asked| asked.target().to_owned()).collect();
+    assert_eq!(asked, ["wanted", "other", "127.0.0.1"].map(|name| format!("/allowed?domain={name}.example")));
+    // What was issued is there without anybody.
+    pebble.stop();
+    drop(judge);
+    node.kill();
+    node.start();
+    assert_eq!(asks(&node, "wanted.example").unwrap(), shown[0]);
 }
 
 #[test]

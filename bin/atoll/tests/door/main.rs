@@ -1,10 +1,13 @@
-//! The door: what a visitor meets of TLS, HTTP/1.1 and HTTP/2 at a real node, as peers see it that others wrote.
+//! The door: what a visitor meets of TLS, HTTP/1.1, HTTP/2 and HTTP/3 at a real node, as peers see it that others wrote.
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
 mod acme;
 mod files;
 mod h2spec;
+mod http3;
 mod pebble;
+mod proxied;
+mod sslyze;
 
 /// A file of ours within its CID.
 const INLINE: &str = "/ipfs/bafkqabtimvwgy3yk";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::is_name;
+use super::demand::is_host;
 
 /// The most names.
 const NAMES_MAX: usize = 1_000;
@@ -32,6 +32,27 @@ pub struct Acme {
     /// The longest that it rests.
     #[serde(with = "humantime_serde")]
     pub retry_max: Duration,
+    /// Certificates for names that clients ask for, beside `names`.
+    pub on_demand: OnDemand,
+}
+
+/// Certificates for names that clients ask for. The first client waits for it, as long as `gateway.tls.handshake_timeout` lets it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OnDemand {
+    /// Who says whether a name may have one: a URL, which is asked with `?domain=NAME` behind it. 200 is yes, and everything else no.
+    /// Empty: no certificate is asked for on demand.
+    pub ask: String,
+    /// How long a yes holds.
+    #[serde(with = "humantime_serde")]
+    pub allowed_for: Duration,
+    /// How long a no holds, and that there was no answer.
+    #[serde(with = "humantime_serde")]
+    pub refused_for: Duration,
+    /// The most names that have one.
+    pub names: usize,
+    /// The most orders on demand in an hour.
+    pub per_hour: u32,
 }
 
 /// Who issues certificates.
@@ -59,12 +80,44 @@ impl Default for Acme {
             agree: false,
             retry: Duration::from_secs(60),
             retry_max: Duration::from_secs(6 * 3_600),
+            on_demand: OnDemand::default(),
+        }
+    }
+}
+
+impl Default for OnDemand {
+    fn default() -> Self {
+        Self {
+            ask: String::new(),
+            allowed_for: Duration::from_secs(3_600),
+            refused_for: Duration::from_secs(60),
+            names: 1_000,
+            per_hour: 60,
+        }
+    }
+}
+
+impl OnDemand {
+    fn check(&self, problems: &mut Vec<String>) {
+        let ask = self.ask.parse::<http::Uri>().ok();
+        let is_plain = ask.is_some_and(|ask| ask.host().is_some() && ask.scheme().is_some() && ask.query().is_none());
+        if !self.ask.is_empty() && !is_plain {
+            problems.push(format!("acme.on_demand.ask: {:?} is no http or https URL without a query", self.ask));
+        }
+        if self.names > NAMES_MAX * 10 {
+            problems.push(format!("acme.on_demand.names: {} are over the limit of {}", self.names, NAMES_MAX * 10));
         }
     }
 }
 
 impl Acme {
+    /// Whether anybody may ever be asked for a certificate.
+    pub fn is_used(&self) -> bool {
+        !self.names.is_empty() || !self.on_demand.ask.is_empty()
+    }
+
     pub(crate) fn check(&self, problems: &mut Vec<String>) {
+        self.on_demand.check(problems);
         for (setting, count, most) in
             [("names", self.names.len(), NAMES_MAX), ("authorities", self.authorities.len(), AUTHORITIES_MAX)]
         {
@@ -72,14 +125,14 @@ impl Acme {
                 problems.push(format!("acme.{setting}: {count} are over the limit of {most}"));
             }
         }
-        for name in self.names.iter().filter(|name| !is_name(name) || name.starts_with("*.") || !name.contains('.')) {
+        for name in self.names.iter().filter(|name| !is_host(name)) {
             problems
                 .push(format!("acme.names: {name:?} is not a host name in lower case; wildcards cannot be had here"));
         }
-        if !self.names.is_empty() && self.authorities.is_empty() {
+        if self.is_used() && self.authorities.is_empty() {
             problems.push("acme.authorities: names nobody who issues certificates".to_owned());
         }
-        if !self.names.is_empty() && !self.agree {
+        if self.is_used() && !self.agree {
             problems.push("acme.agree: must be true: authorities ask for agreement to their terms".to_owned());
         }
         for authority in &self.authorities {

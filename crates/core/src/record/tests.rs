@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::block::Cid;
+use crate::bundle::BundleId;
 use crate::envelope::{ENVELOPE_BYTES_MAX, Record, RecordError, Signed};
 use crate::id::{PublicKey, SiteId};
 use crate::ipns::Name;
@@ -131,6 +132,21 @@ fn a_record_does_not_outlive_its_certificate() {
 }
 
 #[test]
+fn a_placement_without_a_bundle_is_as_it_was_and_each_version_has_its_form() {
+    let key = SiteKey::from_seed(&[9; 32]);
+    let placed = || Placement::new(ROOT.parse().unwrap(), 1, 0);
+    let sealed = |v: u64, mut placement: Placement| {
+        placement.v = v;
+        Signed::seal(placement, &key).map(|_| ())
+    };
+    let with = || placed().with_bundle(&BundleId([1; 32]));
+    assert_eq!((sealed(1, placed()), sealed(2, with())), (Ok(()), Ok(())));
+    assert_eq!(sealed(1, with()), Err(RecordError::Bounds("bundle")));
+    assert_eq!(sealed(2, placed()), Err(RecordError::Bounds("bundle")));
+    assert_eq!(sealed(3, placed()), Err(RecordError::Version(3)));
+}
+
+#[test]
 fn bounds_are_met_exactly() {
     let key = SiteKey::from_seed(&[9; 32]);
     let sealed = |n| Signed::seal(Placement::new(ROOT.parse().unwrap(), n, 0), &key).map(|_| ());
@@ -183,11 +199,14 @@ proptest! {
     }
 
     #[test]
-    fn placements_come_back(n in 1..=REPLICAS_MAX, seq: u64, exp: u64, quota: u64, named in 0u8..4) {
+    fn placements_come_back(n in 1..=REPLICAS_MAX, seq: u64, exp: u64, quota: u64, named in 0u8..4, bundle: Option<[u8; 32]>) {
         let mut placement = Placement::new(ROOT.parse().unwrap(), n, quota);
         (placement.seq, placement.exp) = (seq, exp);
         let peers: Vec<_> = (0..named).map(|i| member(i + 1, 1).0.peer_id()).collect();
         let placement = if named == 0 { placement } else { placement.only(&peers) };
+        let bundle = bundle.map(BundleId);
+        let placement = bundle.iter().fold(placement, |placement, bundle| placement.with_bundle(bundle));
+        prop_assert_eq!(placement.bundle(), bundle);
         let sealed = Signed::seal(placement, &SiteKey::from_seed(&[9; 32])).unwrap();
         prop_assert_eq!(Signed::<Placement>::open(sealed.bytes().clone()).unwrap(), sealed);
     }

@@ -108,6 +108,12 @@ impl Pattern {
         names.saturating_add(pieces.map(piece).sum())
     }
 
+    /// The one path that it matches, decoded, if it has no placeholder.
+    pub(super) fn literal(&self) -> Option<String> {
+        let text = |piece: &Piece| if let Piece::Text(text) = piece { Some(text.to_string()) } else { None };
+        if self.tail.is_some() { None } else { self.head.iter().map(text).collect() }
+    }
+
     /// The names of its placeholders.
     pub(super) fn names(&self) -> &[Box<str>] {
         &self.names

@@ -121,6 +121,12 @@ impl Redirects {
         self.0.is_empty()
     }
 
+    /// The paths that rules without placeholders are about, decoded, as their names.
+    pub fn literal_paths(&self) -> impl Iterator<Item = Vec<String>> {
+        let names = |path: String| path.split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        self.0.iter().filter_map(|rule| rule.from.literal()).map(names)
+    }
+
     /// How many rules there are.
     pub fn len(&self) -> usize {
         self.0.len()

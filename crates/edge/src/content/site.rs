@@ -33,28 +33,32 @@ impl Reading<'_> {
     pub(super) async fn absent(&self, failure: Failure) -> Result<Response<Body>, Failure> {
         let head = site::head(&*self.rules().await?, &self.asked(), Found::Absent)?;
         match head.shown {
-            Shown::Redirect(location) => Ok(redirect::by_rule(self.path, status(head.status), location)),
+            Shown::Redirect(location) => Ok(self.redirect(redirect::by_rule(self.path, status(head.status), location))),
             Shown::Page { segments, line } => {
                 let missing = Failure::PageMissing { status: status(head.status), line };
                 let names: Vec<&str> = segments.iter().map(String::as_str).collect();
                 let (file, index) = self.page(&names).await?.ok_or(missing)?;
                 let name = if index { Some(INDEX) } else { names.last().copied() };
-                self.show(&file, name, status(head.status), &head.edits).await
+                self.show((&file, &names), name, status(head.status), &head.edits).await
             }
             _ => match self.not_found_page().await {
-                Some(page) => self.show(&page, Some(NOT_FOUND), StatusCode::NOT_FOUND, &head.edits).await,
-                None => Err(failure),
+                Some((page, names)) => {
+                    self.show((&page, &names), Some(NOT_FOUND), StatusCode::NOT_FOUND, &head.edits).await
+                }
+                None => self.missing(failure),
             },
         }
     }
 
-    /// Changes the head of a file as `_headers` says.
-    pub(super) async fn edit(&self, described: &mut Described, found: Found) -> Result<(), Failure> {
+    /// Changes the head of a file as `_headers` says, and says what was changed.
+    pub(super) async fn edit(&self, described: &mut Described, found: Found) -> Result<Edits, Failure> {
         let rules = self.rules().await?;
-        if !rules.headers.is_empty() {
-            self.apply(&site::head(&rules, &self.asked(), found)?.edits, described);
+        if rules.headers.is_empty() {
+            return Ok(Edits::default());
         }
-        Ok(())
+        let edits = site::head(&rules, &self.asked(), found)?.edits;
+        self.apply(&edits, described);
+        Ok(edits)
     }
 
     fn asked(&self) -> Asked<'_> {
@@ -82,13 +86,14 @@ impl Reading<'_> {
     /// 9110, sections 13.2.1 and 14.2).
     async fn show(
         &self,
-        file: &Resolved,
+        (file, names): (&Resolved, &[&str]),
         name: Option<&str>,
         status: StatusCode,
         edits: &Edits,
     ) -> Result<Response<Body>, Failure> {
         let mut described = self.describe(file, file, name).await?;
         self.apply(edits, &mut described);
+        described.said = self.said_of_page(names, status, &described.headers, edits);
         if status == StatusCode::OK {
             return self.send(file, described).await;
         }
@@ -110,16 +115,16 @@ impl Reading<'_> {
         }
     }
 
-    /// The page of the site for what is missing, nearest to where it is missing.
-    async fn not_found_page(&self) -> Option<Resolved> {
+    /// The page of the site for what is missing, nearest to where it is missing, and its names.
+    async fn not_found_page(&self) -> Option<(Resolved, Vec<&str>)> {
         if !self.accepts_html() {
             return None;
         }
         let mut nearest = None;
         for names in site::not_found_pages(&self.path.segments) {
-            let way: Vec<&str> = self.path.named().chain(names).collect();
+            let way: Vec<&str> = self.path.named().chain(names.iter().copied()).collect();
             match self.resolve(&way).await {
-                Ok(page) if matches!(page.kind, Kind::File { .. }) => nearest = Some(page),
+                Ok(page) if matches!(page.kind, Kind::File { .. }) => nearest = Some((page, names)),
                 Ok(_) => {}
                 // The directory is there, and has no page.
                 Err(Failure::Read { cause: ReadError::NoEntry { name, .. }, .. }) if name == NOT_FOUND => {}

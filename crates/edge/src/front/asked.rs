@@ -6,15 +6,21 @@ use std::sync::Arc;
 use atoll_cache::{Key, conditional};
 use atoll_fallback::OriginError;
 use atoll_fallback::hops::{self, Hop};
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header, request};
 use http_body::Body;
+use hyper::ext::Protocol;
+use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::{Front, fields};
+use super::{Front, METHODS, fields};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::host::Seen;
 use crate::route::TARGET_BYTES_MAX;
+
+/// No more early answers than this wait until the visitor is sent them; others are left out.
+const HINTS_MAX: usize = 4;
 
 /// A request without what concerned its connection.
 pub(crate) struct Asked {
@@ -24,8 +30,12 @@ pub(crate) struct Asked {
     /// The host that was asked for.
     pub(crate) host: HeaderValue,
     pub(crate) https: bool,
-    version: Version,
+    pub(super) version: Version,
     bodiless: bool,
+    /// Whether the visitor waits to be asked for the body.
+    pub(super) expects: bool,
+    /// Whom to tell what the origin says before its answer.
+    pub(super) hints: Option<Sender<Bytes>>,
 }
 
 /// Path and query, as an origin is to see them: in origin form, or `*` of OPTIONS (RFC 9112, section 3.2).
@@ -60,14 +70,19 @@ impl Asked {
         seen: Seen<'_>,
         client: &Arc<Client>,
     ) -> Result<Self, Failure> {
-        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            return Err(Failure::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        // With a protocol, CONNECT is how HTTP/2 says what HTTP/1.1 says with GET and `Upgrade` (RFC 8441).
+        let switches = request.extensions().get::<Protocol>().is_some();
+        if (*request.method() == Method::CONNECT && !switches) || *request.method() == Method::TRACE {
+            return Err(Failure::Method(METHODS));
         }
         fields::check(request)?;
         let (mut head, ()) = Request::new(()).into_parts();
-        head.method = request.method().clone();
+        head.method = if switches { Method::GET } else { request.method().clone() };
         head.uri = target(request)?;
         head.headers = request.headers().clone();
+        let http1 = request.version() == Version::HTTP_11;
+        let continues = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        let expects = http1 && head.headers.get(header::EXPECT).is_some_and(continues);
         hops::strip_request(&head.method, &mut head.headers);
         let scheme = if seen.https { "https" } else { "http" };
         Ok(Self {
@@ -77,6 +92,8 @@ impl Asked {
             https: seen.https,
             version: request.version(),
             bodiless: request.body().is_end_stream(),
+            expects,
+            hints: None,
             head,
         })
     }
@@ -94,7 +111,16 @@ impl Asked {
             https: self.https,
             version: self.version,
             bodiless: true,
+            expects: false,
+            hints: None,
         }
+    }
+
+    /// From now on what the origin says before its answer comes out here, if there is a way to tell the visitor.
+    pub(super) fn hear(&mut self) -> Option<Receiver<Bytes>> {
+        let (sender, hints) = mpsc::channel(HINTS_MAX);
+        self.hints = Some(sender).filter(|_| self.version == Version::HTTP_11);
+        self.hints.is_some().then_some(hints)
     }
 
     /// Whether something stored may answer it.

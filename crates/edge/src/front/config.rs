@@ -1,9 +1,17 @@
 //! What an operator can set about a site with origins. Plain data; a crash loses nothing.
 
-use super::Quota;
+use std::time::Duration;
+
 use atoll_cache::{Config as CacheConfig, Key, Profile, Rules};
-use atoll_fallback::{OriginConfig, Timeouts};
+
+use super::Quota;
+use atoll_fallback::{OriginConfig, PoolConfig, Timeouts};
 use serde::{Deserialize, Serialize};
+
+use super::both::Both;
+use super::lead::Source;
+use super::page::Page;
+use super::routes::RouteConfig;
 
 /// The most sites, hosts of a site, and origins of a site.
 const MANY_MAX: usize = 1024;
@@ -14,8 +22,30 @@ const MANY_MAX: usize = 1024;
 pub struct SiteConfig {
     /// Its host names, in lower case and without port; `*` is every host that no other site has, the gateway's own names too.
     pub hosts: Vec<String>,
-    /// Its servers, in the order in which they are tried.
+    /// Its servers.
     pub origins: Vec<OriginConfig>,
+    /// What was published of it, as `/ipfs/CID` or `/ipns/NAME`; empty if nothing was.
+    pub content: String,
+    /// Which of the two leads: what was published (`content`), or the servers (`origin`).
+    pub prefer: Source,
+    /// For how long the other one leads at least, once that has failed.
+    #[serde(with = "humantime_serde")]
+    pub hold: Duration,
+    /// Whether every visitor is told that it is being worked on.
+    pub maintenance: bool,
+    /// File of the page (HTML) that visitors are shown then, and when nobody answers; empty for a plain one.
+    pub maintenance_page: String,
+    /// How they share the requests, and when one is left out.
+    pub pool: PoolConfig,
+    /// Which of them answer what; the first route that fits a request counts, and without one all of them may.
+    pub routes: Vec<RouteConfig>,
+    /// The protocols that a visitor's connection may go on in, if the server agrees (RFC 9110, section 7.8).
+    pub upgrades: Vec<String>,
+    /// How long neither side may say anything on such a connection.
+    #[serde(with = "humantime_serde")]
+    pub switched_idle: Duration,
+    /// Whether a stranger has chosen the servers: they must then be on the public Internet, and agree (`/.well-known/atoll`).
+    pub published: bool,
     /// The largest body of a request, in MiB.
     pub upload_mib: usize,
     /// How long each step with an origin may take.
@@ -31,6 +61,16 @@ impl Default for SiteConfig {
         Self {
             hosts: Vec::new(),
             origins: Vec::new(),
+            content: String::new(),
+            prefer: Source::Content,
+            hold: Duration::from_secs(60),
+            maintenance: false,
+            maintenance_page: String::new(),
+            pool: PoolConfig::default(),
+            routes: Vec::new(),
+            upgrades: vec!["websocket".to_owned()],
+            switched_idle: Duration::from_secs(600),
+            published: false,
             upload_mib: 1024,
             timeouts: Timeouts::default(),
             cache: Rules::default(),
@@ -87,11 +127,37 @@ impl SiteConfig {
         for host in self.hosts.iter().filter(|host| !sound(host)) {
             wrong(format!("hosts: `{host}` is neither a host name in lower case, without port, nor `*`"));
         }
+        if self.published && self.hosts.iter().any(|host| host == "*") {
+            wrong("published: no server can agree to every host; name them in hosts".to_owned());
+        }
         if self.origins.is_empty() {
             wrong("origins: is empty: nobody would answer".to_owned());
         }
-        if self.hosts.len().max(self.origins.len()) > MANY_MAX {
-            wrong(format!("hosts, origins: over the limit of {MANY_MAX}"));
+        if self.hosts.len().max(self.origins.len()).max(self.routes.len()) > MANY_MAX {
+            wrong(format!("hosts, origins, routes: over the limit of {MANY_MAX}"));
+        }
+        if let Err(problem) = Both::of(self) {
+            wrong(problem);
+        }
+        if let Err(problem) = Page::of(&self.maintenance_page) {
+            wrong(problem);
+        }
+        for problem in self.pool.problems() {
+            wrong(format!("pool.{problem}"));
+        }
+        for problem in self.routes.iter().flat_map(|route| route.problems(&self.origins)) {
+            wrong(format!("routes.{problem}"));
+        }
+        let token = |name: &String| {
+            let byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-./".contains(&byte);
+            // What is HTTP again would pass by all that is checked here.
+            !name.is_empty() && name.bytes().all(byte) && !name.starts_with("h2") && !name.starts_with("http")
+        };
+        for name in self.upgrades.iter().filter(|name| !token(name)) {
+            wrong(format!("upgrades: `{name}` is no protocol in lower case, or one of HTTP's own"));
+        }
+        if self.switched_idle.is_zero() {
+            wrong("switched_idle: must be over 0 s".to_owned());
         }
         for problem in self.origins.iter().flat_map(OriginConfig::problems) {
             wrong(format!("origins.{problem}"));
@@ -110,7 +176,7 @@ mod tests {
     use super::*;
 
     fn site(host: &str, url: &str) -> SiteConfig {
-        let origins = vec![OriginConfig { url: url.to_owned(), host: String::new() }];
+        let origins = vec![OriginConfig { url: url.to_owned(), ..OriginConfig::default() }];
         SiteConfig { hosts: vec![host.to_owned()], origins, ..SiteConfig::default() }
     }
 

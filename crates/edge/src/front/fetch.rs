@@ -8,7 +8,7 @@ use atoll_cache::{
     Directives, Entry, Flight, Forwarded, Found, Landed, Leader, Looked, Report, Reuse, Times, conditional,
     vary_by_coding,
 };
-use atoll_fallback::{Download, OriginError, hops};
+use atoll_fallback::{Download, OriginError, hops, is_failure};
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method, Response, StatusCode, header, request};
 use http_body::Body as _;
@@ -112,13 +112,13 @@ fn revalidate(front: &Arc<Front>, asked: &Asked, entry: &Arc<Entry>) {
         // Those who would wait for it have an answer already.
         let _leader = leader;
         let (begun, asked_at) = (front.store.now(), SystemTime::now());
-        match front.origins.send(&sent, &asked.host, None).await {
+        match front.send(&asked, &sent, None).await {
             Ok(response) => {
                 let times = Times { request: asked_at, response: SystemTime::now() };
                 let response = stripped(response);
                 if response.status() == StatusCode::NOT_MODIFIED {
                     freshen(&front, &asked, &entry, (response.headers(), begun), times);
-                } else if !is_error(response.status()) {
+                } else if !is_failure(response.status()) {
                     drop(keep::keep(&front, &asked, (&sent, begun), times, response));
                 }
             }
@@ -148,7 +148,7 @@ async fn forward(
     let upload = body.map(|body| upload::bounded(body, front.upload_bytes_max, limit)).transpose()?;
     let (upload, fate) = upload.unzip();
     let (begun, asked_at) = (front.store.now(), SystemTime::now());
-    let response = match front.origins.send(&sent, &asked.host, upload).await {
+    let response = match front.send(asked, &sent, upload).await {
         Ok(response) => stripped(response),
         Err(error) => {
             let failure = fate.and_then(|fate| fate.failure(limit)).unwrap_or(Failure::Origin(error));
@@ -156,7 +156,7 @@ async fn forward(
         }
     };
     let times = Times { request: asked_at, response: SystemTime::now() };
-    if is_error(response.status())
+    if is_failure(response.status())
         && let Some(stale) = on_error(front, asked, need, Some(response.status()))
     {
         return Ok(stale);
@@ -242,7 +242,7 @@ fn reported(front: &Front, (parts, body): (http::response::Parts, Body), report:
 }
 
 /// An origin's body, as fast as the visitor takes it.
-fn passed(asked: &Asked, head: bool, body: Download) -> Body {
+pub(super) fn passed(asked: &Asked, head: bool, body: Download) -> Body {
     if head {
         return Body::unknown();
     }
@@ -278,7 +278,7 @@ async fn described(
     let Some(prior) = &need.prior else { return };
     if prior.stored.is_described_by(status, headers) {
         freshen(front, asked, prior, (headers, begun), times);
-    } else if !is_error(status) {
+    } else if !is_failure(status) {
         front.store.remove(&asked.key).await;
     }
 }
@@ -291,11 +291,6 @@ fn on_error(front: &Arc<Front>, asked: &Asked, need: &Need, status: Option<Statu
         return None;
     }
     stored::answer(front, asked, prior, now, need.report(status))
-}
-
-/// Whether a status says that the origin is not able to answer, rather than what it has (RFC 5861, section 4).
-fn is_error(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
 /// An answer without what concerned the connection that it came by.

@@ -203,7 +203,7 @@ async fn fetch(
     sent.headers.insert(header::RANGE, HeaderValue::try_from(wanted).map_err(|_| Lost::Origin)?);
     sent.headers.insert(header::IF_RANGE, tag.clone());
     let (begun, asked_at) = (front.store.now(), SystemTime::now());
-    let response = match front.origins.send(&sent, &asked.host, None).await {
+    let response = match front.send(asked, &sent, None).await {
         Ok(response) => super::fetch::stripped(response),
         Err(error) => {
             tracing::debug!(%error, key = %asked.key, number, "a slice cannot be fetched");

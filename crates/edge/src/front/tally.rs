@@ -20,6 +20,10 @@ pub enum Outcome {
     Stored,
     /// The origin answered, and that is not stored.
     Passed,
+    /// The connection went on in another protocol.
+    Switched,
+    /// What was published answered.
+    Published,
     /// Nobody answered.
     Failed,
 }
@@ -30,8 +34,17 @@ pub struct Tally([AtomicU64; Outcome::ALL.len()]);
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Hit, Self::Collapsed, Self::Validated, Self::Rescued, Self::Stored, Self::Passed, Self::Failed];
+    pub const ALL: [Self; 9] = [
+        Self::Hit,
+        Self::Collapsed,
+        Self::Validated,
+        Self::Rescued,
+        Self::Stored,
+        Self::Passed,
+        Self::Switched,
+        Self::Published,
+        Self::Failed,
+    ];
 
     /// What it is called among figures.
     pub fn name(self) -> &'static str {
@@ -42,6 +55,8 @@ impl Outcome {
             Self::Rescued => "rescued",
             Self::Stored => "stored",
             Self::Passed => "passed",
+            Self::Switched => "switched",
+            Self::Published => "published",
             Self::Failed => "failed",
         }
     }

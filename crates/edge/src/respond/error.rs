@@ -110,9 +110,7 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
             (StatusCode::TOO_MANY_REQUESTS, "This address is being sent too many large answers at once already.")
         }
         Failure::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "This node is sending as many large answers as it can."),
-        Failure::Spent(_) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "This site is asked for more than it is allowed here at one time.")
-        }
+        Failure::Spent(_) => (StatusCode::SERVICE_UNAVAILABLE, "This site may serve no more at once."),
         Failure::TooManyRequests => {
             (StatusCode::TOO_MANY_REQUESTS, "Too many requests from this address are being answered already.")
         }
@@ -135,6 +133,13 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
         Failure::UploadBroken => (StatusCode::BAD_REQUEST, "The body of the request broke off."),
         Failure::OnlyIfStored => (StatusCode::GATEWAY_TIMEOUT, "This node has not stored an answer to that."),
         Failure::Origin(cause) => origin(cause),
+        Failure::Neither => (
+            StatusCode::BAD_GATEWAY,
+            "Neither what was published of this site can be had now, nor do the servers that it comes from answer.",
+        ),
+        Failure::Maintenance => {
+            (StatusCode::SERVICE_UNAVAILABLE, "This site is being worked on. Come back in a while.")
+        }
         // Explained above, in words of their own.
         Failure::Redirects(_) | Failure::PageMissing { .. } => {
             (StatusCode::INTERNAL_SERVER_ERROR, "The rules of the site cannot be followed.")
@@ -241,6 +246,13 @@ fn origin(cause: &OriginError) -> (StatusCode, &'static str) {
         OriginError::Connect { .. } | OriginError::None => (
             StatusCode::BAD_GATEWAY,
             "The server that this site comes from cannot be reached, and nothing that may be shown instead is stored here.",
+        ),
+        OriginError::NotAgreed { .. } => {
+            (StatusCode::BAD_GATEWAY, "The server that this site names has not agreed to be asked for it.")
+        }
+        OriginError::Crowded { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The server that this site comes from has as many requests to answer as it may.",
         ),
         OriginError::TimedOut { .. } => {
             (StatusCode::GATEWAY_TIMEOUT, "The server that this site comes from did not answer in time.")

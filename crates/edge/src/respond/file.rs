@@ -1,6 +1,7 @@
 //! Bytes of a known length: files and single blocks, whole or in part (RFC 9110, sections 13 and 14).
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use atoll_cache::cut;
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use super::{insert, modified, none_match, not_modified};
 use crate::body::Body;
 use crate::client::{UNNAMED, X_REQUEST_ID};
+use crate::sign::Said;
 
 /// Everything about bytes but themselves.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct Described {
     pub(crate) len: u64,
     /// Whether the site itself says how long they may be cached, whatever its name says.
     pub(crate) own_age: bool,
+    /// What can be said of an answer with all of them, so that it is signed.
+    pub(crate) said: Option<Arc<Said>>,
     /// Whether parts of them are served.
     ranges: bool,
 }
@@ -45,7 +49,7 @@ impl Described {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
         // Every answer is named last: with a place for that, a copy of these headers need not grow for it.
         headers.insert(X_REQUEST_ID, UNNAMED);
-        Self { headers, etag, len, own_age: false, ranges: true }
+        Self { headers, etag, len, own_age: false, said: None, ranges: true }
     }
 
     /// The same, always served whole.

@@ -1,5 +1,6 @@
 //! Redirects: to a site's own host, to its canonical name, and to a directory's slash. Pure; a crash loses nothing.
 
+use atoll_core::manifest::MOVED;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{allow_any_origin, cache_control, insert, mime};
@@ -56,7 +57,7 @@ fn moved(status: StatusCode, mut location: String, query: Option<&str>) -> Respo
         location.push('?');
         location.push_str(query);
     }
-    let mut response = Response::new(Body::one("Moved.\n".into()));
+    let mut response = Response::new(Body::one(MOVED.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     insert(headers, header::LOCATION, location);

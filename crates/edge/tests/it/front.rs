@@ -16,7 +16,7 @@ use crate::support::{Gateway, Memory, Reply, config, services};
 fn before(origin: &Origin, change: impl FnOnce(&mut SiteConfig)) -> (Gateway, Arc<Fronts>) {
     let mut site = SiteConfig {
         hosts: vec!["*".to_owned()],
-        origins: vec![OriginConfig { url: origin.url(), host: String::new() }],
+        origins: vec![OriginConfig { url: origin.url(), ..OriginConfig::default() }],
         ..SiteConfig::default()
     };
     change(&mut site);
@@ -292,7 +292,11 @@ fn the_next_origin_is_asked_when_one_cannot_be_reached() {
     gone.close();
     let origin = counting("Cache-Control: max-age=60");
     let (gateway, _) = before(&gone, |site| {
-        site.origins.push(OriginConfig { url: origin.url(), host: "named.example".to_owned() });
+        site.origins.push(OriginConfig {
+            url: origin.url(),
+            host: "named.example".to_owned(),
+            ..OriginConfig::default()
+        });
     });
     assert_eq!(get(&gateway, "/", &[]).status, 200);
     assert_eq!(origin.asked()[0].field("host").as_deref(), Some("named.example"));

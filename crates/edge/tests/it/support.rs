@@ -103,6 +103,7 @@ pub(crate) fn services(memory: Memory) -> (Services, Arc<Counters>) {
         observe: Arc::clone(&counters) as _,
         fronts: Arc::new(Fronts::none()),
         certificates: Arc::new(atoll_certs::Store::default()),
+        signer: None,
     };
     (services, counters)
 }

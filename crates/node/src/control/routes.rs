@@ -13,8 +13,11 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
-use super::{Body, events, intake, jobs, names, pinning, purge, upload};
-use crate::api::{Entry, ImportRequest, KuboRequest, PinRequest, PinStatus, ReadBack, ReadBackRequest, StreamRequest};
+use super::{Body, events, intake, jobs, names, origins, pinning, purge, upload};
+use crate::api::{
+    BundleRequest, BundleState, BundleView, Entry, ImportRequest, KuboRequest, PinRequest, PinStatus, ReadBack,
+    ReadBackRequest, StreamRequest,
+};
 use crate::node::Inner;
 
 /// The largest body that is not a CAR, in bytes.
@@ -50,12 +53,16 @@ pub(super) async fn route(node: Arc<Inner>, request: Request<Incoming>) -> Respo
         ("POST", "/v1/import") => import(node, body).await,
         ("POST", "/v1/import/kubo") => import_kubo(node, body).await,
         ("POST", "/v1/import/stream") => import_stream(node, head.uri.query(), body),
+        ("GET", "/v1/bundles") => Ok(events::json(&node.bundles.views())),
+        ("POST", "/v1/bundles") => make_bundle(node, body).await,
         ("POST", "/v1/placements") => place(&node, body).await,
         ("POST", "/v1/read-back") => read_back(node, body).await,
         ("POST", "/v1/deny/reload") => Ok(events::json(&crate::deny::reload(&node).await)),
         ("GET", "/v1/pinning/tokens") => pinning::list(&node),
         ("POST", "/v1/pinning/tokens") => pinning::add(&node, body).await,
         ("DELETE", "/v1/pinning/tokens") => pinning::revoke(&node, body).await,
+        ("POST", "/v1/faults") => origins::fault(&node, body).await,
+        ("POST", "/v1/drills") => origins::remember(&node, body).await,
         ("POST", "/v1/purge") => purge::purge(&node, body).await,
         ("POST", "/v1/gc") => Ok(events::run(|_| async move { jobs::gc(node).await })),
         ("POST", "/v1/verify") => Ok(events::run(|reporter| jobs::verify(node, reporter))),
@@ -108,6 +115,17 @@ fn import_stream(node: Arc<Inner>, query: Option<&str>, body: Incoming) -> Route
     let request: StreamRequest = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
     let options = request.cut.options().map_err(|error| bad(error.to_string()))?;
     Ok(events::run(|reporter| intake::import_stream(node, request, options, body, reporter)))
+}
+
+async fn make_bundle(node: Arc<Inner>, body: Incoming) -> Routed {
+    let request: BundleRequest = read_json(body).await?;
+    let root: Cid = request.root.parse().map_err(|error| events::error(StatusCode::BAD_REQUEST, error))?;
+    Ok(events::run(|_| async move {
+        let named = node.bundles.make(&root).await?;
+        let (entries, leaves) = (named.bundle.manifest.entries().len() as u64, named.bundle.leaves);
+        let (root, bundle) = (named.bundle.root.to_string(), Some(named.id.to_string()));
+        Ok(BundleView { root, state: BundleState::Signed, bundle, entries, leaves, why: None })
+    }))
 }
 
 async fn place(node: &Inner, body: Incoming) -> Routed {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use atoll_edge::front::{DiskFigures, Fronts, Outcome};
+use atoll_edge::front::{DiskFigures, Fronts, OriginView, Outcome};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use super::gauge;
@@ -24,6 +25,7 @@ impl Collector for FrontCollector {
             let series = family.encode_family(&label)?;
             ConstCounter::new(self.0.tally().of(outcome)).encode(series)?;
         }
+        self.origins(&mut out)?;
         let stores = self.0.stores();
         let urls = stores.iter().map(|store| store.len() as u64).sum();
         gauge(&mut out, "front_urls", "URLs of which answers of origins are stored in memory", None, urls)?;
@@ -36,6 +38,46 @@ impl Collector for FrontCollector {
             ConstCounter::new(count).encode(family.encode_family(&label)?)?;
         }
         encode_disk(&mut out, &stores.iter().filter_map(|store| store.disk()).sum())
+    }
+}
+
+/// A figure of an origin: its name, what it says, and its value.
+type Figure<T> = (&'static str, &'static str, fn(&OriginView) -> T);
+
+/// What is counted of each origin.
+const COUNTS: [Figure<u64>; 5] = [
+    ("front_origin_requests", "Requests that were sent to an origin", |view| view.requests),
+    ("front_origin_failures", "Those that failed", |view| view.failures),
+    ("front_origin_retries", "Those that were sent after another origin had failed", |view| view.retries),
+    ("front_origin_hedges", "Those that were sent because another origin's answer was late", |view| view.hedges),
+    ("front_origin_ejections", "How often an origin was left out", |view| view.ejections),
+];
+
+impl FrontCollector {
+    fn origins(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let sites: Vec<_> = self.0.origins().map(|(site, origins)| (site, origins.views())).collect();
+        let views = || sites.iter().flat_map(|(site, views)| views.iter().map(move |view| (*site, view)));
+        for (name, help, count) in COUNTS {
+            let mut family = out.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (site, view) in views() {
+                let labels = [("site", site), ("origin", &*view.name)];
+                ConstCounter::new(count(view)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let gauges: [Figure<i64>; 2] = [
+            ("front_origin_ready", "Whether an origin is asked before those that are not", |view| view.ready.into()),
+            ("front_origin_in_flight", "Requests that an origin has in flight", |view| {
+                i64::try_from(view.in_flight).unwrap_or(i64::MAX)
+            }),
+        ];
+        for (name, help, value) in gauges {
+            let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (site, view) in views() {
+                let labels = [("site", site), ("origin", &*view.name)];
+                ConstGauge::new(value(view)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
     }
 }
 

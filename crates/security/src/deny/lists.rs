@@ -22,6 +22,7 @@ pub const LISTS_MAX: usize = 32;
 pub struct Lists {
     sources: Vec<PathBuf>,
     local: PathBuf,
+    rules_max: usize,
     loaded: RwLock<Arc<[Loaded]>>,
     version: AtomicU64,
     /// Files that were refused as they were then, so that each is reported once.
@@ -87,14 +88,16 @@ pub struct Decision {
 }
 
 impl Lists {
-    /// Reads the lists at `sources`, files and folders, and the node's own at `local`, which need not be there yet.
+    /// Reads the lists at `sources`, files and folders, and the node's own at `local`, which need not be there yet; each of at most
+    /// `rules_max` rules.
     ///
     /// # Errors
     /// [`DenyError`] at the first that is missing or cannot be used: a node does not start without what it must deny.
-    pub fn open(sources: &[PathBuf], local: &Path) -> Result<Self, DenyError> {
+    pub fn open(sources: &[PathBuf], local: &Path, rules_max: usize) -> Result<Self, DenyError> {
         let lists = Self {
             sources: sources.to_vec(),
             local: local.to_owned(),
+            rules_max,
             loaded: RwLock::new(Arc::new([])),
             version: AtomicU64::new(0),
             refused: Mutex::default(),
@@ -110,11 +113,11 @@ impl Lists {
     pub fn refresh(&self) -> Refreshed {
         let before = self.loaded();
         let mut refreshed = Refreshed::default();
-        let (files, mut missing) = self.files();
+        let (files, mut missing) = self.files(&before);
         let mut now = Vec::with_capacity(files.len());
         for path in files {
             let old = before.iter().find(|loaded| loaded.path == path);
-            match load(&path, old) {
+            match load(&path, old, self.rules_max) {
                 Ok(Some(loaded)) => {
                     refreshed.changed |= old.is_none_or(|old| old.stamp != loaded.stamp);
                     now.push(loaded);
@@ -173,9 +176,10 @@ impl Lists {
     }
 
     /// The files that are lists now, in order, and what is wrong with finding them. A configured file that is gone is
-    /// listed nevertheless, so that what it was serves on; one that left a folder was taken back.
+    /// listed nevertheless, so that what it was serves on, and so are all files of a folder that is gone; one that left a folder was
+    /// taken back.
     #[expect(clippy::type_complexity, reason = "two lists, used once")]
-    fn files(&self) -> (Vec<PathBuf>, Vec<(PathBuf, Option<Stamp>, DenyError)>) {
+    fn files(&self, before: &[Loaded]) -> (Vec<PathBuf>, Vec<(PathBuf, Option<Stamp>, DenyError)>) {
         let (mut files, mut missing) = (Vec::new(), Vec::new());
         for source in &self.sources {
             match fs::read_dir(source) {
@@ -186,7 +190,12 @@ impl Lists {
                     found.sort();
                     files.extend(found);
                 }
-                Err(_) => files.push(source.clone()),
+                Err(_) => {
+                    let of_folder =
+                        before.iter().map(|loaded| &loaded.path).filter(|path| path.parent() == Some(source));
+                    files.extend(of_folder.cloned());
+                    files.push(source.clone());
+                }
             }
         }
         if self.local.exists() {
@@ -235,7 +244,7 @@ impl Loaded {
 }
 
 /// Reads a list, unless it is as it was; `None` if there is no such file and never was.
-fn load(path: &Path, old: Option<&Loaded>) -> Result<Option<Loaded>, (Option<Stamp>, DenyError)> {
+fn load(path: &Path, old: Option<&Loaded>, rules_max: usize) -> Result<Option<Loaded>, (Option<Stamp>, DenyError)> {
     let file_error = |stamp, cause| (stamp, DenyError::File { path: path.to_owned(), cause });
     let file = File::open(path).map_err(|cause| file_error(None, cause))?;
     let metadata = file.metadata().map_err(|cause| file_error(None, cause))?;
@@ -249,7 +258,10 @@ fn load(path: &Path, old: Option<&Loaded>) -> Result<Option<Loaded>, (Option<Sta
         return Ok(Some(old.again()));
     }
     let refused = |cause| (Some(stamp), DenyError::List { path: path.to_owned(), cause: Box::new(cause) });
-    let list = List::read(BufReader::with_capacity(256 * 1024, file)).map_err(refused)?;
+    if stamp.bytes == 0 && old.is_some_and(|old| !old.list.table.is_empty()) {
+        return Err(refused(DenyError::Emptied));
+    }
+    let list = List::read(BufReader::with_capacity(256 * 1024, file), rules_max).map_err(refused)?;
     Ok(Some(Loaded { path: path.to_owned(), stamp, list: Arc::new(list) }))
 }
 
@@ -269,7 +281,7 @@ mod tests {
         fs::write(at("lists/a.deny"), "/ipns/a.example\n").unwrap();
         fs::write(at("lists/ignored.txt"), "/ipns/x.example\n").unwrap();
         fs::write(at("b.deny"), "/ipns/b.example\n").unwrap();
-        let lists = Lists::open(&[at("lists"), at("b.deny")], &at("local.deny")).unwrap();
+        let lists = Lists::open(&[at("lists"), at("b.deny")], &at("local.deny"), 100).unwrap();
         assert!(denies(&lists, "a.example") && denies(&lists, "b.example") && !denies(&lists, "x.example"));
         assert_eq!((lists.denials(), lists.refused()), (2, 0));
         let version = lists.version();
@@ -297,12 +309,34 @@ mod tests {
     }
 
     #[test]
+    fn a_list_over_its_limit_and_a_folder_that_is_gone_change_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let rules = |count: usize| (0..count).map(|n| format!("/ipns/{n}.example\n")).collect::<String>();
+        fs::create_dir(at("lists")).unwrap();
+        fs::write(at("lists/a.deny"), rules(100)).unwrap();
+        let lists = Lists::open(&[at("lists")], &at("local.deny"), 100).unwrap();
+        assert!(denies(&lists, "99.example"));
+        fs::write(at("lists/a.deny"), rules(200)).unwrap();
+        let refreshed = lists.refresh();
+        assert_eq!((refreshed.changed, refreshed.refused.len()), (false, 1));
+        assert!(denies(&lists, "99.example") && !denies(&lists, "199.example"));
+        fs::write(at("lists/a.deny"), "").unwrap();
+        assert!(!lists.refresh().changed && denies(&lists, "99.example"));
+        fs::rename(at("lists"), at("moved")).unwrap();
+        assert!(!lists.refresh().changed && denies(&lists, "99.example"));
+        fs::write(at("moved/a.deny"), rules(1)).unwrap();
+        fs::rename(at("moved"), at("lists")).unwrap();
+        assert!(lists.refresh().changed && !denies(&lists, "99.example") && denies(&lists, "0.example"));
+    }
+
+    #[test]
     fn a_node_does_not_start_without_what_it_must_deny() {
         let folder = tempfile::tempdir().unwrap();
         let list = folder.path().join("a.deny");
-        assert!(Lists::open(std::slice::from_ref(&list), &folder.path().join("local.deny")).is_err());
+        assert!(Lists::open(std::slice::from_ref(&list), &folder.path().join("local.deny"), 100).is_err());
         fs::write(&list, "[\n---\n").unwrap();
-        assert!(Lists::open(&[list], &folder.path().join("local.deny")).is_err());
+        assert!(Lists::open(&[list], &folder.path().join("local.deny"), 100).is_err());
     }
 
     #[test]
@@ -311,7 +345,7 @@ mod tests {
         for at in 0..=LISTS_MAX {
             fs::write(folder.path().join(format!("{at:02}.deny")), format!("/ipns/{at}.example\n")).unwrap();
         }
-        let error = Lists::open(&[folder.path().to_owned()], &folder.path().join("local.deny")).err();
+        let error = Lists::open(&[folder.path().to_owned()], &folder.path().join("local.deny"), 100).err();
         assert!(matches!(error, Some(DenyError::TooManyLists)));
     }
 }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::rule::{About, Rule, RulePath, SHA2_256, domain, multihash};
 use crate::error::DenyError;
 
-/// The most rules of a list: 200 MB of memory.
+/// The most rules of a list that can be set: 200 MB of memory.
 pub const RULES_MAX: usize = 10_000_000;
 /// The most rules of a list with a prefix that is not empty, which take about 150 bytes each.
 pub const PREFIXES_MAX: usize = 200_000;
@@ -57,8 +57,9 @@ pub struct Table {
 }
 
 /// Rules as they are collected.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Builder {
+    max: usize,
     rules: Vec<(Key, Says)>,
     prefixes: HashMap<Key, Vec<(Box<str>, Says)>>,
     prefix_count: usize,
@@ -81,6 +82,11 @@ impl Says {
 }
 
 impl Builder {
+    /// For so many rules.
+    pub fn new(max: usize) -> Self {
+        Self { max, rules: Vec::new(), prefixes: HashMap::new(), prefix_count: 0, functions: Vec::new() }
+    }
+
     /// Adds a rule. The inner error says why it cannot be held, and is skipped.
     ///
     /// # Errors
@@ -121,8 +127,8 @@ impl Builder {
     }
 
     fn exact(&mut self, key: Key, says: Says) -> Result<(), DenyError> {
-        if self.rules.len() >= RULES_MAX {
-            return Err(DenyError::TooManyRules);
+        if self.rules.len() >= self.max {
+            return Err(DenyError::TooManyRules(self.max));
         }
         self.rules.push((key, says));
         Ok(())

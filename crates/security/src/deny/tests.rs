@@ -3,14 +3,14 @@
 use atoll_core::{Cid, Denied, Subject};
 use proptest::prelude::*;
 
-use super::table::{FUNCTIONS_MAX, PREFIXES_BELOW_MAX, Verdict};
+use super::table::{FUNCTIONS_MAX, PREFIXES_BELOW_MAX, RULES_MAX, Verdict};
 use super::*;
 
 /// The rules of IPIP-383's example, with those of its reference test whose text is published.
 const EXAMPLE: &str = include_str!("../../testdata/example.deny");
 
 fn read(text: &str) -> List {
-    List::read(text.as_bytes()).unwrap()
+    List::read(text.as_bytes(), RULES_MAX).unwrap()
 }
 
 fn verdict(list: &List, path: &str) -> Option<Verdict> {
@@ -110,8 +110,8 @@ fn a_list_needs_no_header() {
     {
         assert!(denied(&read(text), "/ipns/a.example"), "{text}");
     }
-    assert!(List::read(&b"version: 2\n---\n"[..]).is_err());
-    assert!(List::read(&b"[\n---\n"[..]).is_err());
+    assert!(List::read(&b"version: 2\n---\n"[..], RULES_MAX).is_err());
+    assert!(List::read(&b"[\n---\n"[..], RULES_MAX).is_err());
     let far = format!("/ipns/a.example\n{}---\nnonsense\n", "#\n".repeat(HEADER_SEARCH_BYTES_MAX / 2));
     let list = read(&far);
     assert!(denied(&list, "/ipns/a.example"));
@@ -131,7 +131,7 @@ fn lines_have_a_limit() {
     let line = |len: usize| format!("#{}\n/ipns/a.example\n", "x".repeat(len - 2));
     assert!(denied(&read(&line(LINE_BYTES_MAX)), "/ipns/a.example"));
     let longer = line(LINE_BYTES_MAX + 1);
-    assert!(matches!(List::read(longer.as_bytes()), Err(DenyError::LineTooLong { line: 1 })));
+    assert!(matches!(List::read(longer.as_bytes(), RULES_MAX), Err(DenyError::LineTooLong { line: 1 })));
 }
 
 #[test]
@@ -175,6 +175,6 @@ proptest! {
 
     #[test]
     fn no_list_breaks_the_parser(text in proptest::collection::vec(any::<u8>(), 0..400)) {
-        let _ = List::read(&text[..]);
+        let _ = List::read(&text[..], RULES_MAX);
     }
 }

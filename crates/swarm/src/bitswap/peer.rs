@@ -34,6 +34,8 @@ pub(super) struct Peer {
     /// Bytes that it took since it last did not.
     taken: AtomicU64,
     stalls: AtomicU64,
+    /// How often it connected while it was connected.
+    again: AtomicU64,
 }
 
 impl Peer {
@@ -48,6 +50,7 @@ impl Peer {
             unasked: AtomicUsize::new(0),
             taken: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
+            again: AtomicU64::new(0),
         }
     }
 
@@ -68,6 +71,16 @@ impl Peer {
         let change = |count: usize| Some(if was_asked { count.saturating_sub(1) } else { count.saturating_add(1) });
         let before = self.unasked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
         was_asked || before.is_ok_and(|before| before < UNASKED_MAX)
+    }
+
+    /// It connected once more. Streams on older connections may end nowhere: it may have been started anew.
+    pub(super) fn connected_again(&self) {
+        self.again.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it connected while it was connected.
+    pub(super) fn again(&self) -> u64 {
+        self.again.load(Ordering::Relaxed)
     }
 
     /// It took what it was sent.

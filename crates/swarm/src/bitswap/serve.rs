@@ -35,6 +35,12 @@ const STALL: Duration = Duration::from_secs(2);
 /// How often it is looked whether others wait.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// A stream to a peer, and how often that had connected again when the stream was opened.
+pub(super) struct Open {
+    stream: Stream,
+    again: u64,
+}
+
 /// The blocks of a reply, and how many bytes they have.
 type Reply = (Vec<Due>, u64);
 
@@ -55,7 +61,7 @@ impl Bitswap {
     }
 
     /// Sends what is due and fits.
-    async fn reply(&self, peer: &Peer, stream: &mut Option<Stream>) -> Result<(), TransportError> {
+    async fn reply(&self, peer: &Peer, stream: &mut Option<Open>) -> Result<(), TransportError> {
         let due = lock(&peer.ledger).take();
         let (presences, (blocks, bytes)) = self.plan(peer, due).await;
         if !presences.is_empty() {
@@ -156,7 +162,7 @@ impl Bitswap {
     pub(super) async fn send(
         &self,
         peer: &Peer,
-        stream: &mut Option<Stream>,
+        stream: &mut Option<Open>,
         message: &Message,
     ) -> Result<(), TransportError> {
         if message.is_empty() {
@@ -164,8 +170,8 @@ impl Bitswap {
         }
         let parts = message.encode_parts();
         // A stream that was open before may have been closed by the other side: once more on a new one.
-        if let Some(mut open) = stream.take() {
-            match self.write(peer, &mut open, &parts).await {
+        if let Some(mut open) = stream.take_if(|open| open.again == peer.again()) {
+            match self.write(peer, &mut open.stream, &parts).await {
                 Ok(()) => {
                     *stream = Some(open);
                     return Ok(());
@@ -174,8 +180,13 @@ impl Bitswap {
                 Err(_) => {}
             }
         }
-        let mut open = self.open(peer.id).await?;
-        self.write(peer, &mut open, &parts).await?;
+        if stream.is_some() {
+            // On an older connection, where it may take what was written before.
+            self.runtime.spawn(close(stream.take()));
+        }
+        let again = peer.again();
+        let mut open = Open { stream: self.open(peer.id).await?, again };
+        self.write(peer, &mut open.stream, &parts).await?;
         *stream = Some(open);
         Ok(())
     }
@@ -224,8 +235,8 @@ async fn read(blocks: Arc<dyn Blocks>, cid: Cid) -> (Cid, Result<Bytes, FetchErr
 }
 
 /// Ends a stream in good order, if it goes at once.
-pub(super) async fn close(stream: Option<Stream>) {
-    if let Some(mut stream) = stream {
-        let _ = timeout(STALL, stream.close()).await;
+pub(super) async fn close(open: Option<Open>) {
+    if let Some(mut open) = open {
+        let _ = timeout(STALL, open.stream.close()).await;
     }
 }

@@ -1,0 +1,150 @@
+//! A server that a site is before, as its settings describe it, and requests in the form that it takes them.
+
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Uri, header, request};
+use http_body::Body as _;
+use rustls::pki_types::ServerName;
+
+use crate::body::Noted;
+use crate::bucket::Bucket;
+use crate::config::OriginConfig;
+use crate::error::OriginError;
+
+/// A server.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    scheme: Scheme,
+    authority: Authority,
+    host: Host,
+    name: String,
+    http2: bool,
+    sni: ServerName<'static>,
+    bucket: Option<Bucket>,
+}
+
+/// What an origin is told the host is.
+#[derive(Clone, Debug)]
+enum Host {
+    Own(HeaderValue),
+    Client,
+}
+
+impl Origin {
+    /// Reads what an operator wrote.
+    ///
+    /// # Errors
+    /// What is wrong, naming the setting.
+    pub fn parse(config: &OriginConfig) -> Result<Self, String> {
+        let wrong = || format!("url: `{}` is not like https://origin.example or http://10.0.0.7:3000", config.url);
+        let parts = config.url.parse::<Uri>().map_err(|_| wrong())?.into_parts();
+        let plain = parts.path_and_query.as_ref().is_none_or(|path| path.as_str() == "/");
+        let (Some(scheme), Some(authority), true) = (parts.scheme, parts.authority, plain) else { return Err(wrong()) };
+        if (scheme != Scheme::HTTP && scheme != Scheme::HTTPS) || authority.as_str().contains('@') {
+            return Err(wrong());
+        }
+        let host = match &*config.host {
+            "client" => Host::Client,
+            "" => Host::Own(HeaderValue::try_from(authority.as_str()).map_err(|_| wrong())?),
+            name => {
+                let name = name.parse::<Authority>().ok().filter(|name| !name.as_str().contains('@'));
+                let value = name.and_then(|name| HeaderValue::try_from(name.as_str()).ok());
+                Host::Own(value.ok_or_else(|| format!("host: `{}` is neither a host name nor `client`", config.host))?)
+            }
+        };
+        let name = if config.name.is_empty() { authority.as_str() } else { &config.name };
+        if name.len() > 253 || !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\') {
+            return Err(format!("name: `{}` is too long, or has a space, a quote or a backslash", config.name));
+        }
+        let sni = if config.sni.is_empty() { authority.host().trim_matches(['[', ']']) } else { &config.sni };
+        let sni = ServerName::try_from(sni.to_owned()).map_err(|_| format!("sni: `{sni}` is no host name"))?;
+        let bucket = Bucket::of(&config.bucket, &config.url)?;
+        if bucket.is_some() && !config.host.is_empty() {
+            return Err("host: a bucket's requests are signed for the host of its URL".to_owned());
+        }
+        let name = name.to_owned();
+        Ok(Self { scheme, authority, host, name, http2: config.http2, sni, bucket })
+    }
+
+    /// Its host and port.
+    pub fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its host alone.
+    pub(crate) fn host(&self) -> &str {
+        self.authority.host()
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        self.http2
+    }
+
+    /// Whom its certificate is to be for.
+    pub(crate) fn server_name(&self) -> ServerName<'static> {
+        self.sni.clone()
+    }
+
+    /// Where it is connected to.
+    pub(crate) fn target(&self) -> Result<Uri, http::Error> {
+        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
+        uri.path_and_query("/").build()
+    }
+
+    /// The request as it is sent there. `host` is what the visitor asked for.
+    pub(crate) fn request(
+        &self,
+        head: &request::Parts,
+        host: &HeaderValue,
+        body: Noted,
+    ) -> Result<Request<Noted>, OriginError> {
+        let mut headers = head.headers.clone();
+        let path = match &self.bucket {
+            Some(bucket) => bucket.sign(&head.method, head.uri.path(), &mut headers)?,
+            None => head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
+        };
+        let host = match &self.host {
+            Host::Own(own) => own.clone(),
+            Host::Client => host.clone(),
+        };
+        let broken = |error: http::Error| OriginError::Broken(error.to_string());
+        // In HTTP/2 the host is told by the URI; where it leads is the connection's matter.
+        let authority = if self.http2 { host.as_bytes() } else { self.authority.as_str().as_bytes() };
+        let uri = Uri::builder().scheme(self.scheme.clone()).authority(authority).path_and_query(path);
+        let mut request = Request::new(body);
+        *request.method_mut() = head.method.clone();
+        *request.uri_mut() = uri.build().map_err(broken)?;
+        *request.headers_mut() = headers;
+        frame(&mut request, self.http2);
+        if self.http2 {
+            for name in [header::HOST, header::CONNECTION, header::UPGRADE] {
+                request.headers_mut().remove(name);
+            }
+        } else {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        Ok(request)
+    }
+}
+
+/// Says in one way how long the body is, whatever the visitor said: by its length if that is known, else in chunks (RFC 9112,
+/// section 6.3), or by its frames in HTTP/2.
+fn frame(request: &mut Request<Noted>, http2: bool) {
+    let (ended, len) = (request.body().is_end_stream(), request.body().size_hint().exact());
+    let expected = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    let empty_is_said = expected || request.headers().contains_key(header::CONTENT_LENGTH);
+    let headers = request.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::TRANSFER_ENCODING);
+    match len {
+        _ if ended && !empty_is_said => {}
+        _ if ended => drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"))),
+        Some(len) => drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len))),
+        None if http2 => {}
+        None => drop(headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
+    }
+}

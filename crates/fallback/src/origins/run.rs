@@ -1,0 +1,215 @@
+//! One request on its way: first to one origin, then to others, at most two at a time, until one has answered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use http::{Response, StatusCode};
+use tokio::time::{Instant, sleep};
+
+use super::{Shared, is_failure};
+use crate::body::Download;
+use crate::error::OriginError;
+use crate::pool::Plan;
+use crate::server::{Counts, Order};
+
+/// How often a request is sent again, beyond those that reached nobody.
+const REPEATS_MAX: usize = 2;
+/// How often the budget is asked again, and for how long after a failure.
+const BUDGET_AGAIN: Duration = Duration::from_millis(200);
+const BUDGET_WAITS_MAX: usize = 5;
+
+/// What came of asking one origin.
+enum Tried {
+    Answered(Response<Download>),
+    /// Nothing was sent.
+    Unreached(OriginError),
+    /// The request is at fault, or its visitor went away while it sent the body.
+    Given(OriginError),
+    Failed(Result<Response<Download>, OriginError>),
+}
+
+/// Whom a request has not asked yet, and what came of the others.
+struct Run<'a> {
+    shared: &'a Arc<Shared>,
+    left: std::vec::IntoIter<usize>,
+    /// How many of them are ready.
+    ready: usize,
+    /// Whom it waits for, and since when.
+    asked: Vec<(usize, Instant)>,
+    repeats: usize,
+    /// The best that there is if nobody answers.
+    last: Result<Response<Download>, OriginError>,
+}
+
+/// Asks origins as planned. `again`: whether the request may be sent a second time.
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    order: &Order<'_>,
+    plan: Plan,
+    again: bool,
+) -> Result<Response<Download>, OriginError> {
+    let mut run = Run {
+        shared,
+        left: plan.order.into_iter(),
+        ready: plan.ready,
+        asked: Vec::new(),
+        repeats: 0,
+        last: Err(OriginError::None),
+    };
+    let hedge = plan.hedge.filter(|_| again);
+    let mut racing = FuturesUnordered::new();
+    racing.extend(run.next(None).map(|(n, last)| attempt(shared, order, n, last)));
+    let mut late = Box::pin(sleep(hedge.unwrap_or_default()));
+    loop {
+        tokio::select! {
+            biased;
+            tried = racing.next() => {
+                let Some((n, tried)) = tried else { return run.last };
+                let counted = match run.take(n, tried)? {
+                    Taken::Answer(response) => return Ok(*response),
+                    // A body that was begun is gone.
+                    Taken::Unreached if order.body.is_whole() => None,
+                    Taken::Failed if again && racing.is_empty() && run.may_repeat().await => Some(Kind::Retry),
+                    _ => continue,
+                };
+                racing.extend(run.next(counted).map(|(n, last)| attempt(shared, order, n, last)));
+            }
+            () = &mut late, if hedge.is_some() && racing.len() == 1 && run.ready > 0 && run.has_more() => {
+                let mut next = BUDGET_AGAIN;
+                if run.has_budget() {
+                    racing.extend(run.next(Some(Kind::Hedge)).map(|(n, last)| attempt(shared, order, n, last)));
+                    next = hedge.unwrap_or(BUDGET_AGAIN);
+                }
+                late.as_mut().reset(Instant::now() + next);
+            }
+        }
+    }
+}
+
+/// Asks one origin. The `last` one may be waited for.
+async fn attempt(shared: &Arc<Shared>, order: &Order<'_>, n: usize, last: bool) -> (usize, Tried) {
+    let timeouts = &shared.settings.timeouts;
+    let Some(server) = shared.servers.get(n) else { return (n, Tried::Unreached(OriginError::None)) };
+    let patient = last.then_some(timeouts.connect);
+    let holding = match server.enter((Arc::downgrade(shared), n), patient).await {
+        Ok(holding) => holding,
+        Err(error) => return (n, Tried::Unreached(error)),
+    };
+    server.counts.requests.fetch_add(1, Ordering::Relaxed);
+    let begun = Instant::now();
+    let tried = match server.ask(order, timeouts.first_byte).await {
+        Ok(response) => {
+            let failed = is_failure(response.status());
+            let goes_on = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            let response = response.map(|body| Download::new(body, timeouts.idle, holding, goes_on));
+            if failed { Tried::Failed(Ok(response)) } else { Tried::Answered(response) }
+        }
+        Err(error @ (OriginError::Connect { .. } | OriginError::None)) => {
+            shared.failed(n);
+            Tried::Unreached(error)
+        }
+        Err(error @ (OriginError::Upload(_) | OriginError::ReadOnly)) => Tried::Given(error),
+        Err(error) => Tried::Failed(Err(error)),
+    };
+    match &tried {
+        Tried::Answered(_) => {
+            let now = Instant::now();
+            shared.pool().good(n, now.saturating_duration_since(begun), now);
+        }
+        Tried::Failed(_) => shared.failed(n),
+        Tried::Unreached(_) | Tried::Given(_) => {}
+    }
+    (n, tried)
+}
+
+/// Why a request is sent to one more origin.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Retry,
+    Hedge,
+}
+
+/// How it goes on.
+enum Taken {
+    Answer(Box<Response<Download>>),
+    Unreached,
+    Failed,
+}
+
+impl Run<'_> {
+    fn has_more(&self) -> bool {
+        self.left.len() > 0 && self.repeats < REPEATS_MAX
+    }
+
+    /// Whom to ask next, and whether that is the last.
+    fn next(&mut self, kind: Option<Kind>) -> Option<(usize, bool)> {
+        let n = self.left.next()?;
+        self.ready = self.ready.saturating_sub(1);
+        self.asked.push((n, Instant::now()));
+        if let (Some(kind), Some(server)) = (kind, self.shared.servers.get(n)) {
+            self.repeats += 1;
+            kind.of(&server.counts).fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(origin = server.origin.name(), ?kind, "one more origin is asked");
+        }
+        Some((n, self.left.len() == 0))
+    }
+
+    fn has_budget(&self) -> bool {
+        self.shared.pool().may_repeat(Instant::now())
+    }
+
+    /// Whether there is somebody left to ask, and a budget for that, soon.
+    async fn may_repeat(&self) -> bool {
+        for _ in 0..BUDGET_WAITS_MAX {
+            if !self.has_more() {
+                return false;
+            }
+            if self.has_budget() {
+                return true;
+            }
+            sleep(BUDGET_AGAIN).await;
+        }
+        false
+    }
+
+    /// What came of asking one of them.
+    fn take(&mut self, n: usize, tried: Tried) -> Result<Taken, OriginError> {
+        let begun = self.asked.iter().find(|(asked, _)| *asked == n).map(|(_, begun)| *begun);
+        self.asked.retain(|(asked, _)| *asked != n);
+        match tried {
+            Tried::Answered(response) => {
+                // Whoever was asked before, and has not answered, is too slow.
+                for (slow, _) in self.asked.iter().filter(|(_, since)| Some(*since) < begun) {
+                    self.shared.failed(*slow);
+                }
+                Ok(Taken::Answer(Box::new(response)))
+            }
+            Tried::Given(error) => Err(error),
+            Tried::Unreached(error) => {
+                // An answer, even of a failure, says more.
+                if self.last.is_err() {
+                    self.last = Err(error);
+                }
+                Ok(Taken::Unreached)
+            }
+            Tried::Failed(failed) => {
+                if failed.is_ok() || self.last.is_err() {
+                    self.last = failed;
+                }
+                Ok(Taken::Failed)
+            }
+        }
+    }
+}
+
+impl Kind {
+    fn of(self, counts: &Counts) -> &AtomicU64 {
+        match self {
+            Self::Retry => &counts.retries,
+            Self::Hedge => &counts.hedges,
+        }
+    }
+}

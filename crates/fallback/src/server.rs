@@ -1,0 +1,263 @@
+//! One origin of a site: its connections, how many requests it may have at a time, and what came of them. A crash loses it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::body::{Noted, Progress, Unsent};
+use crate::client::Client;
+use crate::config::OriginConfig;
+use crate::consent::{self, Consent};
+use crate::error::{OriginError, Step, causes};
+use crate::framing::framed;
+use crate::origin::Origin;
+use crate::origins::{Shared, is_failure};
+
+/// Called with what an origin says before its answer (1xx).
+pub type Hints = Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) origin: Origin,
+    pub(crate) client: Client,
+    pub(crate) counts: Counts,
+    /// Whether it is to agree first, and does.
+    consent: Option<Consent>,
+    in_flight: Arc<Semaphore>,
+    requests_max: usize,
+    pending: AtomicUsize,
+    pending_max: usize,
+    /// What a drill makes of it, and until when.
+    fault: Mutex<Option<(Fault, Instant)>>,
+}
+
+/// What a drill makes of an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nobody is there.
+    Dead,
+    /// It takes requests and never answers.
+    Hangs,
+}
+
+/// What came of requests, since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// All that were sent to it.
+    pub(crate) requests: AtomicU64,
+    /// Those that failed.
+    pub(crate) failures: AtomicU64,
+    /// Those that were sent to it after another, or it itself, had failed.
+    pub(crate) retries: AtomicU64,
+    /// Those that were sent to it because another's answer was late.
+    pub(crate) hedges: AtomicU64,
+}
+
+/// One request, as it is to be sent to any of a site's origins.
+pub(crate) struct Order<'a> {
+    pub(crate) head: &'a request::Parts,
+    pub(crate) host: &'a HeaderValue,
+    pub(crate) body: Unsent,
+    pub(crate) hints: Option<Hints>,
+    /// Whether the body is to be asked for first.
+    pub(crate) expects: bool,
+    /// Whether nothing is changed by sending it again.
+    pub(crate) again: bool,
+}
+
+/// A place among the requests that an origin has in flight.
+pub struct Holding {
+    _permit: OwnedSemaphorePermit,
+    origins: Weak<Shared>,
+    n: usize,
+}
+
+impl fmt::Debug for Holding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Holding").field("n", &self.n).finish_non_exhaustive()
+    }
+}
+
+impl Holding {
+    /// The answer broke off.
+    pub(crate) fn broke_off(self) {
+        if let Some(origins) = self.origins.upgrade() {
+            origins.failed(self.n);
+        }
+    }
+}
+
+impl Server {
+    pub(crate) fn new(origin: Origin, client: Client, consent: Option<Consent>, config: &OriginConfig) -> Self {
+        Self {
+            origin,
+            client,
+            counts: Counts::default(),
+            consent,
+            in_flight: Arc::new(Semaphore::new(config.requests)),
+            requests_max: config.requests,
+            pending: AtomicUsize::new(0),
+            pending_max: config.pending,
+            fault: Mutex::default(),
+        }
+    }
+
+    /// Has it fail in some way for a while, or no longer.
+    pub(crate) fn set_fault(&self, fault: Option<(Fault, Instant)>) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    /// How it is to fail now.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        let fault = *self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        fault.filter(|(_, until)| *until > Instant::now()).map(|(fault, _)| fault)
+    }
+
+    /// Requests in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.requests_max.saturating_sub(self.in_flight.available_permits())
+    }
+
+    /// A place for one more request. Who is `patient` waits for it, unless too many do.
+    ///
+    /// # Errors
+    /// [`OriginError::Crowded`].
+    pub(crate) async fn enter(
+        &self,
+        (origins, n): (Weak<Shared>, usize),
+        patient: Option<Duration>,
+    ) -> Result<Holding, OriginError> {
+        let holding = |permit| Holding { _permit: permit, origins, n };
+        if let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_owned() {
+            return Ok(holding(permit));
+        }
+        let crowded = || OriginError::Crowded { origin: self.origin.name().to_owned() };
+        let limit = patient.ok_or_else(crowded)?;
+        let _pending = Pending::of(self).ok_or_else(crowded)?;
+        let waited = timeout(limit, Arc::clone(&self.in_flight).acquire_owned()).await;
+        waited.ok().and_then(Result::ok).map(holding).ok_or_else(crowded)
+    }
+
+    /// Sends a request, and again if it met a connection that the origin was closing (RFC 9112, section 9.3.1), and may be.
+    pub(crate) async fn ask(&self, order: &Order<'_>, limit: Duration) -> Result<Response<Incoming>, OriginError> {
+        match self.fault() {
+            Some(Fault::Dead) => {
+                let cause = "a drill has it dead".to_owned();
+                return Err(OriginError::Connect { origin: self.origin.name().to_owned(), cause });
+            }
+            Some(Fault::Hangs) => {
+                tokio::time::sleep(limit).await;
+                return Err(OriginError::TimedOut { step: Step::Head, limit });
+            }
+            None => {}
+        }
+        if let Some(consent) = &self.consent
+            && !consent.is_given(self.document(limit)).await
+        {
+            return Err(OriginError::NotAgreed { origin: self.origin.name().to_owned() });
+        }
+        let (answered, used) = self.ask_once(order, limit).await;
+        match answered {
+            Err(OriginError::Broken(_)) if used && order.again => {
+                tracing::debug!(origin = self.origin.name(), "a kept connection was closed; the request is sent again");
+                self.ask_once(order, limit).await.0
+            }
+            answered => answered,
+        }
+    }
+
+    /// What it says of the sites before it; `None` if it cannot be asked, and nothing if it says nothing.
+    async fn document(&self, limit: Duration) -> Option<Vec<u8>> {
+        let (head, ()) = Request::get(consent::PATH).body(()).ok()?.into_parts();
+        let host = HeaderValue::try_from(self.origin.authority()).ok()?;
+        let order =
+            Order { head: &head, host: &host, body: Unsent::default(), hints: None, expects: false, again: true };
+        let response = self.ask_once(&order, limit).await.0.ok()?;
+        match response.status() {
+            status if is_failure(status) => None,
+            StatusCode::OK => {
+                let body = Limited::new(response.into_body(), consent::BYTES_MAX).collect();
+                Some(timeout(limit, body).await.ok()?.ok()?.to_bytes().to_vec())
+            }
+            _ => Some(Vec::new()),
+        }
+    }
+
+    /// With the answer comes whether the connection had answered before.
+    async fn ask_once(&self, order: &Order<'_>, limit: Duration) -> (Result<Response<Incoming>, OriginError>, bool) {
+        let progress = Progress::new();
+        // Answers before the answer are only heard over HTTP/1.1.
+        let expects = order.expects && !self.origin.is_http2();
+        let body = Noted::new(order.body.clone(), Arc::clone(&progress), expects);
+        let mut request = match self.origin.request(order.head, order.host, body) {
+            Ok(request) => request,
+            Err(error) => return (Err(error), false),
+        };
+        if expects {
+            request.headers_mut().insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+        }
+        if expects || order.hints.is_some() {
+            let (hints, progress) = (order.hints.clone(), Arc::clone(&progress));
+            hyper::ext::on_informational(&mut request, move |response| match (response.status(), &hints) {
+                (StatusCode::CONTINUE, _) => progress.go_on(),
+                (status, Some(hints)) => hints(status, response.headers()),
+                _ => {}
+            });
+        }
+        let mut sent = self.client.send(request);
+        let answered = loop {
+            // Whoever still uploads is not late.
+            let until = progress.last() + limit;
+            tokio::select! {
+                answered = &mut sent.answer => break answered,
+                () = sleep_until(until) => {
+                    if progress.last() + limit <= until {
+                        return (Err(OriginError::TimedOut { step: Step::Head, limit }), false);
+                    }
+                }
+            }
+        };
+        let (answered, used) = sent.noted(&self.client, answered);
+        let answered = answered.map_err(|error| {
+            let (origin, cause) = (self.origin.name().to_owned(), causes(&error));
+            match () {
+                () if progress.is_broken() => OriginError::Upload(cause),
+                () if error.is_connect() => OriginError::Connect { origin, cause },
+                () => OriginError::Broken(cause),
+            }
+        });
+        let unasked = |response: &Response<Incoming>| {
+            response.status() == StatusCode::SWITCHING_PROTOCOLS && !order.head.headers.contains_key(header::UPGRADE)
+        };
+        let answered = answered.and_then(framed).and_then(|response| match unasked(&response) {
+            true => Err(OriginError::Broken("it goes on in another protocol that nobody asked for".to_owned())),
+            false => Ok(response),
+        });
+        (answered, used)
+    }
+}
+
+/// Whoever waits for a place.
+struct Pending<'a>(&'a Server);
+
+impl<'a> Pending<'a> {
+    fn of(server: &'a Server) -> Option<Self> {
+        let one_more = |pending: usize| (pending < server.pending_max).then(|| pending + 1);
+        let counted = server.pending.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        counted.ok().map(|_| Self(server))
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.pending.fetch_sub(1, Ordering::Relaxed);
+    }
+}
