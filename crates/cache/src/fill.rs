@@ -3,11 +3,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
+
+use crate::coding::Coding;
 
 /// What is kept of a body that is only handed on, for readers of different speed, in bytes.
 const WINDOW_BYTES: u64 = 1024 * 1024;
@@ -23,6 +25,10 @@ pub struct Fill {
     changed: Notify,
     /// A reader took a part, or left.
     taken: Notify,
+    /// The whole in each coding, once that was made; none where it is hardly smaller.
+    coded: [OnceLock<Option<Filled>>; Coding::ALL.len()],
+    /// Whether it is made, or was.
+    coding: [AtomicBool; Coding::ALL.len()],
     budget: Arc<Budget>,
 }
 
@@ -113,7 +119,8 @@ impl Fill {
     /// A body to be filled, and who fills it.
     pub(crate) fn begin(budget: Arc<Budget>) -> (Arc<Self>, Writing) {
         let (whole, arriving, changed, taken) = (OnceLock::new(), Mutex::default(), Notify::new(), Notify::new());
-        let fill = Arc::new(Self { whole, arriving, changed, taken, budget });
+        let (coded, coding) = Default::default();
+        let fill = Arc::new(Self { whole, arriving, changed, taken, coded, coding, budget });
         (Arc::clone(&fill), Writing(fill))
     }
 
@@ -122,9 +129,27 @@ impl Fill {
         self.whole.get()
     }
 
+    /// The whole in a coding, if that was made and is smaller.
+    pub fn coded(&self, coding: Coding) -> Option<&Filled> {
+        self.coded.get(coding as usize)?.get()?.as_ref()
+    }
+
+    /// Whether the caller is the one to make it.
+    pub(crate) fn begin_coding(&self, coding: Coding) -> bool {
+        self.coding.get(coding as usize).is_some_and(|begun| !begun.swap(true, Ordering::AcqRel))
+    }
+
+    /// Keeps what was made.
+    pub(crate) fn set_coded(&self, coding: Coding, coded: Option<Filled>) {
+        if let Some(slot) = self.coded.get(coding as usize) {
+            let _ = slot.set(coded);
+        }
+    }
+
     /// Bytes of memory that it takes.
     pub(crate) fn weight(&self) -> u64 {
-        self.whole().map_or_else(|| self.arriving().kept, |whole| whole.len)
+        let coded: u64 = self.coded.iter().filter_map(|coded| coded.get()?.as_ref()).map(|coded| coded.len).sum();
+        self.whole().map_or_else(|| self.arriving().kept, |whole| whole.len).saturating_add(coded)
     }
 
     /// Whether it can still become whole, or is.

@@ -5,6 +5,7 @@
 //! whether a response is stored as a [`Stored`], and whether that answers a later request. [`Store`] keeps them, with bodies that
 //! are read while they still arrive. A crash loses what is in memory alone.
 
+mod coding;
 pub mod conditional;
 mod config;
 mod directives;
@@ -22,6 +23,7 @@ mod store;
 mod stored;
 mod vary;
 
+pub use coding::{Coding, describe, vary_by_coding, weaken};
 pub use config::Config;
 pub use directives::{Directives, Fields};
 pub use disk::{DiskError, DiskFigures, fuzz as fuzz_files};

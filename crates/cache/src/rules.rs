@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, response};
 use serde::{Deserialize, Serialize};
 
+use crate::coding;
 use crate::directives::Directives;
 use crate::field;
 use crate::stored::Stored;
@@ -49,12 +50,20 @@ pub struct Rules {
     pub stale_if_error: Duration,
     /// `stale` or `ignore`: what an `Age` is worth that no cache would write.
     pub broken_age: BrokenAge,
+    /// Whether text and the like that the origin sends plain is sent compressed to who takes it so.
+    pub compress: bool,
 }
 
 impl Default for Rules {
     fn default() -> Self {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        Self { profile: Profile::Cdn, heuristic: DAY, stale_if_error: DAY, broken_age: BrokenAge::Stale }
+        Self {
+            profile: Profile::Cdn,
+            heuristic: DAY,
+            stale_if_error: DAY,
+            broken_age: BrokenAge::Stale,
+            compress: true,
+        }
     }
 }
 
@@ -204,6 +213,12 @@ impl Rules {
         // An error that is stored is no better than the one that there is.
         let sound = !stored.status().is_server_error() && !said.no_cache.is_all() && !self.is_strict(stored);
         sound && staleness <= allowed && !allowed.is_zero()
+    }
+
+    /// Whether a stored response may be sent in another coding than the plain one that it is in, as far as is known; `len` is that of
+    /// its body.
+    pub fn is_codable(&self, stored: &Stored, len: Option<u64>) -> bool {
+        self.compress && coding::is_codable(stored, len)
     }
 
     /// Whether it says that it must not be used when it is stale. `s-maxage` says so too (RFC 9111, section 5.2.2.10); sites that

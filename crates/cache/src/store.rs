@@ -14,7 +14,9 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, header};
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use tokio::sync::Semaphore;
 
+use crate::coding::Coding;
 use crate::config::Config;
 use crate::disk::{Disk, DiskError, DiskFigures, Plan};
 use crate::fill::{Budget, Fill, Writing};
@@ -32,6 +34,8 @@ const ARRIVING_BYTES: u64 = 64 * 1024;
 const CHANGED_MAX: usize = 64 * 1024;
 /// A response that its origin said still holds is written again if it is fresh for so long.
 const WORTH_WRITING: Duration = Duration::from_secs(60);
+/// Bodies that are coded at one time.
+const CODERS_MAX: usize = 2;
 /// Locks for those who change the responses of a URL.
 const STRIPES: usize = 64;
 
@@ -50,6 +54,8 @@ pub struct Store {
     clock: Arc<AtomicU64>,
     purges: Arc<Purges>,
     disk: Option<Arc<Disk>>,
+    /// For those who make bodies smaller.
+    coders: Arc<Semaphore>,
     /// URLs that are being read from the disk.
     readings: Arc<Flights>,
 }
@@ -129,6 +135,7 @@ impl Store {
             clock: Arc::new(AtomicU64::new(1)),
             purges: Arc::default(),
             disk: None,
+            coders: Arc::new(Semaphore::new(CODERS_MAX)),
             readings: Arc::default(),
         }
     }
@@ -309,6 +316,24 @@ impl Store {
         }
     }
 
+    /// Has the body of a response made in a coding, for those who come later, unless that was done or others are being made.
+    pub fn code(self: &Arc<Self>, key: &Key, entry: &Arc<Entry>, coding: Coding) {
+        let Ok(turn) = Arc::clone(&self.coders).try_acquire_owned() else { return };
+        if entry.fill.whole().is_none() || !entry.fill.begin_coding(coding) {
+            return;
+        }
+        let (store, key, entry) = (Arc::clone(self), key.clone(), Arc::clone(entry));
+        drop(tokio::task::spawn_blocking(move || {
+            let Some(whole) = entry.fill.whole() else { return };
+            match coding.code(whole) {
+                Ok(coded) => entry.fill.set_coded(coding, coded),
+                Err(error) => tracing::warn!(%error, %key, "a body could not be compressed"),
+            }
+            store.settle(&key, &entry);
+            drop(turn);
+        }));
+    }
+
     /// Forgets all responses for a URL, those on their way too. When it returns, a crash does not bring them back.
     pub async fn remove(&self, key: &Key) {
         if let (Some(disk), Some((noted, moment))) = (self.disk.clone(), self.remove_now(key)) {
@@ -428,7 +453,8 @@ impl Entry {
         let headers = self.stored.headers();
         let groups: usize = self.groups.iter().map(|group| 32 + group.len()).sum();
         let fields: usize = headers.iter().map(|(name, value)| 64 + name.as_str().len() + value.len()).sum();
-        let body = self.fill.whole().map_or_else(|| self.fill.weight().max(ARRIVING_BYTES), |whole| whole.len);
+        let least = if self.fill.whole().is_some() { 0 } else { ARRIVING_BYTES };
+        let body = self.fill.weight().max(least);
         ENTRY_BYTES.saturating_add((fields + groups + self.variant.weight()) as u64).saturating_add(body)
     }
 }

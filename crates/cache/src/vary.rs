@@ -56,7 +56,7 @@ fn normal(request: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
 }
 
 /// The members of a list of preferences in lower case, with how much less than wholly each is preferred, in thousandths.
-fn ranked(request: &HeaderMap, name: &HeaderName) -> Vec<(u16, String)> {
+pub(crate) fn ranked(request: &HeaderMap, name: &HeaderName) -> Vec<(u16, String)> {
     let read = |member: &[u8]| {
         let text = String::from_utf8_lossy(member).to_ascii_lowercase();
         let (tag, rest) = text.split_once(';').map_or((text.trim(), ""), |(tag, rest)| (tag.trim(), rest.trim()));

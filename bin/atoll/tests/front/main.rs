@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
 mod both;
+mod coding;
 mod framing;
 mod guide;
 mod kills;
@@ -19,8 +20,16 @@ mod visit;
 
 use std::fs;
 
+use atoll_testkit::http::request;
 use atoll_testkit::process::Node;
 use atoll_testkit::tls::{Visitor, made};
+
+/// A figure of a node.
+fn figure(node: &Node, name: &str) -> u64 {
+    let figures = request(node.admin(), "GET", "127.0.0.1", "/metrics", &[]);
+    let line = figures.text().lines().find(|line| line.starts_with(name)).map(str::to_owned);
+    line.unwrap_or_else(|| panic!("no {name}")).rsplit(' ').next().unwrap().parse().unwrap()
+}
 
 /// A node with TLS for `shop.example`, and these sites.
 fn secured(sites: &str) -> Node {

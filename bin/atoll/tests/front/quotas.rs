@@ -7,6 +7,8 @@ use atoll_testkit::origin::{Asked, Origin};
 use atoll_testkit::process::Node;
 use atoll_testkit::trial::{noise, until};
 
+use crate::figure;
+
 fn origin(len: usize) -> Origin {
     Origin::answering(move |asked: &Asked| {
         let seed = asked.target().bytes().fold(1, |seed: u64, byte| seed * 31 + u64::from(byte));
@@ -26,13 +28,6 @@ fn get(node: &Node, host: &str, target: &str) -> Reply {
 fn is_hit(reply: &Reply) -> bool {
     assert_eq!(reply.status, 200);
     reply.header("cache-status").unwrap().contains("; hit")
-}
-
-/// A figure of a node.
-fn figure(node: &Node, name: &str) -> u64 {
-    let figures = request(node.admin(), "GET", "127.0.0.1", "/metrics", &[]);
-    let line = figures.text().lines().find(|line| line.starts_with(name)).map(str::to_owned);
-    line.unwrap_or_else(|| panic!("no {name}")).rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::thread;
 use atoll_testkit::http::{Reply, request};
 use atoll_testkit::origin::{Asked, Origin};
 use atoll_testkit::process::Node;
-use atoll_testkit::trial::noise;
+use atoll_testkit::trial::{noise, until};
+
+use crate::figure;
 
 const LEN: usize = 40_000_000;
 const SLICE: usize = 1024 * 1024;
@@ -87,6 +89,8 @@ fn parts_of_a_large_object_are_fetched_once_and_survive() {
     assert_eq!(get(&node, &["Range: bytes=0-9", "If-None-Match: \"v1\""]).status, 304);
     // After a crash they are there still.
     let asked = origin.asked().len();
+    // The head and three slices.
+    until("they are on disk", || figure(&node, "atoll_cache_disk_responses_total{event=\"written\"}") >= 4);
     node.kill();
     node.start_as(&["front", &origin.url()]);
     assert_eq!(range(&node, at, border + 9).body, whole[at..border + 10]);
@@ -107,7 +111,7 @@ fn parts_of_a_large_object_are_fetched_once_and_survive() {
 #[test]
 fn slices_of_two_versions_never_meet() {
     let (version, sent) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicU64::new(0)));
-    let origin = origin(&version, &sent);
+    let mut origin = origin(&version, &sent);
     let mut node = Node::home(env!("CARGO_BIN_EXE_atoll"));
     node.start_as(&["front", &origin.url()]);
     assert_eq!(range(&node, 0, 9).body, noise(1, 10));
@@ -130,4 +134,9 @@ fn slices_of_two_versions_never_meet() {
         }
     });
     assert_eq!(origin.asked().len(), asked + 3);
+    // Without the server, what is stored serves on, and what is not is its failure.
+    origin.close();
+    let missing = get(&node, &[&format!("Range: bytes={}-{}", 30 * SLICE, 30 * SLICE + 9)]);
+    assert_eq!(missing.status, 502);
+    assert_eq!(range(&node, 0, 9).body, new[..10]);
 }

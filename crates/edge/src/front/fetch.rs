@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use crate::incoming::Incoming;
 use atoll_cache::{
     Directives, Entry, Flight, Forwarded, Found, Landed, Leader, Looked, Report, Reuse, Times, conditional,
+    vary_by_coding,
 };
 use atoll_fallback::{Download, OriginError, hops, is_failure};
 use futures_util::{StreamExt as _, stream};
@@ -210,7 +211,7 @@ async fn take(
 ) -> Taken {
     let head = asked.head.method == Method::HEAD;
     let begun = keep::invalidate(front, asked, &response).await.unwrap_or(begun);
-    let (parts, entry, reading) = match keep::keep(front, asked, (sent, begun), times, response) {
+    let (mut parts, entry, reading) = match keep::keep(front, asked, (sent, begun), times, response) {
         Kept::Stored(parts, entry, reading) => (parts, entry, reading),
         Kept::Passed(parts, body) => {
             let body = passed(asked, head, body);
@@ -226,6 +227,9 @@ async fn take(
     }
     let len = entry.fill.whole().map(|whole| whole.len).or_else(|| announced_len(&parts.headers));
     let report = Report { ttl: Some(entry.stored.ttl(times.response)), ..report };
+    if front.rules.is_codable(&entry.stored, len) {
+        vary_by_coding(&mut parts.headers);
+    }
     Taken::Stored(reported(front, (parts, stored::arriving(asked, reading, len)), report))
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use atoll_cache::{Entry, Flight, Found, Landed, Looked, Part, Rules, Times, Variant, part};
+use atoll_cache::{Entry, Flight, Found, Landed, Looked, Part, Rules, Times, Variant, conditional, part};
 use atoll_fallback::Download;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
@@ -25,6 +25,15 @@ const OBJECT_BYTES_MAX: u64 = 1 << 40;
 /// Slices that are fetched at a time for one visitor: the one that is sent, and the next.
 const AHEAD: usize = 2;
 
+/// Why a slice is not to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lost {
+    /// Its origin does not answer.
+    Origin,
+    /// It has another version.
+    Version,
+}
+
 /// Stores the head of a large object, by an answer to somebody who wants a part of it: to be filled slice by slice.
 pub(super) fn begin(
     front: &Front,
@@ -36,7 +45,8 @@ pub(super) fn begin(
     let headers = response.headers();
     let len = match response.status() {
         StatusCode::OK => number(headers.get(header::CONTENT_LENGTH)?)?,
-        StatusCode::PARTIAL_CONTENT => content_range(headers)?.1,
+        // With `If-Range`, a part need not say all that the whole does (RFC 9110, section 15.3.7).
+        StatusCode::PARTIAL_CONTENT if !sent.headers.contains_key(header::IF_RANGE) => content_range(headers)?.1,
         _ => return None,
     };
     let takes_ranges = headers.get(header::ACCEPT_RANGES).is_some_and(|unit| unit == "bytes");
@@ -92,17 +102,21 @@ fn number(value: &HeaderValue) -> Option<u64> {
 
 /// Whether the answer from a stored head can begin: the first slice of it is there, or comes. If not, the head is forgotten.
 pub(super) async fn is_ready(front: &Arc<Front>, asked: &Asked, entry: &Arc<Entry>) -> bool {
-    let Some(len) = entry.sliced().filter(|_| asked.head.method == Method::GET) else { return true };
+    let bodiless = asked.head.method != Method::GET || conditional::is_unchanged(&entry.stored, &asked.head.headers);
+    let Some(len) = entry.sliced().filter(|_| !bodiless) else { return true };
     let first = match part(&entry.stored, &asked.head.headers, len) {
         Part::Whole => 0,
         Part::Range(range) => range.start / SLICE_BYTES,
         Part::Unsatisfiable => return true,
     };
-    if slice(front, &asked.for_itself(), entry, len, first).await.is_some() {
-        return true;
+    match slice(front, &asked.for_itself(), entry, len, first).await {
+        Ok(_) => true,
+        Err(Lost::Origin) => false,
+        Err(Lost::Version) => {
+            front.store.remove(&asked.key).await;
+            false
+        }
     }
-    front.store.remove(&asked.key).await;
-    false
 }
 
 /// Bytes of an object, slice by slice, from what is stored or from its origin.
@@ -115,9 +129,14 @@ pub(super) fn body(front: &Arc<Front>, asked: &Asked, entry: &Arc<Entry>, len: u
         let (front, entry, itself, wanted) =
             (Arc::clone(&front), Arc::clone(&entry), Arc::clone(&itself), wanted.clone());
         async move {
-            let Some(bytes) = slice(&front, &itself, &entry, len, number).await else {
-                front.store.remove(&itself.key).await;
-                return Err(Broken::from(atoll_cache::Broken));
+            let bytes = match slice(&front, &itself, &entry, len, number).await {
+                Ok(bytes) => bytes,
+                Err(lost) => {
+                    if lost == Lost::Version {
+                        front.store.remove(&itself.key).await;
+                    }
+                    return Err(Broken::from(atoll_cache::Broken));
+                }
             };
             let start = number.saturating_mul(SLICE_BYTES);
             let index = |at: u64| usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX).min(bytes.len());
@@ -127,10 +146,10 @@ pub(super) fn body(front: &Arc<Front>, asked: &Asked, entry: &Arc<Entry>, len: u
     Body::frames(Box::pin(slices.buffered(AHEAD)), Some(range.end.saturating_sub(range.start)), limit)
 }
 
-/// A slice of a version; `None` if there is no such slice any more.
-async fn slice(front: &Arc<Front>, asked: &Asked, entry: &Arc<Entry>, len: u64, number: u64) -> Option<Bytes> {
+/// A slice of a version.
+async fn slice(front: &Arc<Front>, asked: &Asked, entry: &Arc<Entry>, len: u64, number: u64) -> Result<Bytes, Lost> {
     let key = asked.key.slice(number);
-    let tag = strong_tag(entry.stored.headers())?;
+    let tag = strong_tag(entry.stored.headers()).ok_or(Lost::Version)?;
     let start = number.saturating_mul(SLICE_BYTES);
     let range = start..start.saturating_add(SLICE_BYTES).min(len);
     // Others fetch the same now and then; whoever has waited twice fetches for itself.
@@ -141,13 +160,13 @@ async fn slice(front: &Arc<Front>, asked: &Asked, entry: &Arc<Entry>, len: u64, 
             && let Some(bytes) = whole(&stored).await
             && bytes.len() as u64 == range.end.saturating_sub(range.start)
         {
-            return Some(bytes);
+            return Ok(bytes);
         }
         match front.store.board(&key) {
             Flight::Follow(landing) => drop(landing.wait().await),
             Flight::Lead(leader) => {
                 let fetched = fetch(front, asked, (tag, len), &range, number).await;
-                leader.land(if fetched.is_some() { Landed::Answered } else { Landed::Failed });
+                leader.land(if fetched.is_ok() { Landed::Answered } else { Landed::Failed });
                 return fetched;
             }
         }
@@ -170,25 +189,25 @@ async fn whole(entry: &Arc<Entry>) -> Option<Bytes> {
     Some(bytes.freeze())
 }
 
-/// Fetches a slice from the origin, and stores it. `None` if the origin has another version, or sends something else.
+/// Fetches a slice from the origin, and stores it.
 async fn fetch(
     front: &Arc<Front>,
     asked: &Asked,
     (tag, len): (&HeaderValue, u64),
     range: &Range<u64>,
     number: u64,
-) -> Option<Bytes> {
-    let mut sent = asked.announced(front).ok()?;
+) -> Result<Bytes, Lost> {
+    let mut sent = asked.announced(front).map_err(|_| Lost::Origin)?;
     Asked::for_all(&mut sent.headers);
     let wanted = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-    sent.headers.insert(header::RANGE, HeaderValue::try_from(wanted).ok()?);
+    sent.headers.insert(header::RANGE, HeaderValue::try_from(wanted).map_err(|_| Lost::Origin)?);
     sent.headers.insert(header::IF_RANGE, tag.clone());
     let (begun, asked_at) = (front.store.now(), SystemTime::now());
     let response = match front.send(asked, &sent, None).await {
         Ok(response) => super::fetch::stripped(response),
         Err(error) => {
             tracing::debug!(%error, key = %asked.key, number, "a slice cannot be fetched");
-            return None;
+            return Err(Lost::Origin);
         }
     };
     let times = Times { request: asked_at, response: SystemTime::now() };
@@ -196,23 +215,23 @@ async fn fetch(
     let same = strong_tag(&parts.headers) == Some(tag) && content_range(&parts.headers) == Some((range.clone(), len));
     if parts.status != StatusCode::PARTIAL_CONTENT || !same {
         tracing::debug!(key = %asked.key, number, status = %parts.status, "the origin has another version");
-        return None;
+        return Err(if parts.status.is_server_error() { Lost::Origin } else { Lost::Version });
     }
-    let wanted = usize::try_from(range.end.saturating_sub(range.start)).ok()?;
+    let wanted = usize::try_from(range.end.saturating_sub(range.start)).map_err(|_| Lost::Version)?;
     let mut bytes = BytesMut::with_capacity(wanted);
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.ok()?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Lost::Origin)?.into_data() else { continue };
         if bytes.len().saturating_add(data.len()) > wanted {
-            return None;
+            return Err(Lost::Version);
         }
         bytes.extend_from_slice(&data);
     }
     if bytes.len() != wanted {
-        return None;
+        return Err(Lost::Origin);
     }
     let bytes = bytes.freeze();
     keep(front, asked, (&front.rules, whole_head(parts.headers)), (begun, times), number, &bytes).await;
-    Some(bytes)
+    Ok(bytes)
 }
 
 /// Stores a slice, if it may be.

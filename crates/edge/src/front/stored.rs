@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use atoll_cache::{Entry, Filled, Part, Reading, Report, conditional, part};
+use atoll_cache::{Coding, Entry, Filled, Part, Reading, Report, conditional, describe, part, vary_by_coding, weaken};
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Frame;
@@ -28,14 +28,27 @@ pub(super) fn answer(
     let source = Source::of(front, asked, entry)?;
     let mut headers = stored.answer_headers(now);
     add_report(&mut headers, front, Report { ttl: Some(stored.ttl(now)), ..report });
+    let codable = front.rules.is_codable(stored, source.len());
+    if codable {
+        vary_by_coding(&mut headers);
+    }
     if conditional::is_unchanged(stored, &asked.head.headers) {
         for name in [header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_RANGE] {
             headers.remove(name);
         }
+        if codable {
+            // It may be what came coded that is asked about.
+            weaken(&mut headers);
+        }
         return Some(with(StatusCode::NOT_MODIFIED, headers, Body::empty()));
     }
-    // Only GET has parts (RFC 9110, section 14.2).
-    let len = source.len().filter(|_| asked.head.method == Method::GET);
+    if let Some((coding, coded)) = coded(front, asked, entry).filter(|_| codable) {
+        describe(&mut headers, coding, coded.len);
+        return Some(with(stored.status(), headers, Body::whole(coded.parts.iter().cloned())));
+    }
+    // Only GET has parts (RFC 9110, section 14.2), and no date says of which coding they are.
+    let dated = asked.head.headers.get(header::IF_RANGE).is_some_and(|condition| !condition.as_bytes().contains(&b'"'));
+    let len = source.len().filter(|_| asked.head.method == Method::GET && !(codable && dated));
     let wanted = len.map_or(Part::Whole, |len| part(stored, &asked.head.headers, len));
     match (wanted, len) {
         (Part::Range(range), Some(len)) => {
@@ -50,6 +63,21 @@ pub(super) fn answer(
         }
         _ => Some(with(stored.status(), headers, source.whole(asked))),
     }
+}
+
+/// The body in a coding that the request takes, if it was made. If not, it is made for those who come later.
+fn coded<'a>(front: &Front, asked: &Asked, entry: &'a Arc<Entry>) -> Option<(Coding, &'a Filled)> {
+    let whole = entry.fill.whole()?;
+    let fields = &asked.head.headers;
+    if fields.contains_key(header::RANGE) || !front.rules.is_codable(&entry.stored, Some(whole.len)) {
+        return None;
+    }
+    let accepted = Coding::accepted(fields);
+    let made = accepted.iter().find_map(|coding| Some((*coding, entry.fill.coded(*coding)?)));
+    if let Some(first) = accepted.first().filter(|first| made.is_none_or(|(made, _)| made != **first)) {
+        front.store.code(&asked.key, entry, *first);
+    }
+    made
 }
 
 /// Adds what the cache did to what others did before, and counts it.
