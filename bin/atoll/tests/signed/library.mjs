@@ -1,7 +1,7 @@
 // Checks a node's answers with a library of RFC 9421 that others wrote, and compares what it would sign with what our page signs, byte
 // for byte; then again through a server between that codes the content.
 import assert from "node:assert/strict";
-import { createPublicKey, createVerify } from "node:crypto";
+import { ECDH, createPublicKey, createVerify } from "node:crypto";
 import http from "node:http";
 import { createRequire } from "node:module";
 import zlib from "node:zlib";
@@ -10,10 +10,12 @@ import { pathToFileURL } from "node:url";
 const require = createRequire(process.env.ATOLL_NODE_MODULES + "/x.js");
 const { httpbis } = require("http-message-signatures");
 const { parseDictionary, serializeInnerList, serializeItem } = require("structured-headers");
-const [gateway, host, pem, page] = process.argv.slice(2);
+const [gateway, host, compressed, page] = process.argv.slice(2);
 const { check } = await import(pathToFileURL(page));
 const [address, port] = gateway.split(":");
-const key = createPublicKey(pem);
+const point = ECDH.convertKey(compressed, "prime256v1", "hex", undefined, "uncompressed");
+const [x, y] = [point.subarray(1, 33), point.subarray(33)].map((number) => number.toString("base64url"));
+const key = createPublicKey({ key: { kty: "EC", crv: "P-256", x, y }, format: "jwk" });
 
 /** An answer as it came: no coding undone. */
 function get(path, { headers = {}, to = port, method = "GET" } = {}) {

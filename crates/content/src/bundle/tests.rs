@@ -1,3 +1,5 @@
+//! Tests of bundles: every path of a site, and what cannot be had.
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ const FILES: [(&str, &str); 11] = [
     ("noext", "{\"a\":1}"),
     (
         "_redirects",
-        "/old /new 301\n/old /never 302\n/see /there 303\n/tmp http://else.example/ 307\n/keep/ /kept 308\n/index.html /x 301\n\
+        "/old /new 301\n/old /never 302\n/see /there 303\n/temp http://else.example/ 307\n/keep/ /kept 308\n/index.html /x 301\n\
          /app/* /app.html 200\n/wild/* /x 301\n/* /404.html 404\n",
     ),
     ("_headers", "/dir/*\n  X-Own: 1\n/app.html\n  Content-Type: text/plain\n/404.html\n  ! Content-Type\n"),
@@ -88,8 +90,8 @@ async fn every_path_of_a_site_is_in_its_manifest() {
         file("/_headers", text("_headers"), Some(mime::TEXT), &none),
         moved("/old", 301, "/new"),
         moved("/old/", 301, "/new"),
-        moved("/tmp", 307, "http://else.example/"),
-        moved("/tmp/", 307, "http://else.example/"),
+        moved("/temp", 307, "http://else.example/"),
+        moved("/temp/", 307, "http://else.example/"),
         moved("/keep", 308, "/kept"),
         moved("/keep/", 308, "/kept"),
     ];

@@ -1,3 +1,5 @@
+//! Tests of manifests: order, absence, the way from a path to a key, and golden vectors (`testdata/bundle-v1.json`).
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of signed answers: the template and nothing else, the RFC's own example, and what a client refuses.
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 

@@ -117,7 +117,7 @@ impl Lists {
         let mut now = Vec::with_capacity(files.len());
         for path in files {
             let old = before.iter().find(|loaded| loaded.path == path);
-            match load(&path, old, self.rules_max) {
+            match self.load(&path, old) {
                 Ok(Some(loaded)) => {
                     refreshed.changed |= old.is_none_or(|old| old.stamp != loaded.stamp);
                     now.push(loaded);
@@ -209,6 +209,29 @@ impl Lists {
         (files, missing)
     }
 
+    /// Reads a list, unless it is as it was; `None` if there is no such file and never was.
+    fn load(&self, path: &Path, old: Option<&Loaded>) -> Result<Option<Loaded>, (Option<Stamp>, DenyError)> {
+        let file_error = |stamp, cause| (stamp, DenyError::File { path: path.to_owned(), cause });
+        let file = File::open(path).map_err(|cause| file_error(None, cause))?;
+        let metadata = file.metadata().map_err(|cause| file_error(None, cause))?;
+        let stamp = Stamp {
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            seconds: metadata.mtime(),
+            nanoseconds: metadata.mtime_nsec(),
+        };
+        if let Some(old) = old.filter(|old| old.stamp == stamp) {
+            return Ok(Some(old.again()));
+        }
+        let refused = |cause| (Some(stamp), DenyError::List { path: path.to_owned(), cause: Box::new(cause) });
+        // The node's own is emptied by taking its last rule back.
+        if stamp.bytes == 0 && path != self.local && old.is_some_and(|old| !old.list.table.is_empty()) {
+            return Err(refused(DenyError::Emptied));
+        }
+        let list = List::read(BufReader::with_capacity(256 * 1024, file), self.rules_max).map_err(refused)?;
+        Ok(Some(Loaded { path: path.to_owned(), stamp, list: Arc::new(list) }))
+    }
+
     /// What of these was not reported before.
     fn report(&self, refused: Vec<(PathBuf, Option<Stamp>, DenyError)>) -> Vec<DenyError> {
         let mut known = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
@@ -241,28 +264,6 @@ impl Loaded {
     fn again(&self) -> Self {
         Self { path: self.path.clone(), stamp: self.stamp, list: Arc::clone(&self.list) }
     }
-}
-
-/// Reads a list, unless it is as it was; `None` if there is no such file and never was.
-fn load(path: &Path, old: Option<&Loaded>, rules_max: usize) -> Result<Option<Loaded>, (Option<Stamp>, DenyError)> {
-    let file_error = |stamp, cause| (stamp, DenyError::File { path: path.to_owned(), cause });
-    let file = File::open(path).map_err(|cause| file_error(None, cause))?;
-    let metadata = file.metadata().map_err(|cause| file_error(None, cause))?;
-    let stamp = Stamp {
-        inode: metadata.ino(),
-        bytes: metadata.len(),
-        seconds: metadata.mtime(),
-        nanoseconds: metadata.mtime_nsec(),
-    };
-    if let Some(old) = old.filter(|old| old.stamp == stamp) {
-        return Ok(Some(old.again()));
-    }
-    let refused = |cause| (Some(stamp), DenyError::List { path: path.to_owned(), cause: Box::new(cause) });
-    if stamp.bytes == 0 && old.is_some_and(|old| !old.list.table.is_empty()) {
-        return Err(refused(DenyError::Emptied));
-    }
-    let list = List::read(BufReader::with_capacity(256 * 1024, file), rules_max).map_err(refused)?;
-    Ok(Some(Loaded { path: path.to_owned(), stamp, list: Arc::new(list) }))
 }
 
 #[cfg(test)]
@@ -323,6 +324,10 @@ mod tests {
         assert!(denies(&lists, "99.example") && !denies(&lists, "199.example"));
         fs::write(at("lists/a.deny"), "").unwrap();
         assert!(!lists.refresh().changed && denies(&lists, "99.example"));
+        fs::write(at("local.deny"), "/ipns/own.example\n").unwrap();
+        assert!(lists.refresh().changed && denies(&lists, "own.example"));
+        fs::write(at("local.deny"), "").unwrap();
+        assert!(lists.refresh().changed && !denies(&lists, "own.example"));
         fs::rename(at("lists"), at("moved")).unwrap();
         assert!(!lists.refresh().changed && denies(&lists, "99.example"));
         fs::write(at("moved/a.deny"), rules(1)).unwrap();
