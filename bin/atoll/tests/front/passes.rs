@@ -138,6 +138,7 @@ fn a_slow_visitor_slows_the_server_down_and_gets_every_byte() {
         }
     }
     assert_eq!(bytes, TOTAL);
+    drop(visitor);
     until("it is over", || front.status()["sites"][0]["origins"][0]["in_flight"] == 0);
 }
 
