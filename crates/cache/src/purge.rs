@@ -338,7 +338,7 @@ mod tests {
         let left = |url: &str, begun| purges.left(url, &[], begun);
         assert_eq!((left("other.example/", max / 2), left("other.example/", max / 2 + 1)), (Left::Nothing, Left::All));
         assert_eq!(left(&format!("a.example/{max}/x"), max - 1), Left::Stale);
-        purges.add(&Noted::Purged(Purge::Prefix("a".repeat(NAMES_BYTES_MAX)), Degree::Hard), max + 2);
+        purges.add(&Noted::Purged(Purge::Prefix("a".repeat(NAMES_BYTES_MAX + 1)), Degree::Hard), max + 2);
         let (purge, moment) = purges.all().remove(0);
         assert_eq!((purge, moment), (Noted::Purged(Purge::Everything, Degree::Hard), max + 2));
         assert_eq!(purges.all().len(), 1, "names that are too long are forgotten too");

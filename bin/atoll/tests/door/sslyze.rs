@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use atoll_testkit::process::Node;
 use atoll_testkit::trial::installed;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose};
 
 /// How long Mozilla lets certificates live, and how long ours do here.
 const LIFE: Duration = Duration::from_secs(90 * 86_400);
@@ -32,10 +32,15 @@ fn tls_is_as_mozilla_has_it() {
 fn issued(name: &str) -> [String; 3] {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    authority.distinguished_name.push(DnType::CommonName, "An authority");
     let authority_key = KeyPair::generate().unwrap();
     let authority = authority.self_signed(&authority_key).unwrap();
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.distinguished_name.push(DnType::CommonName, name);
     (params.not_before, params.not_after) = (SystemTime::now().into(), (SystemTime::now() + LIFE).into());
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, &authority, &authority_key).unwrap();

@@ -111,9 +111,11 @@ impl SiteConfig {
 
     /// A number that changes with its servers and what of their answers is stored: what was stored of others is not its own.
     pub(super) fn number(&self) -> u64 {
-        let servers = self.origins.iter().flat_map(|origin| [&*origin.url, &*origin.host]);
+        let servers = self.origins.iter().map(|origin| format!("{} {} {:?}", origin.url, origin.host, origin.bucket));
+        let routes = self.routes.iter().map(|route| format!("{route:?}"));
         let profile = if self.cache.profile == Profile::Cdn { "cdn" } else { "rfc9111" };
-        Key::site([profile].into_iter().chain(servers))
+        let all: Vec<String> = [profile.to_owned()].into_iter().chain(servers).chain(routes).collect();
+        Key::site(all.iter().map(String::as_str))
     }
 
     fn check(&self, wrong: &mut impl FnMut(String)) {
