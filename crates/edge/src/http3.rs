@@ -16,7 +16,7 @@ use h3::error::Code;
 use h3::server::{RequestResolver, RequestStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body_util::BodyExt as _;
-use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime, TransportConfig, VarInt};
+use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime, TransportConfig};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -30,7 +30,7 @@ use crate::http2::name_host;
 use crate::incoming;
 use config::Http3;
 pub(crate) use transport::Receiving;
-use transport::{Connection, Sending};
+use transport::{Connection, Sending, number};
 
 /// The most of an answer that is handed over at once, in bytes. Whoever takes less within `timeouts.slow_reader` is cut off.
 const PART_BYTES_MAX: usize = 16 * 1024;
@@ -77,7 +77,7 @@ impl Quic {
     /// Waits until what was sent last has gone out.
     pub(crate) async fn close(&self) {
         for endpoint in &self.0 {
-            endpoint.close(VarInt::from_u32(0x100), b"");
+            endpoint.close(number(Code::H3_NO_ERROR.value()), b"");
             endpoint.wait_idle().await;
         }
     }
@@ -133,7 +133,7 @@ pub(crate) async fn serve(
             },
             Some(ended) = requests.join_next() => if ended.is_ok_and(|ended| ended.is_err()) && given_up.is_too_often() {
                 tracing::debug!("too many requests are given up: gateway.http3.resets");
-                return quinn.close(VarInt::from_u32(0x107), b"");
+                return quinn.close(number(Code::H3_EXCESSIVE_LOAD.value()), b"");
             },
             () = drained(&mut draining), if !is_ending => {
                 is_ending = true;

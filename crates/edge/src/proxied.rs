@@ -2,7 +2,7 @@
 //! loses the connection.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use ppp::v2::{Addresses, Command, Header, ParseError};
 use tokio::io::AsyncReadExt as _;
@@ -37,8 +37,10 @@ pub(crate) async fn read(tcp: &mut TcpStream) -> Result<Option<IpAddr>, ProxiedE
     };
     if rest > REST_BYTES_MAX {
         // Something else may have come: it is told apart by how it begins.
-        parse(&header)?;
-        return Err(ProxiedError::Large(rest));
+        return match Header::try_from(header.as_slice()) {
+            Err(error) if !matches!(error, ParseError::Partial(..)) => Err(error.into()),
+            _ => Err(ProxiedError::Large(rest)),
+        };
     }
     header.resize(FIXED_BYTES + rest, 0);
     tcp.read_exact(header.get_mut(FIXED_BYTES..).unwrap_or_default()).await?;
@@ -46,11 +48,7 @@ pub(crate) async fn read(tcp: &mut TcpStream) -> Result<Option<IpAddr>, ProxiedE
 }
 
 fn parse(bytes: &[u8]) -> Result<Option<IpAddr>, ProxiedError> {
-    let header = match Header::try_from(bytes) {
-        // Its end is not here yet, which is all that is wrong with it.
-        Err(ParseError::Partial(..)) => return Ok(None),
-        parsed => parsed?,
-    };
+    let header = Header::try_from(bytes)?;
     Ok(match (header.command, header.addresses) {
         (Command::Proxy, Addresses::IPv4(of)) => Some(of.source_address.into()),
         (Command::Proxy, Addresses::IPv6(of)) => Some(IpAddr::V6(of.source_address).to_canonical()),
@@ -61,6 +59,6 @@ fn parse(bytes: &[u8]) -> Result<Option<IpAddr>, ProxiedError> {
 /// Reads the start of a connection, for fuzzing.
 pub(crate) fn judge(bytes: &[u8]) {
     if let Ok(Some(ip)) = parse(bytes) {
-        assert_eq!(ip, SocketAddr::new(ip, 0).ip().to_canonical());
+        assert_eq!(ip, ip.to_canonical());
     }
 }

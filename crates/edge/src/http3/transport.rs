@@ -271,7 +271,7 @@ impl Drop for Receiving {
     }
 }
 
-fn number(code: u64) -> VarInt {
+pub(super) fn number(code: u64) -> VarInt {
     VarInt::from_u64(code).unwrap_or(VarInt::MAX)
 }
 
