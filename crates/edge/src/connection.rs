@@ -1,6 +1,9 @@
 //! One connection, plain or with TLS, between its first byte and its end. Limits of time are kept by the sweep in `activity`.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -101,19 +104,64 @@ async fn serve_tls(tcp: TcpStream, client: Client, activity: Arc<Activity>, drai
     }
 }
 
-/// HTTP/1.1 on a connection that has something to read.
-async fn speak(stream: ClientStream, client: Client, activity: Arc<Activity>, mut draining: watch::Receiver<bool>) {
+/// HTTP/1.1 on a connection that has something to read. While it rests, nothing is kept of it but the socket.
+async fn speak(mut stream: ClientStream, client: Client, activity: Arc<Activity>, mut draining: watch::Receiver<bool>) {
+    let client = Arc::new(client);
+    while let Some(resting) = Box::pin(converse(stream, &client, &activity, &mut draining)).await {
+        stream = resting;
+        let counted = Resting::count(&client.gateway.resting);
+        let next = first_byte(stream.tcp(), &mut draining).await;
+        drop(counted);
+        if next.is_none() {
+            let _ = stream.shutdown().await;
+            return;
+        }
+    }
+}
+
+/// Counts a connection as long as it rests.
+struct Resting<'a>(&'a AtomicUsize);
+
+impl<'a> Resting<'a> {
+    fn count(resting: &'a AtomicUsize) -> Self {
+        resting.fetch_add(1, Ordering::Relaxed);
+        Self(resting)
+    }
+}
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// HTTP/1.1 until the connection ends, or rests: then it is handed back.
+async fn converse(
+    stream: ClientStream,
+    client: &Arc<Client>,
+    activity: &Activity,
+    draining: &mut watch::Receiver<bool>,
+) -> Option<ClientStream> {
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).max_header_size(client.gateway.head_bytes_max).max_buf_size(BUFFER_BYTES_MAX);
     // Not `pipeline_flush`: it copies bodies into one buffer, and lets answers to pipelined requests pile up there.
     http.writev(true);
-    let client = Arc::new(client);
-    let service = service_fn(|request: Request<hyper::body::Incoming>| answer(&client, request.map(Incoming::from)));
+    let service = service_fn(|request: Request<hyper::body::Incoming>| answer(client, request.map(Incoming::from)));
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
+        biased;
         ended = &mut connection => ended,
-        () = drained(&mut draining) => {
+        () = drained(draining) => {
             Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
+        }
+        () = activity.rested() => {
+            // Between requests this ends at once, with nothing sent; else after the request that has just begun.
+            Pin::new(&mut connection).graceful_shutdown();
+            if let Poll::Ready(Ok(())) = poll_fn(|cx| Poll::Ready(connection.poll_without_shutdown(cx))).await {
+                let parts = connection.into_parts();
+                return parts.read_buf.is_empty().then(|| parts.io.into_inner());
+            }
             (&mut connection).await
         }
     };
@@ -124,8 +172,9 @@ async fn speak(stream: ClientStream, client: Client, activity: Arc<Activity>, mu
     let stream = parts.io.into_inner();
     match client.switched().filter(|_| !stream.is_refused()) {
         Some(switched) => Box::pin(switched.run(stream, parts.read_buf)).await,
-        None => tell(stream, &activity).await,
+        None => tell(stream, activity).await,
     }
+    None
 }
 
 /// Answers a request, over whichever protocol it came.

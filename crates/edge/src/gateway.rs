@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use atoll_core::{Answer, Blocks, Deny, Names as NameSource};
 use http::HeaderValue;
@@ -59,6 +60,8 @@ pub(crate) struct Gateway {
     pub(crate) head_bytes_max: usize,
     pub(crate) server_timing: bool,
     pub(crate) hot: Hot,
+    /// Connections that rest between requests.
+    pub(crate) resting: AtomicUsize,
     pub(crate) sites: Sites,
     pub(crate) desk: Desk,
     pub(crate) contact: Option<Contact>,
@@ -94,6 +97,7 @@ impl Gateway {
             head_bytes_max: config.limits.head_bytes,
             server_timing: config.server_timing,
             hot: Hot::new(&config.hot),
+            resting: AtomicUsize::new(0),
             sites: Sites::new(),
             desk,
             contact: Contact::of(&config.abuse_contact),

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -183,6 +184,8 @@ pub struct Load {
     pub sending_bytes: u64,
     /// Answers ready in memory that the system sends without copying them.
     pub sealed: usize,
+    /// Connections that rest between requests, of which nothing is kept but the socket.
+    pub resting: usize,
     /// TLS handshakes since the start.
     pub handshakes: Handshakes,
     /// Signatures since the start.
@@ -198,6 +201,7 @@ impl Kept {
             waiting: admission.waiting(),
             sending_bytes: admission.sending(),
             sealed: self.0.hot.sealed(),
+            resting: self.0.resting.load(Ordering::Relaxed),
             handshakes: self.0.tls.handshakes(),
             signatures: self.0.desk.signatures(),
         }

@@ -1,12 +1,13 @@
 """Opens connections, asks for one thing on each, and keeps them: idle.py ADDRESS PORT COUNT TLS(0 or 1).
 
-Says `ready` when all are open, and leaves when its input ends.
+About a thousand a second, as visitors come and not as a flood does. Says `ready` when all are open, and leaves when its input ends.
 """
 
 import resource
 import socket
 import ssl
 import sys
+import time
 
 address, port, count, secure = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "1"
 resource.setrlimit(resource.RLIMIT_NOFILE, (count + 100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
@@ -28,5 +29,6 @@ for _ in range(count):
     if not answer.startswith(b"HTTP/1.1 200"):
         sys.exit(f"connection {len(kept)} was answered {answer[:200]}")
     kept.append(connection)
+    time.sleep(0.001)
 print("ready", flush=True)
 sys.stdin.read()
