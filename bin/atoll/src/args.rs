@@ -80,8 +80,14 @@ pub(crate) enum Command {
 /// SIGTERM or Ctrl-C drains: no new connections, requests in flight end, then the store closes. A second one stops at once.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  atoll node\n  atoll node --dir /srv/atoll --gateway-listen 0.0.0.0:8080\n  \
-    atoll node --seed http://192.0.2.7:8080 --set store.bytes_max=100000000000")]
+    atoll node --seed http://192.0.2.7:8080 --set store.bytes_max=100000000000\n  \
+    atoll node --takeover             a new version, say, in the place of the one that runs\n\n\
+    With --takeover the process that runs in the folder passes its sockets on, lets go of the folder, serves whoever is still \
+    connected, and ends. Visitors who come meanwhile wait. If the new process cannot start, the old one goes on.")]
 pub(crate) struct NodeArgs {
+    /// Take over from the process that runs in this folder, if one does, without losing a visitor.
+    #[arg(long)]
+    pub takeover: bool,
     #[command(flatten)]
     pub settings: SettingArgs,
 }

@@ -40,7 +40,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
     let control = Control::new(&folder.socket());
     let done = |()| ExitCode::SUCCESS;
     match args.command {
-        Command::Node(node) => node::run(&node.settings, &folder, output).map(done),
+        Command::Node(node) => node::run(&node.settings, node.takeover, &folder, output).map(done),
         Command::Front(front) => front::run(front, &folder, output).map(done),
         Command::Purge(purge) => block_on(front::purge(purge, &control, output)).map(done),
         Command::Drill(drill) => block_on(drill::run(drill, &control, output)),

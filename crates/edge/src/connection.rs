@@ -9,12 +9,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::activity::Activity;
 use crate::body::Body;
 use crate::client::Client;
+use crate::draining::{self, Drained};
 use crate::http2;
 use crate::incoming::Incoming;
 use crate::linger;
@@ -36,7 +36,7 @@ pub(crate) async fn serve(
     mut tcp: TcpStream,
     mut client: Client,
     activity: Arc<Activity>,
-    mut draining: watch::Receiver<bool>,
+    mut draining: Drained,
 ) {
     // Nothing is set up before the client says something: a connection that never does costs almost nothing.
     // Peeking waits for bytes; readiness alone is reported once for every new connection.
@@ -62,11 +62,11 @@ pub(crate) async fn serve(
 }
 
 /// Waits for a byte, which stays to be read; `None` at the end.
-async fn first_byte(tcp: &TcpStream, draining: &mut watch::Receiver<bool>) -> Option<u8> {
+async fn first_byte(tcp: &TcpStream, draining: &mut Drained) -> Option<u8> {
     let mut first = [0];
     tokio::select! {
         peeked = tcp.peek(&mut first) => peeked.is_ok_and(|bytes| bytes > 0).then_some(first[0]),
-        () = drained(draining) => None,
+        () = draining::now(draining) => None,
     }
 }
 
@@ -84,7 +84,7 @@ async fn learn_whose(tcp: &mut TcpStream, client: &mut Client) -> bool {
 }
 
 /// Shakes hands, and goes on as both sides agreed.
-async fn serve_tls(tcp: TcpStream, client: Client, activity: Arc<Activity>, draining: watch::Receiver<bool>) {
+async fn serve_tls(tcp: TcpStream, client: Client, activity: Arc<Activity>, draining: Drained) {
     let Some((tls, protocol)) = client.gateway.tls.accept(tcp).await else { return };
     let socket = Socket::Tls(Box::new(tls));
     match protocol {
@@ -102,7 +102,7 @@ async fn serve_tls(tcp: TcpStream, client: Client, activity: Arc<Activity>, drai
 }
 
 /// HTTP/1.1 on a connection that has something to read.
-async fn speak(stream: ClientStream, client: Client, activity: Arc<Activity>, mut draining: watch::Receiver<bool>) {
+async fn speak(stream: ClientStream, client: Client, activity: Arc<Activity>, mut draining: Drained) {
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).max_header_size(client.gateway.head_bytes_max).max_buf_size(BUFFER_BYTES_MAX);
     // Not `pipeline_flush`: it copies bodies into one buffer, and lets answers to pipelined requests pile up there.
@@ -112,7 +112,7 @@ async fn speak(stream: ClientStream, client: Client, activity: Arc<Activity>, mu
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = drained(&mut draining) => {
+        () = draining::now(&mut draining) => {
             Pin::new(&mut connection).graceful_shutdown();
             (&mut connection).await
         }
@@ -137,12 +137,6 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
         return Answering::ready(Response::new(Body::one(file.into())));
     }
     pipeline::answer(client, request)
-}
-
-/// Resolves when the server drains.
-pub(crate) async fn drained(draining: &mut watch::Receiver<bool>) {
-    // An error says that nobody is left who could end the draining.
-    let _ = draining.wait_for(|draining| *draining).await;
 }
 
 /// Tells a client that its connection did not end well, if HTTP could not.

@@ -1,5 +1,7 @@
 //! One node: what is made from its configuration, in which order it starts, and in which it stops.
 
+mod handover;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,12 +17,12 @@ use atoll_core::transport::NoopGossip;
 use atoll_core::{Blocks, Multiaddr, PeerId, Reach, SiteId};
 use atoll_edge::front::{FrontError, Fronts};
 use atoll_edge::observe::Counters;
-use atoll_edge::{Kept, Running, ServeError, Server, Services, Signer};
+use atoll_edge::{Kept, Passed, Running, ServeError, Server, Services, Signer};
 use atoll_identity::{MapLinks, Parts as NamesParts, Resolver, Store as NameStore, StoreError as NamesError};
 use atoll_routing::{FetchPolicy, FileLog, Parts, RemoteBlocks, RouteError, Router, Routers, TokioClock};
 use atoll_security::{DenyError, Guarded, Lists};
 use atoll_swarm::{Parts as SwarmParts, Swarm, SwarmError};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::address;
@@ -35,10 +37,18 @@ use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::provide::Providing;
+use crate::takeover::Successor;
 use crate::{bundles, certs, deny, pinning, provide, release, servers, work};
+
+pub use handover::{Handed, Leaving};
 
 /// How long a start waits until what is stored on disk is found again; it goes on meanwhile.
 const RECOVERY_WAIT: Duration = Duration::from_secs(5);
+/// The same while visitors wait.
+const RECOVERY_WAIT_TAKEOVER: Duration = Duration::from_millis(500);
+/// How often a node that takes over tries to listen where the one before did, and how long it waits in between.
+const SWARM_TRIES: u32 = 50;
+const SWARM_PAUSE: Duration = Duration::from_millis(100);
 
 /// A running node.
 pub struct Node {
@@ -46,6 +56,12 @@ pub struct Node {
     server: Running,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    /// Those that change nothing on disk, and so may go on beside another process.
+    lasting: JoinSet<()>,
+    /// Sockets for another process, beside the gateway's.
+    offered: Passed,
+    /// Processes that want to take over.
+    successors: mpsc::Receiver<Successor>,
 }
 
 /// What the node's own HTTP and its tasks share.
@@ -81,17 +97,27 @@ pub(crate) struct Inner {
     /// Announcing what is held.
     pub(crate) providing: Providing,
     ready: AtomicBool,
+    /// Whether the process that was taken over from still runs.
+    follows: AtomicBool,
+    /// Where processes go that want to take over.
+    pub(crate) successors: mpsc::Sender<Successor>,
     started: Instant,
     summary: Ready,
     operator: (String, String),
 }
 
 impl Node {
-    /// Starts a node in `folder`, making what it needs, and serves.
+    /// Starts a node in `folder`, making what it needs, and serves, on the sockets of `passed` if another process had them.
     ///
     /// # Errors
     /// [`NodeError`] names the step that failed; nothing runs then.
-    pub async fn bind(folder: &Folder, config: Config, sources: Sources) -> Result<Self, NodeError> {
+    pub async fn bind(
+        folder: &Folder,
+        config: Config,
+        sources: Sources,
+        mut passed: Passed,
+    ) -> Result<Self, NodeError> {
+        let is_takeover = !passed.sockets().is_empty();
         keys::create_private_dir(folder.path()).map_err(|error| NodeError::Folder(folder.path().to_owned(), error))?;
         let keys = NodeKeys::open(folder, &config.node.operator_certificate, &config.node.operator_label)?;
         let store = work::open_store(folder, &config.store)?;
@@ -101,7 +127,7 @@ impl Node {
         let bundles = shelf(folder, &local, &keys);
         let name_records = open_names(folder, &config, &local)?;
         let deny = Arc::new(deny::open(folder, &config.deny)?);
-        let swarm = spawn_swarm(&config, &keys, &local, &deny).await?;
+        let swarm = spawn_swarm(&config, &keys, &local, &deny, is_takeover).await?;
         let records = Arc::new(name_records.clone());
         let network = Network::new(me, swarm, &config.delegated.routers);
         let router = Arc::new(spawn_router(folder, &config, keys, &local, (records, &network)).await?);
@@ -110,20 +136,24 @@ impl Node {
         let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
         let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
-        let fronts = fronts(folder, &config, &me).await?;
+        let recovery = if is_takeover { RECOVERY_WAIT_TAKEOVER } else { RECOVERY_WAIT };
+        let fronts = fronts(folder, &config, &me, recovery).await?;
         let certificates = Arc::new(atoll_certs::Store::open(&folder.tls(), &config.certs_used())?);
         let shown = (&deny, &fronts, &certificates, bundles.signer());
-        let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), shown)?;
-        let listeners = Listeners::bind(folder, &config).await?;
+        let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), shown, &mut passed)?;
+        let mut offered = Passed::default();
+        let listeners = Listeners::bind(folder, &config, &mut passed, &mut offered).await?;
         router.set_addresses(announced(&config, server.local_addr(), network.swarm.as_ref()))?;
         let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut lasting) = (JoinSet::new(), JoinSet::new());
         let means = pinning::Means::new((&local, &anywhere), (&router, &network.swarm), &deny);
-        let pinning = pinning::spawn(folder, &config.pinning, means, &mut tasks, &stopped).await?;
+        let sockets = (&mut passed, &mut offered);
+        let pinning = pinning::spawn(folder, &config.pinning, means, (&mut tasks, &stopped), sockets).await?;
         let providing = Providing::spawn(folder, &config.swarm, &network, me)?;
         let mut summary = listeners.ready(folder, &server, me.to_string(), &network);
         summary.pinning = pinning.iter().flat_map(|service| service.snapshot().listen).collect();
         let server = server.spawn()?;
+        let (asking, successors) = mpsc::channel(1);
         let (ready, started, kept) = (AtomicBool::new(true), Instant::now(), server.kept());
         let delegated = Delegated::new(config.delegated.clone());
         let asks = (Arc::clone(&delegated.counts), network.routers.clone(), pinning.clone());
@@ -151,14 +181,17 @@ impl Node {
             pinning,
             providing,
             ready,
+            follows: AtomicBool::new(false),
+            successors: asking,
             started,
             summary,
             operator,
         });
         certs::spawn(folder, certificates, &config.certs, &mut tasks, &stopped)?;
         listeners.spawn(&inner, &mut tasks, &stopped);
-        inner.spawn_tasks(config.deny.reload, &mut tasks, &stopped);
-        Ok(Self { inner, server, stop, tasks })
+        inner.spawn_tasks(&mut tasks, &stopped);
+        inner.spawn_lasting(config.deny.reload, &mut lasting);
+        Ok(Self { inner, server, stop, tasks, lasting, offered, successors })
     }
 
     /// Where it serves.
@@ -173,10 +206,12 @@ impl Node {
     /// not; its blocks are safe all the same.
     pub async fn shutdown(mut self) -> Result<(), NodeError> {
         self.inner.ready.store(false, Ordering::Relaxed);
+        self.offered = Passed::default();
         let cut = self.server.drain().await;
         tracing::info!(cut, "the gateway has drained");
         let _ = self.stop.send(true);
         self.tasks.shutdown().await;
+        self.lasting.shutdown().await;
         self.inner.names.shutdown().await;
         self.inner.providing.save().await;
         self.inner.fronts.close().await;
@@ -193,17 +228,26 @@ impl Node {
 
 impl Inner {
     /// What goes on without anybody asking.
-    fn spawn_tasks(self: &Arc<Self>, deny_reload: Duration, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
-        tasks.spawn(deny::run(Arc::clone(self), deny_reload, stopped.clone()));
+    fn spawn_tasks(self: &Arc<Self>, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
         tasks.spawn(release::run(Arc::clone(self), stopped.clone()));
         tasks.spawn(bundles::run(Arc::clone(self), stopped.clone()));
-        for (_, origins) in self.fronts.origins() {
-            tasks.spawn(servers::watch(origins.clone(), stopped.clone()));
-        }
         if let Some(swarm) = self.swarm.clone() {
             tasks.spawn(provide::run(Arc::clone(self), swarm, stopped.clone()));
         }
         tracing::info!(peer_id = self.summary.peer_id, gateway = self.summary.gateway, "the node serves");
+    }
+
+    /// The same, of what goes on beside another process that takes over.
+    fn spawn_lasting(self: &Arc<Self>, deny_reload: Duration, lasting: &mut JoinSet<()>) {
+        lasting.spawn(deny::run(Arc::clone(self), deny_reload));
+        for (_, origins) in self.fronts.origins() {
+            lasting.spawn(servers::watch(origins.clone()));
+        }
+    }
+
+    /// Whether the process that was taken over from still runs.
+    pub(crate) fn follows(&self) -> bool {
+        self.follows.load(Ordering::Relaxed)
     }
 
     /// Whether it takes requests.
@@ -255,6 +299,7 @@ fn bind_gateway(
     (names, router, counters): (&Arc<Resolver>, &Router, &Arc<Counters>),
     (remote, local): (Arc<RemoteBlocks>, &Arc<LocalBlocks>),
     (deny, fronts, certificates, signer): (&Arc<Lists>, &Arc<Fronts>, &Arc<atoll_certs::Store>, Signer),
+    passed: &mut Passed,
 ) -> Result<Server, NodeError> {
     let services = Services {
         fronts: Arc::clone(fronts),
@@ -267,7 +312,7 @@ fn bind_gateway(
         local: shown(Arc::clone(local) as _, deny),
         signer: Some(signer),
     };
-    Ok(Server::bind(&config.gateway, services)?)
+    Ok(Server::bind(&config.gateway, services, passed)?)
 }
 
 /// The bundles of this node, made of its own blocks past its memory of what visitors read.
@@ -277,11 +322,16 @@ fn shelf(folder: &Folder, local: &Arc<LocalBlocks>, keys: &NodeKeys) -> Arc<Shel
 }
 
 /// The sites with origins. Before these the node goes by a name that is its own.
-async fn fronts(folder: &Folder, config: &Config, me: &PeerId) -> Result<Arc<Fronts>, NodeError> {
+async fn fronts(
+    folder: &Folder,
+    config: &Config,
+    me: &PeerId,
+    recovery: Duration,
+) -> Result<Arc<Fronts>, NodeError> {
     let id = me.to_string();
     let name = format!("atoll-{}", id.get(id.len().saturating_sub(12)..).unwrap_or_default());
     let fronts = Arc::new(Fronts::open(&config.sites, &config.cache, &name, Some(&folder.cache()))?);
-    if tokio::time::timeout(RECOVERY_WAIT, fronts.recovered()).await.is_err() {
+    if tokio::time::timeout(recovery, fronts.recovered()).await.is_err() {
         tracing::info!("what is stored on disk is still being found again; until then it is asked for again");
     }
     Ok(fronts)
@@ -298,12 +348,22 @@ async fn spawn_swarm(
     keys: &NodeKeys,
     local: &LocalBlocks,
     deny: &Arc<Lists>,
+    is_takeover: bool,
 ) -> Result<Option<Swarm>, NodeError> {
     if config.swarm.listen.is_empty() {
         return Ok(None);
     }
-    let (identity, blocks) = (keys.identity.to_libp2p(), shown(Arc::new(PassingBlocks(local.clone())), deny));
-    let swarm = Box::pin(Swarm::spawn(SwarmParts { identity, blocks }, &config.swarm)).await?;
+    let mut tries = if is_takeover { SWARM_TRIES } else { 1 };
+    let swarm = loop {
+        let (identity, blocks) = (keys.identity.to_libp2p(), shown(Arc::new(PassingBlocks(local.clone())), deny));
+        tries -= 1;
+        match Box::pin(Swarm::spawn(SwarmParts { identity, blocks }, &config.swarm)).await {
+            // The sockets of the process before may take a moment to close.
+            Err(error) if tries > 0 => tracing::debug!(%error, "the swarm cannot listen yet"),
+            spawned => break spawned?,
+        }
+        tokio::time::sleep(SWARM_PAUSE).await;
+    };
     let arrivals = swarm.arrivals();
     local.store().watch(move |hash| arrivals.arrived(hash));
     Ok(Some(swarm))

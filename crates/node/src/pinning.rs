@@ -7,19 +7,20 @@ use std::time::Duration;
 
 use atoll_content::local::LocalBlocks;
 use atoll_core::{Block, Blocks as _, BoxFuture, Cid, Multiaddr, Reach, Transport as _};
+use atoll_edge::Passed;
 use atoll_pinning::{Config, Network, Parts, Service, Store};
 use atoll_routing::{HttpConfig, HttpTransport, RemoteBlocks, Router, TokioClock};
 use atoll_security::Lists;
 use atoll_swarm::Swarm;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use multiaddr::Protocol;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::Folder;
 use crate::keys;
+use crate::listeners::listen;
 use crate::node::NodeError;
 
 /// How often it is looked who has connected.
@@ -63,13 +64,13 @@ pub(crate) async fn spawn(
     folder: &Folder,
     config: &Config,
     means: Means,
-    tasks: &mut JoinSet<()>,
-    stop: &watch::Receiver<bool>,
+    (tasks, stop): (&mut JoinSet<()>, &watch::Receiver<bool>),
+    (passed, offered): (&mut Passed, &mut Passed),
 ) -> Result<Option<Service>, NodeError> {
     let Some(swarm) = means.swarm.filter(|_| !config.listen.is_empty()) else { return Ok(None) };
     let mut listeners = Vec::new();
     for address in &config.listen {
-        let bound = TcpListener::bind(address).await;
+        let bound = listen("pinning.listen", *address, passed, offered).await;
         listeners.push(bound.map_err(|error| NodeError::Listen("pinning.listen", *address, error))?);
     }
     let path = folder.pinning();

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::INLINE;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/door/http3.py");
+pub(crate) const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/door/http3.py");
 /// What [`INLINE`] is.
 const TEXT: &str = "hello\n";
 const FRONT: &str = "front.example";

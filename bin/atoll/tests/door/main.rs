@@ -8,6 +8,8 @@ mod http3;
 mod pebble;
 mod proxied;
 mod sslyze;
+mod takeover;
+mod visits;
 
 /// A file of ours within its CID.
 const INLINE: &str = "/ipfs/bafkqabtimvwgy3yk";
