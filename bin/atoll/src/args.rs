@@ -1,5 +1,6 @@
 //! What can be typed. Help texts are goldens in `docs/cli.md`.
 
+mod certs;
 mod deny;
 mod front;
 mod names;
@@ -12,6 +13,7 @@ use atoll_content::import::{CHUNK_BYTES_MAX, Profile};
 use atoll_node::api::Cut;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+pub(crate) use certs::CertsCommand;
 pub(crate) use deny::DenyCommand;
 pub(crate) use front::{DrillArgs, FrontArgs, PurgeArgs};
 pub(crate) use names::{KeyCommand, KeyForm, NameCommand};
@@ -70,6 +72,8 @@ pub(crate) enum Command {
     Name(NameCommand),
     #[command(subcommand)]
     Deny(DenyCommand),
+    #[command(subcommand)]
+    Certs(CertsCommand),
     Peers(PeersArgs),
     Config(SettingArgs),
     Completions(CompletionsArgs),
@@ -134,7 +138,7 @@ pub(crate) struct DemoArgs {
     /// The site to publish; default: examples/site.
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
-    /// First of the fifteen ports for gateways, admin listeners and swarms; 0 takes free ones.
+    /// First of the twenty ports for gateways, admin listeners, swarms and gateways with TLS; 0 takes free ones.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,
     /// A member that lies, for the drill: not for use by hand.

@@ -159,12 +159,7 @@ impl Bound {
 }
 
 /// Serves a connection until it ends, or until `draining` turns true and its requests are answered.
-pub(crate) async fn serve(
-    incoming: Incoming,
-    client: Client,
-    activity: Arc<Activity>,
-    draining: Drained,
-) {
+pub(crate) async fn serve(incoming: Incoming, client: Client, activity: Arc<Activity>, draining: Drained) {
     let Some(quinn) = client.gateway.tls.accept_quic(incoming).await else { return };
     activity.multiplex();
     let client = Arc::new(client);

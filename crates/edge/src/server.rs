@@ -103,7 +103,8 @@ impl Server {
         };
         let address = bind(config.listen, false)?;
         let secure = config.tls.listen.iter().map(|address| bind(*address, true)).collect::<Result<_, _>>()?;
-        let bound = http3::bind(&config.http3, passed).map_err(|(address, source)| ServeError::Bind { address, source })?;
+        let bound =
+            http3::bind(&config.http3, passed).map_err(|(address, source)| ServeError::Bind { address, source })?;
         let (sockets, http3): (Vec<_>, Vec<_>) = bound.into_iter().unzip();
         let channels = sockets.iter().zip(&config.http3.listen).map(|(socket, address)| {
             let offered = socket.offer(*address, &mut offers);

@@ -1,11 +1,13 @@
 //! What a node tells its CLI and its operator: the JSON of the socket and of the admin listener.
 
+mod certs;
 mod sites;
 
 use atoll_content::import::{self, Profile, UnknownProfile};
 pub use atoll_swarm::PeerView;
 use serde::{Deserialize, Serialize};
 
+pub use certs::{RevokeRequest, Revoked};
 pub use sites::{Drill, DrillStep, FaultKind, FaultRequest, OriginStatus, SiteStatus};
 
 /// Printed once the node serves.

@@ -1,6 +1,7 @@
 //! The node's own HTTP: one router behind two doors. The Unix socket is its owner's and may do everything; the admin
 //! listener shows status, metrics and health to whoever reaches it, and does the rest for who has the token.
 
+mod certs;
 mod door;
 mod events;
 mod intake;

@@ -84,6 +84,8 @@ pub(crate) struct Inner {
     pub(crate) drills: Drills,
     /// What is not shown.
     pub(crate) deny: Arc<Lists>,
+    /// What authorities give certificates, if any are asked.
+    pub(crate) authorities: Option<Arc<atoll_certs::Manager>>,
     /// The bundles by which answers are signed.
     pub(crate) bundles: Arc<Shelf>,
     /// Connections over libp2p, if there are any.
@@ -161,7 +163,9 @@ impl Node {
         let metrics = Metrics::new(counters, kept.clone(), held, Arc::clone(&router), Arc::clone(&deny), asks)
             .with_tls(kept.clone(), Arc::clone(&certificates))
             .with_signing(kept.clone(), &bundles);
+        let authorities = certs::open(folder, &certificates, &config.certs)?;
         let inner = Arc::new(Inner {
+            authorities,
             local,
             anywhere,
             router,
@@ -187,7 +191,7 @@ impl Node {
             summary,
             operator,
         });
-        certs::spawn(folder, certificates, &config.certs, &mut tasks, &stopped)?;
+        certs::spawn(certificates, inner.authorities.clone(), config.certs.reload, &mut tasks, &stopped);
         listeners.spawn(&inner, &mut tasks, &stopped);
         inner.spawn_tasks(&mut tasks, &stopped);
         inner.spawn_lasting(config.deny.reload, &mut lasting);
@@ -322,12 +326,7 @@ fn shelf(folder: &Folder, local: &Arc<LocalBlocks>, keys: &NodeKeys) -> Arc<Shel
 }
 
 /// The sites with origins. Before these the node goes by a name that is its own.
-async fn fronts(
-    folder: &Folder,
-    config: &Config,
-    me: &PeerId,
-    recovery: Duration,
-) -> Result<Arc<Fronts>, NodeError> {
+async fn fronts(folder: &Folder, config: &Config, me: &PeerId, recovery: Duration) -> Result<Arc<Fronts>, NodeError> {
     let id = me.to_string();
     let name = format!("atoll-{}", id.get(id.len().saturating_sub(12)..).unwrap_or_default());
     let fronts = Arc::new(Fronts::open(&config.sites, &config.cache, &name, Some(&folder.cache()))?);

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use atoll_edge::Passed;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
-    sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,10 @@ impl Predecessor {
     pub fn ask(socket: &Path) -> Result<Option<(Self, Passed)>, TakeoverError> {
         let Ok(mut stream) = UnixStream::connect(socket) else { return Ok(None) };
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        write!(stream, "POST {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: {PROTOCOL}\r\n\r\n")?;
+        write!(
+            stream,
+            "POST {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: {PROTOCOL}\r\n\r\n"
+        )?;
         let mut head = Vec::new();
         loop {
             let line = read_line(&mut stream)?;
@@ -114,8 +117,7 @@ impl Successor {
     /// Passes the sockets, and waits until the other process can start. It blocks.
     pub(crate) fn offer(&mut self, passed: &Passed) -> Result<(), TakeoverError> {
         let sockets = passed.sockets();
-        let said: Vec<_> =
-            sockets.iter().map(|one| Said { name: one.name.clone(), note: one.note.clone() }).collect();
+        let said: Vec<_> = sockets.iter().map(|one| Said { name: one.name.clone(), note: one.note.clone() }).collect();
         writeln!(self.0, "{}", serde_json::to_string(&said).map_err(io::Error::from)?)?;
         for batch in sockets.chunks(BATCH) {
             let descriptors: Vec<BorrowedFd<'_>> = batch.iter().map(|one| one.descriptor.as_fd()).collect();

@@ -153,6 +153,16 @@ impl Node {
         process.wait().unwrap().code()
     }
 
+    /// Its resident memory, in MiB.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn memory_mib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.as_ref().unwrap().id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    }
+
     /// A file or folder in its home.
     pub fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)

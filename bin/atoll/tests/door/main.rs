@@ -3,10 +3,12 @@
 
 mod acme;
 mod files;
+mod floods;
 mod h2spec;
 mod http3;
 mod pebble;
 mod proxied;
+mod slow;
 mod sslyze;
 mod takeover;
 mod visits;

@@ -24,11 +24,7 @@ fn node(origin: &Origin) -> (Node, String) {
         true => std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
         false => TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
     };
-    let swarm = format!(
-        "swarm.listen=/ip4/127.0.0.1/tcp/{},/ip4/127.0.0.1/udp/{}/quic-v1",
-        port(false),
-        port(true)
-    );
+    let swarm = format!("swarm.listen=/ip4/127.0.0.1/tcp/{},/ip4/127.0.0.1/udp/{}/quic-v1", port(false), port(true));
     let node = Node::home(env!("CARGO_BIN_EXE_atoll")).set(&[
         "gateway.threads=2",
         "gateway.tls.listen=127.0.0.1:0",

@@ -17,7 +17,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -65,12 +65,18 @@ impl Tally {
 }
 
 impl Visits {
-    /// Begins, with HTTP/3 too if somebody speaks that.
-    pub(crate) fn begin(site: &Site, http3: Option<Command>) -> Self {
+    /// Begins, over HTTP/1.1 alone.
+    pub(crate) fn plain(site: &Site) -> Self {
         let over = Arc::<AtomicBool>::default();
         let mut visits = Self { tallies: Vec::new(), over, threads: Vec::new(), http3: None };
         visits.spawn("HTTP/1.1", site, |site, tally, over| async move { http1(&site, &tally, &over, true).await });
         visits.spawn("connections", site, |site, tally, over| async move { http1(&site, &tally, &over, false).await });
+        visits
+    }
+
+    /// Begins, with HTTP/3 too if somebody speaks that.
+    pub(crate) fn begin(site: &Site, http3: Option<Command>) -> Self {
+        let mut visits = Self::plain(site);
         visits.spawn("HTTP/2", site, |site, tally, over| async move { http2(&site, &tally, &over).await });
         if let Some(mut command) = http3 {
             let tally = Arc::<Tally>::default();
@@ -146,11 +152,18 @@ impl Drop for Visits {
     }
 }
 
+/// From an address of their own: others may have used up what one address may have.
+async fn connect(to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from(([127, 0, 0, 3], 0)))?;
+    socket.connect(to).await
+}
+
 /// Over HTTP/1.1, with many requests on a connection or with one.
 async fn http1(site: &Site, tally: &Tally, over: &AtomicBool, keep: bool) {
     let mut paths = site.paths.iter().cycle();
     while !over.load(Ordering::SeqCst) {
-        let tcp = match TcpStream::connect(site.plain).await {
+        let tcp = match connect(site.plain).await {
             Ok(tcp) => tcp,
             Err(error) => {
                 tally.fail(error);
@@ -177,7 +190,7 @@ async fn http2(site: &Site, tally: &Tally, over: &AtomicBool) {
     let connector = TlsConnector::from(site.visitor.speaking(b"h2"));
     while !over.load(Ordering::SeqCst) {
         let connected = async {
-            let tcp = TcpStream::connect(site.secure).await?;
+            let tcp = connect(site.secure).await?;
             connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await
         };
         let tls = match connected.await {

@@ -64,7 +64,9 @@ impl Socket {
 
     /// Sends on what is for the process before, and keeps the rest.
     fn sort(&self, bytes: &mut [u8], meta: &mut RecvMeta) {
-        let Some((key, channel)) = self.before.as_ref().filter(|_| !self.is_over.load(Ordering::Relaxed)) else { return };
+        let Some((key, channel)) = self.before.as_ref().filter(|_| !self.is_over.load(Ordering::Relaxed)) else {
+            return;
+        };
         if self.looked.fetch_add(1, Ordering::Relaxed) % LOOK_EVERY == 0
             && matches!(recv(channel, &mut [0], RecvFlags::empty()), Ok((_, 0)))
         {

@@ -12,6 +12,8 @@ use crate::takeover::{Predecessor, Successor, TakeoverError};
 /// A node of which another process has all that only one may have. Visitors who are connected are served until it is drained.
 pub struct Leaving {
     server: Running,
+    /// Its end tells the other process that this one has ended.
+    successor: Option<Successor>,
     _lasting: JoinSet<()>,
     _inner: Arc<Inner>,
 }
@@ -61,11 +63,9 @@ impl Node {
         self.server.leave().await;
         self.give_up().await;
         let Self { inner, server, lasting, .. } = self;
-        let leaving = Leaving { server, _lasting: lasting, _inner: inner };
-        match spawn_blocking(move || successor.is_in_charge()).await {
-            Ok(true) => Handed::Over(leaving),
-            _ => Handed::Back(leaving, passed),
-        }
+        let told = spawn_blocking(move || successor.is_in_charge().then_some(successor)).await;
+        let leaving = Leaving { server, successor: told.ok().flatten(), _lasting: lasting, _inner: inner };
+        if leaving.successor.is_some() { Handed::Over(leaving) } else { Handed::Back(leaving, passed) }
     }
 
     /// Passes the sockets; a second set of them is kept for the case that they come back.
@@ -117,4 +117,3 @@ impl Leaving {
         tracing::info!(cut, "connections have been left to the process that took over");
     }
 }
-
