@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use atoll_edge::{Passed, Server};
+use atoll_pinning::Service;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -26,29 +27,30 @@ pub(crate) struct Listeners {
     delegated: Vec<TcpListener>,
 }
 
+/// Sockets that another process passed on, and those that the next one is offered.
+pub(crate) struct Sockets {
+    pub(crate) passed: Passed,
+    pub(crate) offered: Passed,
+}
+
 /// A listener that another process passed on, or one that is bound here; the next one is offered it.
-pub(crate) async fn listen(
-    setting: &str,
-    address: SocketAddr,
-    passed: &mut Passed,
-    offered: &mut Passed,
-) -> io::Result<TcpListener> {
+pub(crate) async fn listen(setting: &str, address: SocketAddr, sockets: &mut Sockets) -> io::Result<TcpListener> {
     let name = format!("{setting} {address}");
-    let listener = match passed.take_listener(&name) {
+    let listener = match sockets.passed.take_listener(&name) {
         Some(listener) => TcpListener::from_std(listener)?,
         None => TcpListener::bind(address).await?,
     };
-    offered.add(&name, "", listener.as_fd().try_clone_to_owned()?);
+    sockets.offered.add(&name, "", listener.as_fd().try_clone_to_owned()?);
     Ok(listener)
 }
 
 /// The CLI's socket, by the same rule.
-async fn open_socket(path: &Path, passed: &mut Passed, offered: &mut Passed) -> io::Result<UnixListener> {
-    let socket = match passed.take(SOCKET).pop() {
+async fn open_socket(path: &Path, sockets: &mut Sockets) -> io::Result<UnixListener> {
+    let socket = match sockets.passed.take(SOCKET).pop() {
         Some(socket) => UnixListener::from_std(socket.descriptor.into())?,
         None => control::bind_socket(path).await?,
     };
-    offered.add(SOCKET, "", socket.as_fd().try_clone_to_owned()?);
+    sockets.offered.add(SOCKET, "", socket.as_fd().try_clone_to_owned()?);
     Ok(socket)
 }
 
@@ -60,20 +62,15 @@ impl Listeners {
     ///
     /// # Errors
     /// [`NodeError`] names the setting.
-    pub(crate) async fn bind(
-        folder: &Folder,
-        config: &Config,
-        passed: &mut Passed,
-        offered: &mut Passed,
-    ) -> Result<Self, NodeError> {
+    pub(crate) async fn bind(folder: &Folder, config: &Config, sockets: &mut Sockets) -> Result<Self, NodeError> {
         let path = folder.socket();
-        let socket = open_socket(&path, passed, offered).await.map_err(|error| NodeError::Socket(path, error))?;
+        let socket = open_socket(&path, sockets).await.map_err(|error| NodeError::Socket(path, error))?;
         let admin = config.admin.listen;
-        let bound = listen("admin.listen", admin, passed, offered).await;
+        let bound = listen("admin.listen", admin, sockets).await;
         let admin = bound.map_err(|error| NodeError::Admin(admin, error))?;
         let mut delegated = Vec::new();
         for address in &config.delegated.listen {
-            let bound = listen("delegated.listen", *address, passed, offered).await;
+            let bound = listen("delegated.listen", *address, sockets).await;
             delegated.push(bound.map_err(|error| NodeError::Delegated(*address, error))?);
         }
         let door = Door::admin(config.admin.hosts.clone(), &open_token(folder)?);
@@ -81,7 +78,13 @@ impl Listeners {
     }
 
     /// What people are told of where the node serves.
-    pub(crate) fn ready(&self, folder: &Folder, gateway: &Server, me: String, network: &Network) -> Ready {
+    pub(crate) fn ready(
+        &self,
+        folder: &Folder,
+        gateway: &Server,
+        me: String,
+        (network, pinning): (&Network, Option<&Service>),
+    ) -> Ready {
         let url = |listener: &TcpListener| listener.local_addr().map(|address| format!("http://{address}"));
         let swarm = network.swarm.iter().flat_map(atoll_swarm::Swarm::addresses);
         Ready {
@@ -94,7 +97,7 @@ impl Listeners {
             socket: folder.socket().to_string_lossy().into_owned(),
             swarm: swarm.map(|address| address.to_string()).collect(),
             delegated: self.delegated.iter().filter_map(|listener| url(listener).ok()).collect(),
-            pinning: Vec::new(),
+            pinning: pinning.iter().flat_map(|service| service.snapshot().listen).collect(),
         }
     }
 

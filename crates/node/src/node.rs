@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use atoll_content::local::{LocalBlocks, PassingBlocks};
 use atoll_content::store::StoreError;
 use atoll_core::exchange::NoopExchange;
-use atoll_core::names::{NameExchange, NameRecords};
+use atoll_core::names::NameExchange;
 use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
 use atoll_core::transport::NoopGossip;
 use atoll_core::{Blocks, Multiaddr, PeerId, Reach, SiteId};
@@ -33,7 +33,7 @@ use crate::delegated::Delegated;
 use crate::drills::Drills;
 use crate::exchange::Everywhere;
 use crate::keys::{self, KeysError, NodeKeys};
-use crate::listeners::Listeners;
+use crate::listeners::{Listeners, Sockets};
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::provide::Providing;
@@ -113,59 +113,46 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`] names the step that failed; nothing runs then.
-    pub async fn bind(
-        folder: &Folder,
-        config: Config,
-        sources: Sources,
-        mut passed: Passed,
-    ) -> Result<Self, NodeError> {
+    pub async fn bind(folder: &Folder, config: Config, sources: Sources, passed: Passed) -> Result<Self, NodeError> {
         let is_takeover = !passed.sockets().is_empty();
+        let mut sockets = Sockets { passed, offered: Passed::default() };
         keys::create_private_dir(folder.path()).map_err(|error| NodeError::Folder(folder.path().to_owned(), error))?;
         let keys = NodeKeys::open(folder, &config.node.operator_certificate, &config.node.operator_label)?;
-        let store = work::open_store(folder, &config.store)?;
-        let local = Arc::new(LocalBlocks::new(store.clone(), config.store.cache_bytes));
+        let local = Arc::new(LocalBlocks::new(work::open_store(folder, &config.store)?, config.store.cache_bytes));
         let operator = (keys.operator.key.to_string(), keys.operator.label.clone());
         let me = keys.identity.peer_id();
         let bundles = shelf(folder, &local, &keys);
         let name_records = open_names(folder, &config, &local)?;
         let deny = Arc::new(deny::open(folder, &config.deny)?);
         let swarm = spawn_swarm(&config, &keys, &local, &deny, is_takeover).await?;
-        let records = Arc::new(name_records.clone());
         let network = Network::new(me, swarm, &config.delegated.routers);
-        let router = Arc::new(spawn_router(folder, &config, keys, &local, (records, &network)).await?);
-        let exchange = network.names(everywhere(router.names(), network.swarm.clone()));
-        let names = Arc::new(spawn_names(&config, &name_records, exchange));
-        let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
-        let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
+        let router = Arc::new(spawn_router(folder, &config, keys, &local, (&name_records, &network)).await?);
+        let names = Arc::new(spawn_names(&config, &name_records, (&router, &network)));
+        let [remote, anywhere] =
+            [config.gateway.fetch.clone(), FetchPolicy::Any].map(|policy| remote(&router, &local, policy));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
-        let recovery = if is_takeover { RECOVERY_WAIT_TAKEOVER } else { RECOVERY_WAIT };
-        let fronts = fronts(folder, &config, &me, recovery).await?;
+        let fronts = fronts(folder, &config, &me, is_takeover).await?;
         let certificates = Arc::new(atoll_certs::Store::open(&folder.tls(), &config.certs_used())?);
         let shown = (&deny, &fronts, &certificates, bundles.signer());
-        let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), shown, &mut passed)?;
-        let mut offered = Passed::default();
-        let listeners = Listeners::bind(folder, &config, &mut passed, &mut offered).await?;
+        let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), shown, &mut sockets)?;
+        let listeners = Listeners::bind(folder, &config, &mut sockets).await?;
         router.set_addresses(announced(&config, server.local_addr(), network.swarm.as_ref()))?;
         let (stop, stopped) = watch::channel(false);
-        let (mut tasks, mut lasting) = (JoinSet::new(), JoinSet::new());
+        let mut tasks = JoinSet::new();
         let means = pinning::Means::new((&local, &anywhere), (&router, &network.swarm), &deny);
-        let sockets = (&mut passed, &mut offered);
-        let pinning = pinning::spawn(folder, &config.pinning, means, (&mut tasks, &stopped), sockets).await?;
+        let pinning = pinning::spawn(folder, &config.pinning, means, (&mut tasks, &stopped), &mut sockets).await?;
         let providing = Providing::spawn(folder, &config.swarm, &network, me)?;
-        let mut summary = listeners.ready(folder, &server, me.to_string(), &network);
-        summary.pinning = pinning.iter().flat_map(|service| service.snapshot().listen).collect();
+        let summary = listeners.ready(folder, &server, me.to_string(), (&network, pinning.as_ref()));
         let server = server.spawn()?;
-        let (asking, successors) = mpsc::channel(1);
-        let (ready, started, kept) = (AtomicBool::new(true), Instant::now(), server.kept());
+        let ((asking, successors), kept) = (mpsc::channel(1), server.kept());
         let delegated = Delegated::new(config.delegated.clone());
         let asks = (Arc::clone(&delegated.counts), network.routers.clone(), pinning.clone());
-        let held = (store, name_records.clone());
+        let held = (local.store().clone(), name_records.clone());
         let metrics = Metrics::new(counters, kept.clone(), held, Arc::clone(&router), Arc::clone(&deny), asks)
             .with_tls(kept.clone(), Arc::clone(&certificates))
             .with_signing(kept.clone(), &bundles);
-        let authorities = certs::open(folder, &certificates, &config.certs)?;
         let inner = Arc::new(Inner {
-            authorities,
+            authorities: certs::open(folder, &certificates, &config.certs)?,
             local,
             anywhere,
             router,
@@ -184,18 +171,17 @@ impl Node {
             delegated,
             pinning,
             providing,
-            ready,
+            ready: AtomicBool::new(true),
             follows: AtomicBool::new(false),
             successors: asking,
-            started,
+            started: Instant::now(),
             summary,
             operator,
         });
-        certs::spawn(certificates, inner.authorities.clone(), config.certs.reload, &mut tasks, &stopped);
         listeners.spawn(&inner, &mut tasks, &stopped);
-        inner.spawn_tasks(&mut tasks, &stopped);
-        inner.spawn_lasting(config.deny.reload, &mut lasting);
-        Ok(Self { inner, server, stop, tasks, lasting, offered, successors })
+        inner.spawn_tasks(certificates, config.certs.reload, &mut tasks, &stopped);
+        let lasting = inner.spawn_lasting(config.deny.reload);
+        Ok(Self { inner, server, stop, tasks, lasting, offered: sockets.offered, successors })
     }
 
     /// Where it serves.
@@ -232,7 +218,14 @@ impl Node {
 
 impl Inner {
     /// What goes on without anybody asking.
-    fn spawn_tasks(self: &Arc<Self>, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
+    fn spawn_tasks(
+        self: &Arc<Self>,
+        certificates: Arc<atoll_certs::Store>,
+        reload: Duration,
+        tasks: &mut JoinSet<()>,
+        stopped: &watch::Receiver<bool>,
+    ) {
+        certs::spawn(certificates, self.authorities.clone(), reload, tasks, stopped);
         tasks.spawn(release::run(Arc::clone(self), stopped.clone()));
         tasks.spawn(bundles::run(Arc::clone(self), stopped.clone()));
         if let Some(swarm) = self.swarm.clone() {
@@ -242,11 +235,13 @@ impl Inner {
     }
 
     /// The same, of what goes on beside another process that takes over.
-    fn spawn_lasting(self: &Arc<Self>, deny_reload: Duration, lasting: &mut JoinSet<()>) {
+    fn spawn_lasting(self: &Arc<Self>, deny_reload: Duration) -> JoinSet<()> {
+        let mut lasting = JoinSet::new();
         lasting.spawn(deny::run(Arc::clone(self), deny_reload));
         for (_, origins) in self.fronts.origins() {
             lasting.spawn(servers::watch(origins.clone()));
         }
+        lasting
     }
 
     /// Whether the process that was taken over from still runs.
@@ -297,13 +292,18 @@ impl Inner {
     }
 }
 
+/// Blocks from others too, as far as a policy goes.
+fn remote(router: &Router, local: &Arc<LocalBlocks>, policy: FetchPolicy) -> Arc<RemoteBlocks> {
+    Arc::new(router.remote(Arc::clone(local) as _, policy))
+}
+
 /// The public listener, over what may be shown.
 fn bind_gateway(
     config: &Config,
     (names, router, counters): (&Arc<Resolver>, &Router, &Arc<Counters>),
     (remote, local): (Arc<RemoteBlocks>, &Arc<LocalBlocks>),
     (deny, fronts, certificates, signer): (&Arc<Lists>, &Arc<Fronts>, &Arc<atoll_certs::Store>, Signer),
-    passed: &mut Passed,
+    sockets: &mut Sockets,
 ) -> Result<Server, NodeError> {
     let services = Services {
         fronts: Arc::clone(fronts),
@@ -316,7 +316,7 @@ fn bind_gateway(
         local: shown(Arc::clone(local) as _, deny),
         signer: Some(signer),
     };
-    Ok(Server::bind(&config.gateway, services, passed)?)
+    Ok(Server::bind(&config.gateway, services, &mut sockets.passed)?)
 }
 
 /// The bundles of this node, made of its own blocks past its memory of what visitors read.
@@ -326,11 +326,12 @@ fn shelf(folder: &Folder, local: &Arc<LocalBlocks>, keys: &NodeKeys) -> Arc<Shel
 }
 
 /// The sites with origins. Before these the node goes by a name that is its own.
-async fn fronts(folder: &Folder, config: &Config, me: &PeerId, recovery: Duration) -> Result<Arc<Fronts>, NodeError> {
+async fn fronts(folder: &Folder, config: &Config, me: &PeerId, is_takeover: bool) -> Result<Arc<Fronts>, NodeError> {
     let id = me.to_string();
     let name = format!("atoll-{}", id.get(id.len().saturating_sub(12)..).unwrap_or_default());
     let fronts = Arc::new(Fronts::open(&config.sites, &config.cache, &name, Some(&folder.cache()))?);
-    if tokio::time::timeout(recovery, fronts.recovered()).await.is_err() {
+    let patience = if is_takeover { RECOVERY_WAIT_TAKEOVER } else { RECOVERY_WAIT };
+    if tokio::time::timeout(patience, fronts.recovered()).await.is_err() {
         tracing::info!("what is stored on disk is still being found again; until then it is asked for again");
     }
     Ok(fronts)
@@ -374,7 +375,7 @@ async fn spawn_router(
     config: &Config,
     keys: NodeKeys,
     local: &Arc<LocalBlocks>,
-    (names, network): (Arc<dyn NameRecords>, &Network),
+    (names, network): (&NameStore, &Network),
 ) -> Result<Router, NodeError> {
     let records = folder.records();
     keys::create_private_dir(&records).map_err(|error| NodeError::Folder(records.clone(), error))?;
@@ -402,7 +403,7 @@ async fn spawn_router(
         clock: Arc::new(TokioClock),
         storage: Arc::clone(local) as _,
         log: Arc::new(FileLog::new(records.join("known"))),
-        names,
+        names: Arc::new(names.clone()),
         seeds,
         seed,
     };
@@ -426,7 +427,8 @@ fn open_names(folder: &Folder, config: &Config, local: &Arc<LocalBlocks>) -> Res
 }
 
 /// Names over the records, the DNSLinks of the settings, and whoever else knows records.
-fn spawn_names(config: &Config, records: &NameStore, exchange: Arc<dyn NameExchange>) -> Resolver {
+fn spawn_names(config: &Config, records: &NameStore, (router, network): (&Router, &Network)) -> Resolver {
+    let exchange = network.names(everywhere(router.names(), network.swarm.clone()));
     Resolver::spawn(NamesParts {
         store: records.clone(),
         links: Arc::new(MapLinks::new(&config.names)),

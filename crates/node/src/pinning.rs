@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use atoll_content::local::LocalBlocks;
 use atoll_core::{Block, Blocks as _, BoxFuture, Cid, Multiaddr, Reach, Transport as _};
-use atoll_edge::Passed;
 use atoll_pinning::{Config, Network, Parts, Service, Store};
 use atoll_routing::{HttpConfig, HttpTransport, RemoteBlocks, Router, TokioClock};
 use atoll_security::Lists;
@@ -20,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::config::Folder;
 use crate::keys;
-use crate::listeners::listen;
+use crate::listeners::{Sockets, listen};
 use crate::node::NodeError;
 
 /// How often it is looked who has connected.
@@ -65,12 +64,12 @@ pub(crate) async fn spawn(
     config: &Config,
     means: Means,
     (tasks, stop): (&mut JoinSet<()>, &watch::Receiver<bool>),
-    (passed, offered): (&mut Passed, &mut Passed),
+    sockets: &mut Sockets,
 ) -> Result<Option<Service>, NodeError> {
     let Some(swarm) = means.swarm.filter(|_| !config.listen.is_empty()) else { return Ok(None) };
     let mut listeners = Vec::new();
     for address in &config.listen {
-        let bound = listen("pinning.listen", *address, passed, offered).await;
+        let bound = listen("pinning.listen", *address, sockets).await;
         listeners.push(bound.map_err(|error| NodeError::Listen("pinning.listen", *address, error))?);
     }
     let path = folder.pinning();

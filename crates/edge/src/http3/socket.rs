@@ -67,7 +67,7 @@ impl Socket {
         let Some((key, channel)) = self.before.as_ref().filter(|_| !self.is_over.load(Ordering::Relaxed)) else {
             return;
         };
-        if self.looked.fetch_add(1, Ordering::Relaxed) % LOOK_EVERY == 0
+        if self.looked.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK_EVERY)
             && matches!(recv(channel, &mut [0], RecvFlags::empty()), Ok((_, 0)))
         {
             return self.is_over.store(true, Ordering::Relaxed);
