@@ -93,6 +93,11 @@ impl Activity {
         self.rest(Instant::now());
     }
 
+    /// Whether requests share the connection.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Ordering::Relaxed)
+    }
+
     /// Whether a request is being answered, or its answer not yet taken.
     pub(crate) fn is_busy(&self) -> bool {
         self.phase.load(Ordering::Relaxed) == BUSY || self.stalled.load(Ordering::Relaxed) != 0

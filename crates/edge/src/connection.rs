@@ -12,12 +12,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::activity::Activity;
 use crate::body::Body;
 use crate::client::Client;
+use crate::draining::{self, Drained};
 use crate::http2;
 use crate::incoming::Incoming;
 use crate::linger;
@@ -35,12 +35,7 @@ const CHALLENGES: &str = "/.well-known/acme-challenge/";
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves a connection until it ends, or until `draining` turns true and its request is answered.
-pub(crate) async fn serve(
-    mut tcp: TcpStream,
-    mut client: Client,
-    activity: Arc<Activity>,
-    mut draining: watch::Receiver<bool>,
-) {
+pub(crate) async fn serve(mut tcp: TcpStream, mut client: Client, activity: Arc<Activity>, mut draining: Drained) {
     // Nothing is set up before the client says something: a connection that never does costs almost nothing.
     // Peeking waits for bytes; readiness alone is reported once for every new connection.
     let Some(mut first) = first_byte(&tcp, &mut draining).await else { return };
@@ -65,11 +60,11 @@ pub(crate) async fn serve(
 }
 
 /// Waits for a byte, which stays to be read; `None` at the end.
-async fn first_byte(tcp: &TcpStream, draining: &mut watch::Receiver<bool>) -> Option<u8> {
+async fn first_byte(tcp: &TcpStream, draining: &mut Drained) -> Option<u8> {
     let mut first = [0];
     tokio::select! {
         peeked = tcp.peek(&mut first) => peeked.is_ok_and(|bytes| bytes > 0).then_some(first[0]),
-        () = drained(draining) => None,
+        () = draining::now(draining) => None,
     }
 }
 
@@ -87,7 +82,7 @@ async fn learn_whose(tcp: &mut TcpStream, client: &mut Client) -> bool {
 }
 
 /// Shakes hands, and goes on as both sides agreed.
-async fn serve_tls(tcp: TcpStream, client: Client, activity: Arc<Activity>, draining: watch::Receiver<bool>) {
+async fn serve_tls(tcp: TcpStream, client: Client, activity: Arc<Activity>, draining: Drained) {
     let Some((tls, protocol)) = client.gateway.tls.accept(tcp).await else { return };
     let socket = Socket::Tls(Box::new(tls));
     match protocol {
@@ -105,7 +100,7 @@ async fn serve_tls(tcp: TcpStream, client: Client, activity: Arc<Activity>, drai
 }
 
 /// HTTP/1.1 on a connection that has something to read. While it rests, nothing is kept of it but the socket.
-async fn speak(mut stream: ClientStream, client: Client, activity: Arc<Activity>, mut draining: watch::Receiver<bool>) {
+async fn speak(mut stream: ClientStream, client: Client, activity: Arc<Activity>, mut draining: Drained) {
     let client = Arc::new(client);
     while let Some(resting) = Box::pin(converse(stream, &client, &activity, &mut draining)).await {
         stream = resting;
@@ -140,7 +135,7 @@ async fn converse(
     stream: ClientStream,
     client: &Arc<Client>,
     activity: &Activity,
-    draining: &mut watch::Receiver<bool>,
+    draining: &mut Drained,
 ) -> Option<ClientStream> {
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).max_header_size(client.gateway.head_bytes_max).max_buf_size(BUFFER_BYTES_MAX);
@@ -151,7 +146,7 @@ async fn converse(
     let ended = tokio::select! {
         biased;
         ended = &mut connection => ended,
-        () = drained(draining) => {
+        () = draining::now(draining) => {
             Pin::new(&mut connection).graceful_shutdown();
             (&mut connection).await
         }
@@ -186,12 +181,6 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
         return Answering::ready(Response::new(Body::one(file.into())));
     }
     pipeline::answer(client, request)
-}
-
-/// Resolves when the server drains.
-pub(crate) async fn drained(draining: &mut watch::Receiver<bool>) {
-    // An error says that nobody is left who could end the draining.
-    let _ = draining.wait_for(|draining| *draining).await;
 }
 
 /// Tells a client that its connection did not end well, if HTTP could not.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use atoll_core::{Answer, Blocks, Deny, Names as NameSource};
 use http::HeaderValue;
@@ -68,6 +68,7 @@ pub(crate) struct Gateway {
     pub(crate) admission: Arc<Admission>,
     /// Whoever writes a page that lists a directory has one of these.
     pub(crate) listings: Semaphore,
+    left: AtomicBool,
 }
 
 /// The pages that are written at the same time. Each takes some 20 MiB until it is done, and none waits for anything but
@@ -103,7 +104,18 @@ impl Gateway {
             contact: Contact::of(&config.abuse_contact),
             admission: Admission::new(config.limits.clone()),
             listings: Semaphore::new(LISTINGS_MAX),
+            left: AtomicBool::new(false),
         }))
+    }
+
+    /// Clients that ask for something on a connection over HTTP/1 are told to make another one from now on.
+    pub(crate) fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that is so.
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// Whether what a client at `ip` says about its own clients is believed.

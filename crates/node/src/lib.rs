@@ -21,6 +21,7 @@ mod pinning;
 mod provide;
 mod release;
 mod servers;
+pub mod takeover;
 mod transport;
 pub mod work;
 
@@ -29,4 +30,5 @@ pub mod sites {
     pub use atoll_edge::front::{CacheConfig, OriginConfig, OriginTimeouts, Profile, SiteConfig};
 }
 
-pub use node::{Node, NodeError};
+pub use atoll_edge::Passed;
+pub use node::{Handed, Leaving, Node, NodeError};
