@@ -110,7 +110,7 @@ fn nginx_head(folder: &Path, workers: u32) -> String {
         .concat();
     format!(
         "daemon off;\nuser root;\nworker_processes {workers};\nworker_rlimit_nofile 65536;\npid {at}/nginx.pid;\n\
-         events {{ worker_connections 32768; }}\nhttp {{\n{temporary}  access_log off;\n  sendfile on;\n  tcp_nopush on;\n  \
+         events {{ worker_connections 32768; }}\nhttp {{\n{temporary}  access_log off;\n  sendfile on;\n  \
          keepalive_timeout 1h;\n  keepalive_requests 1000000000;\n  default_type application/octet-stream;\n"
     )
 }
