@@ -41,13 +41,6 @@ fn a_person_sees_the_site_and_the_status_page() {
     let dir = shown["demo"]["dir"].as_str().unwrap().to_owned();
     assert_eq!(shown["demo"]["nodes"].as_array().unwrap().iter().filter(|node| node["holds"] == true).count(), 3);
 
-    for node in shown["demo"]["nodes"].as_array().unwrap() {
-        // Over HTTPS, too, with a certificate of the node's own.
-        let url = node["secure"].as_str().unwrap();
-        let page = Command::new("curl").args(["--silent", "--fail", "--insecure", url]).output().unwrap();
-        assert!(page.status.success() && !page.stdout.is_empty(), "{url}: {page:?}");
-    }
-
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser.mjs");
     let seen = Command::new("node")
         .arg(script)
@@ -58,6 +51,14 @@ fn a_person_sees_the_site_and_the_status_page() {
         .expect("node.js is missing: `cargo xtask test` says how to get it");
     let text = format!("{}{}", String::from_utf8_lossy(&seen.stdout), String::from_utf8_lossy(&seen.stderr));
     assert!(seen.status.success(), "{text}");
+
+    for node in shown["demo"]["nodes"].as_array().unwrap() {
+        // Over HTTPS, too, with a certificate of the node's own.
+        let url = node["secure"].as_str().unwrap();
+        let page =
+            Command::new("curl").args(["--silent", "--show-error", "--fail", "--insecure", url]).output().unwrap();
+        assert!(page.status.success() && !page.stdout.is_empty(), "{url}: {page:?}");
+    }
 
     let interrupt = Command::new("kill").args(["-INT", &demo.0.id().to_string()]).status().unwrap();
     assert!(interrupt.success());
