@@ -16,11 +16,13 @@ use crate::body::{Download, Unsent, Upload};
 use crate::client::Client;
 use crate::config::{OriginConfig, PoolConfig, Timeouts};
 use crate::consent::Consent;
+use crate::drilled::Fault;
 use crate::error::OriginError;
 use crate::origin::Origin;
 use crate::pool::Pool;
 use crate::resolve::{Reach, Resolver, System, system};
-use crate::server::{Fault, Hints, Order, Server};
+use crate::server::{Hints, Order, Server};
+use crate::texts;
 
 /// What a site's origins are, and how they are spoken to.
 #[derive(Clone, Debug)]
@@ -120,7 +122,7 @@ impl Origins {
             };
             let client = Client::new(&origin, &settings.timeouts, tls, (resolver, settings.reach))?;
             let consent = settings.consent.as_deref().map(Consent::new);
-            Ok(Server::new(origin, client, consent, config))
+            Ok(Server::new(origin, client, (consent, texts::system()), config))
         };
         let servers = origins.iter().map(server).collect::<Result<_, String>>()?;
         let pool = Mutex::new(Pool::new(origins, &settings.pool, Instant::now()));
@@ -141,7 +143,7 @@ impl Origins {
             OriginView {
                 name: server.origin.name().to_owned(),
                 ready,
-                fault: server.fault(),
+                fault: server.drilled.now(),
                 in_flight: server.in_flight(),
                 requests: counts.requests.load(Ordering::Relaxed),
                 failures: counts.failures.load(Ordering::Relaxed),
@@ -156,7 +158,7 @@ impl Origins {
     /// Has an origin fail in some way, for so long, or no longer; `false` if there is none of that name.
     pub fn set_fault(&self, name: &str, fault: Option<(Fault, Duration)>) -> bool {
         let Some(server) = self.0.servers.iter().find(|server| server.origin.name() == name) else { return false };
-        server.set_fault(fault.map(|(fault, time)| (fault, Instant::now() + time)));
+        server.drilled.set(fault);
         true
     }
 

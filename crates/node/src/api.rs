@@ -6,7 +6,10 @@ use atoll_content::import::{self, Profile, UnknownProfile};
 pub use atoll_swarm::PeerView;
 use serde::{Deserialize, Serialize};
 
-pub use sites::{Drill, DrillStep, FaultKind, FaultRequest, OriginStatus, SiteStatus};
+pub use sites::{
+    CONTENT_SOURCE, ContentStatus, Drill, DrillStep, FaultKind, FaultRequest, KnownPurges, OriginStatus, PublishedView,
+    PurgeState, PurgedNode, PurgedNodes, SiteStatus,
+};
 
 /// Printed once the node serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +77,9 @@ pub struct Status {
     /// Sites whose content comes from servers elsewhere.
     #[serde(default)]
     pub sites: Vec<SiteStatus>,
+    /// Of what is held here, the sites that name their servers themselves.
+    #[serde(default)]
+    pub published: Vec<PublishedView>,
     /// The last drill of each of them.
     #[serde(default)]
     pub drills: Vec<Drill>,

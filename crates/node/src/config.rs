@@ -63,6 +63,9 @@ pub struct NodeConfig {
     pub operator_label: String,
     /// Which sites it holds for others: `any` or `none`; a list of site ids for some.
     pub accept: Accept,
+    /// Of which sites that it holds it asks the servers that these name themselves (`atoll.toml`), if those agree: `none` or `any`; a
+    /// list of site ids for some.
+    pub servers: Accept,
 }
 
 impl Default for NodeConfig {
@@ -73,6 +76,7 @@ impl Default for NodeConfig {
             operator_certificate: String::new(),
             operator_label: "independent".to_owned(),
             accept: Accept::Word(AcceptWord::Any),
+            servers: Accept::Word(AcceptWord::None),
         }
     }
 }
@@ -170,9 +174,10 @@ impl Config {
                 wrong("node.seeds", why.to_string());
             }
         }
-        if let Accept::Sites(sites) = &self.node.accept {
+        for (setting, accept) in [("node.accept", &self.node.accept), ("node.servers", &self.node.servers)] {
+            let Accept::Sites(sites) = accept else { continue };
             for site in sites.iter().filter(|site| site.parse::<atoll_core::SiteId>().is_err()) {
-                wrong("node.accept", format!("`{site}` is not a site id"));
+                wrong(setting, format!("`{site}` is not a site id"));
             }
         }
         if self.node.operator_label.len() > atoll_core::record::LABEL_BYTES_MAX {
@@ -263,6 +268,11 @@ impl Folder {
         self.0.join("bundles")
     }
 
+    /// The last good word of each site on its servers.
+    pub fn servers(&self) -> PathBuf {
+        self.0.join("servers")
+    }
+
     /// Keys and certificates of listeners with TLS.
     pub fn tls(&self) -> PathBuf {
         self.0.join("tls")
@@ -271,6 +281,11 @@ impl Folder {
     /// Pin requests of publishers.
     pub fn pinning(&self) -> PathBuf {
         self.0.join("pinning")
+    }
+
+    /// How far publishers' purges are obeyed.
+    pub fn purged(&self) -> PathBuf {
+        self.0.join("purged")
     }
 
     /// What drills found.

@@ -9,6 +9,7 @@ mod names;
 mod origins;
 mod pinning;
 mod purge;
+mod purges;
 mod routes;
 mod upload;
 

@@ -19,6 +19,8 @@ mod network;
 mod node;
 mod pinning;
 mod provide;
+mod published;
+mod purges;
 mod release;
 mod servers;
 mod transport;
@@ -26,7 +28,7 @@ pub mod work;
 
 /// Sites whose content comes from servers elsewhere, as they are set.
 pub mod sites {
-    pub use atoll_edge::front::{CacheConfig, OriginConfig, OriginTimeouts, Profile, SiteConfig};
+    pub use atoll_edge::front::{CacheConfig, OriginConfig, OriginTimeouts, Profile, SiteConfig, Source};
 }
 
 pub use node::{Node, NodeError};

@@ -35,7 +35,9 @@ use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::provide::Providing;
-use crate::{bundles, certs, deny, pinning, provide, release, servers, work};
+use crate::published::Notices;
+use crate::purges::Obedience;
+use crate::{bundles, certs, deny, pinning, provide, published, purges, release, servers, work};
 
 /// How long a start waits until what is stored on disk is found again; it goes on meanwhile.
 const RECOVERY_WAIT: Duration = Duration::from_secs(5);
@@ -64,6 +66,10 @@ pub(crate) struct Inner {
     pub(crate) upload_bytes_max: u64,
     /// Sites whose content comes from servers elsewhere, and what is stored of their answers.
     pub(crate) fronts: Arc<Fronts>,
+    /// The servers that sites name themselves.
+    pub(crate) notices: Notices,
+    /// How far publishers' purges are obeyed.
+    pub(crate) obedience: Arc<Obedience>,
     /// What drills found about them.
     pub(crate) drills: Drills,
     /// What is not shown.
@@ -104,7 +110,7 @@ impl Node {
         let swarm = spawn_swarm(&config, &keys, &local, &deny).await?;
         let records = Arc::new(name_records.clone());
         let network = Network::new(me, swarm, &config.delegated.routers);
-        let router = Arc::new(spawn_router(folder, &config, keys, &local, (records, &network)).await?);
+        let (router, obedience) = spawn_router(folder, &config, keys, &local, (records, &network)).await?;
         let exchange = network.names(everywhere(router.names(), network.swarm.clone()));
         let names = Arc::new(spawn_names(&config, &name_records, exchange));
         let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
@@ -124,8 +130,7 @@ impl Node {
         let mut summary = listeners.ready(folder, &server, me.to_string(), &network);
         summary.pinning = pinning.iter().flat_map(|service| service.snapshot().listen).collect();
         let server = server.spawn()?;
-        let (ready, started, kept) = (AtomicBool::new(true), Instant::now(), server.kept());
-        let delegated = Delegated::new(config.delegated.clone());
+        let (kept, delegated) = (server.kept(), Delegated::new(config.delegated.clone()));
         let asks = (Arc::clone(&delegated.counts), network.routers.clone(), pinning.clone());
         let held = (store, name_records.clone());
         let metrics = Metrics::new(counters, kept.clone(), held, Arc::clone(&router), Arc::clone(&deny), asks)
@@ -142,6 +147,8 @@ impl Node {
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,
             fronts,
+            notices: Notices::new(folder.servers(), config.node.servers.clone()),
+            obedience,
             drills: Drills::open(&folder.drills()),
             deny,
             bundles,
@@ -150,8 +157,8 @@ impl Node {
             delegated,
             pinning,
             providing,
-            ready,
-            started,
+            ready: AtomicBool::new(true),
+            started: Instant::now(),
             summary,
             operator,
         });
@@ -197,6 +204,8 @@ impl Inner {
         tasks.spawn(deny::run(Arc::clone(self), deny_reload, stopped.clone()));
         tasks.spawn(release::run(Arc::clone(self), stopped.clone()));
         tasks.spawn(bundles::run(Arc::clone(self), stopped.clone()));
+        tasks.spawn(published::run(Arc::clone(self), stopped.clone()));
+        tasks.spawn(purges::run(Arc::clone(self), stopped.clone()));
         for (_, origins) in self.fronts.origins() {
             tasks.spawn(servers::watch(origins.clone(), stopped.clone()));
         }
@@ -204,6 +213,22 @@ impl Inner {
             tasks.spawn(provide::run(Arc::clone(self), swarm, stopped.clone()));
         }
         tracing::info!(peer_id = self.summary.peer_id, gateway = self.summary.gateway, "the node serves");
+    }
+
+    /// The ports of all listeners for visitors.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        let ready = &self.summary;
+        let urls = std::iter::once(&ready.gateway).chain(&ready.secure).chain(&ready.http3);
+        let port = |url: &String| url.rsplit(':').next()?.trim_end_matches('/').parse().ok();
+        let mut ports: Vec<u16> = urls.filter_map(port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// Its peer id as text.
+    pub(crate) fn peer_id(&self) -> &str {
+        &self.summary.peer_id
     }
 
     /// Whether it takes requests.
@@ -238,7 +263,8 @@ impl Inner {
             bundles: self.bundles.views(),
             pins: pins.into_iter().map(|pin| PinStatus { root: pin.cid.to_string(), name: pin.name }).collect(),
             network: self.router.snapshot(),
-            sites: self.fronts.origins().map(|(host, origins)| servers::status(host, origins)).collect(),
+            sites: self.fronts.views().into_iter().map(servers::status).collect(),
+            published: self.notices.views(),
             drills: self.drills.all(),
             swarm: self.swarm.as_ref().map(Swarm::snapshot),
             pinning: self.pinning.as_ref().map(atoll_pinning::Service::snapshot),
@@ -316,7 +342,8 @@ async fn spawn_router(
     keys: NodeKeys,
     local: &Arc<LocalBlocks>,
     (names, network): (Arc<dyn NameRecords>, &Network),
-) -> Result<Router, NodeError> {
+) -> Result<(Arc<Router>, Arc<Obedience>), NodeError> {
+    let obedience = Arc::new(Obedience::open(&folder.purged()));
     let records = folder.records();
     keys::create_private_dir(&records).map_err(|error| NodeError::Folder(records.clone(), error))?;
     let identity = Arc::new(keys.identity);
@@ -337,6 +364,7 @@ async fn spawn_router(
         identity,
         member: Box::new(member),
         transport: Arc::clone(&network.transport),
+        purges: Arc::clone(&obedience) as _,
         providers: network.providers(),
         gossip: network.swarm.clone().map_or_else(|| Arc::new(NoopGossip) as _, |swarm| Arc::new(swarm) as _),
         exchange: network.swarm.clone().map_or_else(|| Arc::new(NoopExchange) as _, |swarm| Arc::new(swarm) as _),
@@ -351,7 +379,7 @@ async fn spawn_router(
     if let Some(swarm) = &network.swarm {
         swarm.serve(router.answer()).await;
     }
-    Ok(router)
+    Ok((Arc::new(router), obedience))
 }
 
 /// The IPNS records of `folder`. Those of sites that are pinned because they are placed here are never evicted.
