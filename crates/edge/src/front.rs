@@ -33,6 +33,7 @@ use std::time::{Duration, SystemTime};
 use crate::incoming::Incoming;
 use atoll_cache::{DiskError, Found, Key, Report, Reuse, Rules};
 use atoll_core::Names;
+use atoll_core::keys::AnswerKey;
 use atoll_fallback::{Call, Download, OriginError, Origins, Reach, Settings, Upload};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request};
 use hyper::ext::Protocol;
@@ -97,6 +98,8 @@ pub struct Fronts {
     has_published: AtomicBool,
     /// What this node calls itself before origins.
     name: Arc<str>,
+    /// Who signs requests to those that want that.
+    signer: Option<Arc<AnswerKey>>,
 }
 
 /// A site whose content comes from servers elsewhere.
@@ -145,14 +148,15 @@ pub enum FrontError {
 
 impl Fronts {
     /// The sites of the settings, with a cache in common, which keeps what it has in `folder`, or in memory alone. `name` is what this
-    /// node calls itself before origins, a token (RFC 9110, section 5.6.2) that no other node has.
+    /// node calls itself before origins, a token (RFC 9110, section 5.6.2) that no other node has, and `signer` signs requests to those that
+    /// want that.
     ///
     /// # Errors
     /// [`FrontError`].
     pub fn open(
         sites: &[SiteConfig],
         cache: &CacheConfig,
-        name: &str,
+        (name, signer): (&str, Option<Arc<AnswerKey>>),
         folder: Option<&Path>,
     ) -> Result<Self, FrontError> {
         let folder = folder.filter(|_| !sites.is_empty());
@@ -164,7 +168,7 @@ impl Fronts {
             remove_others(folder, sites);
         }
         let shared = open(cache, SHARED)?;
-        let mut fronts = Self { stores: vec![Arc::clone(&shared)], name: Arc::from(name), ..Self::none() };
+        let mut fronts = Self { stores: vec![Arc::clone(&shared)], name: Arc::from(name), signer, ..Self::none() };
         for site in sites {
             let own = site.own_cache(cache).map(|own| open(&own, &site.own_folder())).transpose()?;
             fronts.stores.extend(own.clone());
@@ -186,6 +190,7 @@ impl Fronts {
             pool: site.pool.clone(),
             reach: if site.published { Reach::Public } else { Reach::Any },
             consent: site.published.then(|| site.hosts.clone()),
+            signer: self.signer.clone(),
         };
         let routes = site.routes.iter().map(|route| Route::of(route, &site.origins)).collect::<Result<_, _>>();
         Ok(Front {
@@ -221,6 +226,7 @@ impl Fronts {
             published: RwLock::default(),
             has_published: AtomicBool::new(false),
             name: Arc::from("atoll"),
+            signer: None,
         }
     }
 

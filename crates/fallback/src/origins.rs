@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use atoll_core::keys::AnswerKey;
 use http::{HeaderValue, Method, Response, StatusCode, request};
 use http_body::Body as _;
 use rustls::ClientConfig;
@@ -35,11 +36,19 @@ pub struct Settings {
     pub reach: Reach,
     /// The hosts of the site, if the origins must agree that it stands before them.
     pub consent: Option<Vec<String>>,
+    /// Who signs requests to those that want that.
+    pub signer: Option<Arc<AnswerKey>>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { timeouts: Timeouts::default(), pool: PoolConfig::default(), reach: Reach::Any, consent: None }
+        Self {
+            timeouts: Timeouts::default(),
+            pool: PoolConfig::default(),
+            reach: Reach::Any,
+            consent: None,
+            signer: None,
+        }
     }
 }
 
@@ -111,7 +120,7 @@ impl Origins {
         names: &System,
     ) -> Result<Self, String> {
         let server = |config: &OriginConfig| {
-            let origin = Origin::parse(config)?;
+            let origin = Origin::parse(config)?.signed_by(settings.signer.as_ref());
             let resolver = Resolver::new(Arc::clone(names), settings.reach, settings.pool.resolve);
             let tls = match &*config.client_certificate {
                 "" => tls.clone(),

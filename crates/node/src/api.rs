@@ -67,6 +67,9 @@ pub struct Status {
     /// The node's id on signed answers: the hash of its answer key.
     #[serde(default)]
     pub node_id: String,
+    /// The public half of the key that it signs answers, and requests to servers, with: PEM.
+    #[serde(default)]
+    pub answer_key: String,
     /// Sites whose answers are signed, or are refused to be.
     #[serde(default)]
     pub bundles: Vec<BundleView>,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use atoll_content::local::{LocalBlocks, PassingBlocks};
 use atoll_content::store::StoreError;
 use atoll_core::exchange::NoopExchange;
+use atoll_core::keys::AnswerKey;
 use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
 use atoll_core::transport::NoopGossip;
@@ -116,7 +117,7 @@ impl Node {
         let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
         let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
-        let fronts = fronts(folder, &config, &me).await?;
+        let fronts = fronts(folder, &config, &me, bundles.key()).await?;
         let certificates = Arc::new(atoll_certs::Store::open(&folder.tls(), &config.certs_used())?);
         let shown = (&deny, &fronts, &certificates, bundles.signer());
         let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), shown)?;
@@ -260,6 +261,7 @@ impl Inner {
             },
             traffic: self.metrics.traffic(),
             node_id: self.bundles.node_id().to_string(),
+            answer_key: self.bundles.key().public_pem().unwrap_or_default(),
             bundles: self.bundles.views(),
             pins: pins.into_iter().map(|pin| PinStatus { root: pin.cid.to_string(), name: pin.name }).collect(),
             network: self.router.snapshot(),
@@ -303,10 +305,15 @@ fn shelf(folder: &Folder, local: &Arc<LocalBlocks>, keys: &NodeKeys) -> Arc<Shel
 }
 
 /// The sites with origins. Before these the node goes by a name that is its own.
-async fn fronts(folder: &Folder, config: &Config, me: &PeerId) -> Result<Arc<Fronts>, NodeError> {
+async fn fronts(
+    folder: &Folder,
+    config: &Config,
+    me: &PeerId,
+    signer: Arc<AnswerKey>,
+) -> Result<Arc<Fronts>, NodeError> {
     let id = me.to_string();
     let name = format!("atoll-{}", id.get(id.len().saturating_sub(12)..).unwrap_or_default());
-    let fronts = Arc::new(Fronts::open(&config.sites, &config.cache, &name, Some(&folder.cache()))?);
+    let fronts = Arc::new(Fronts::open(&config.sites, &config.cache, (&name, Some(signer)), Some(&folder.cache()))?);
     if tokio::time::timeout(RECOVERY_WAIT, fronts.recovered()).await.is_err() {
         tracing::info!("what is stored on disk is still being found again; until then it is asked for again");
     }

@@ -26,7 +26,7 @@ const ABILITIES: [&str; 1] = ["origins"];
 /// What belongs to an operator's own settings alone: secrets, and what would have a server take requests that it never agreed to.
 const LOCAL: [&str; 5] = ["host", "sni", "client_certificate", "client_key", "bucket"];
 /// What may be said of a server, and of a route.
-const ORIGIN: [&str; 5] = ["url", "name", "weight", "backup", "http2"];
+const ORIGIN: [&str; 6] = ["url", "name", "weight", "backup", "http2", "sign"];
 const ROUTE: [&str; 5] = ["path", "methods", "header", "origins", "rewrite"];
 /// What the file may say.
 const FILE: [&str; 6] = ["version", "require", "origins", "routes", "prefer", "hold"];
