@@ -26,13 +26,12 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use crate::incoming::Incoming;
 use atoll_cache::{DiskError, Found, Key, Report, Reuse, Rules};
-use atoll_core::Names;
 use atoll_core::keys::AnswerKey;
 use atoll_fallback::{Call, Download, OriginError, Origins, Reach, Settings, Upload};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request};
@@ -56,9 +55,8 @@ pub(crate) use quota::Pass;
 use crate::body::Body;
 use crate::client::Exchange;
 use crate::failure::Failure;
-use crate::host::{self, Host, Label};
+use crate::host;
 use crate::pipeline::Answering;
-use crate::route::Site;
 use both::Both;
 use page::Page;
 use quota::Meter;
@@ -228,44 +226,6 @@ impl Fronts {
             name: Arc::from("atoll"),
             signer: None,
         }
-    }
-
-    /// Has the site of a name (an IPNS key in base36) come from the servers that it names itself, too; or no longer.
-    ///
-    /// # Errors
-    /// [`FrontError`] if they cannot be spoken to; what was before stands then.
-    pub fn publish(&self, name: &str, published: Option<&Published>) -> Result<(), FrontError> {
-        let front = match (published.filter(|published| !published.origins.is_empty()), self.stores.first()) {
-            (Some(published), Some(shared)) => {
-                let front = self.front(&published.site(name), Arc::clone(shared))?;
-                Some(Arc::new(Front { stored_as: Some(name.to_owned()), ..front }))
-            }
-            _ => None,
-        };
-        let mut all = self.published.write().unwrap_or_else(PoisonError::into_inner);
-        match front {
-            Some(front) => drop(all.insert(name.to_owned(), front)),
-            None => drop(all.remove(name)),
-        }
-        self.has_published.store(!all.is_empty(), Ordering::Release);
-        Ok(())
-    }
-
-    /// The site of a host that has named its servers itself: by its own name, or by a domain whose link leads over that.
-    pub(crate) fn published(&self, host: Host<'_>, names: &dyn Names) -> Option<Arc<Front>> {
-        if !self.has_published.load(Ordering::Acquire) {
-            return None;
-        }
-        let asked = match host {
-            Host::Named { label, .. } => match Label::named(label).ok()? {
-                Label::Site(Site::Name(name)) => name,
-                _ => return None,
-            },
-            Host::Other { name, .. } => name.to_ascii_lowercase(),
-            _ => return None,
-        };
-        let find = |name: &str| self.published.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        find(&asked).or_else(|| names.cached(&asked)?.via.iter().find_map(|name| find(name)))
     }
 
     /// Whether there is none.

@@ -1,26 +1,26 @@
 //! One node: what is made from its configuration, in which order it starts, and in which it stops.
 
+mod error;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use atoll_content::local::{LocalBlocks, PassingBlocks};
-use atoll_content::store::StoreError;
 use atoll_core::exchange::NoopExchange;
 use atoll_core::keys::AnswerKey;
 use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
 use atoll_core::transport::NoopGossip;
 use atoll_core::{Blocks, Multiaddr, PeerId, Reach, SiteId};
-use atoll_edge::front::{FrontError, Fronts};
+use atoll_edge::front::Fronts;
 use atoll_edge::observe::Counters;
-use atoll_edge::{Kept, Running, ServeError, Server, Services, Signer};
-use atoll_identity::{MapLinks, Parts as NamesParts, Resolver, Store as NameStore, StoreError as NamesError};
-use atoll_routing::{FetchPolicy, FileLog, Parts, RemoteBlocks, RouteError, Router, Routers, TokioClock};
-use atoll_security::{DenyError, Guarded, Lists};
-use atoll_swarm::{Parts as SwarmParts, Swarm, SwarmError};
+use atoll_edge::{Kept, Running, Server, Services, Signer};
+use atoll_identity::{MapLinks, Parts as NamesParts, Resolver, Store as NameStore};
+use atoll_routing::{FetchPolicy, FileLog, Parts, RemoteBlocks, Router, Routers, TokioClock};
+use atoll_security::{Guarded, Lists};
+use atoll_swarm::{Parts as SwarmParts, Swarm};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -31,7 +31,7 @@ use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources
 use crate::delegated::Delegated;
 use crate::drills::Drills;
 use crate::exchange::Everywhere;
-use crate::keys::{self, KeysError, NodeKeys};
+use crate::keys::{self, NodeKeys};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::network::Network;
@@ -39,6 +39,8 @@ use crate::provide::Providing;
 use crate::published::Notices;
 use crate::purges::Obedience;
 use crate::{bundles, certs, deny, pinning, provide, published, purges, release, servers, work};
+
+pub use error::NodeError;
 
 /// How long a start waits until what is stored on disk is found again; it goes on meanwhile.
 const RECOVERY_WAIT: Duration = Duration::from_secs(5);
@@ -460,61 +462,4 @@ pub(crate) fn open_token(folder: &Folder) -> Result<String, NodeError> {
         }
         Err(error) => Err(in_file(error)),
     }
-}
-
-/// Why a node did not start, or did not stop well.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NodeError {
-    /// A folder or file of its own.
-    #[error("{path}: {1}", path = .0.display())]
-    Folder(PathBuf, #[source] std::io::Error),
-    /// Its keys.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
-    /// Its blocks.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Members and placements.
-    #[error(transparent)]
-    Routing(#[from] RouteError),
-    /// Connections over libp2p.
-    #[error(transparent)]
-    Swarm(#[from] SwarmError),
-    /// Its IPNS records.
-    #[error(transparent)]
-    Names(#[from] NamesError),
-    /// Its pin requests.
-    #[error(transparent)]
-    Pinning(#[from] atoll_pinning::StoreError),
-    /// The listener of publishers.
-    #[error("cannot listen on {1} ({0}): {2}")]
-    Listen(&'static str, SocketAddr, #[source] std::io::Error),
-    /// What is not to be shown.
-    #[error("deny lists: {0}")]
-    Deny(#[from] DenyError),
-    /// A site with origins.
-    #[error("sites: {0}")]
-    Sites(#[from] FrontError),
-    /// Its certificates.
-    #[error(transparent)]
-    Certificates(#[from] atoll_certs::OwnError),
-    /// What authorities issued.
-    #[error(transparent)]
-    Issued(#[from] atoll_certs::FileError),
-    /// The public listener.
-    #[error(transparent)]
-    Gateway(#[from] ServeError),
-    /// The admin listener.
-    #[error("cannot listen on {0} (admin.listen): {1}")]
-    Admin(SocketAddr, #[source] std::io::Error),
-    /// The listener of delegated routing.
-    #[error("cannot listen on {0} (delegated.listen): {1}")]
-    Delegated(SocketAddr, #[source] std::io::Error),
-    /// The CLI's socket.
-    #[error("cannot listen on {path}: {1}; paths of sockets have at most 107 bytes, and one node uses one --dir", path = .0.display())]
-    Socket(PathBuf, #[source] std::io::Error),
-    /// `getrandom` failed.
-    #[error("the operating system gave no randomness")]
-    Randomness,
 }

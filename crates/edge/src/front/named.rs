@@ -1,14 +1,57 @@
-//! Purges by a site's own key: of whichever sites here are that site, under all of their hosts.
+//! Sites by their own names: those that have named their servers themselves, and purges by a site's own key, of whichever sites here are
+//! that site, under all of their hosts.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use atoll_cache::{Degree, Purge};
+use atoll_core::Names;
 use atoll_core::record::SitePurge;
 
-use super::{Front, Fronts};
+use super::{Front, FrontError, Fronts, Published};
+use crate::host::{Host, Label};
+use crate::route::Site;
 
 impl Fronts {
+    /// Has the site of a name (an IPNS key in base36) come from the servers that it names itself, too; or no longer.
+    ///
+    /// # Errors
+    /// [`FrontError`] if they cannot be spoken to; what was before stands then.
+    pub fn publish(&self, name: &str, published: Option<&Published>) -> Result<(), FrontError> {
+        let front = match (published.filter(|published| !published.origins.is_empty()), self.stores.first()) {
+            (Some(published), Some(shared)) => {
+                let front = self.front(&published.site(name), Arc::clone(shared))?;
+                Some(Arc::new(Front { stored_as: Some(name.to_owned()), ..front }))
+            }
+            _ => None,
+        };
+        let mut all = self.published.write().unwrap_or_else(PoisonError::into_inner);
+        match front {
+            Some(front) => drop(all.insert(name.to_owned(), front)),
+            None => drop(all.remove(name)),
+        }
+        self.has_published.store(!all.is_empty(), Ordering::Release);
+        Ok(())
+    }
+
+    /// The site of a host that has named its servers itself: by its own name, or by a domain whose link leads over that.
+    pub(crate) fn published(&self, host: Host<'_>, names: &dyn Names) -> Option<Arc<Front>> {
+        if !self.has_published.load(Ordering::Acquire) {
+            return None;
+        }
+        let asked = match host {
+            Host::Named { label, .. } => match Label::named(label).ok()? {
+                Label::Site(Site::Name(name)) => name,
+                _ => return None,
+            },
+            Host::Other { name, .. } => name.to_ascii_lowercase(),
+            _ => return None,
+        };
+        let find = |name: &str| self.published.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        find(&asked).or_else(|| names.cached(&asked)?.via.iter().find_map(|name| find(name)))
+    }
+
     /// Whether a site here is that of this name (an IPNS key in base36).
     pub fn has_named(&self, name: &str) -> bool {
         !self.named(name).is_empty()
