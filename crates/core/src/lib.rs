@@ -14,6 +14,7 @@ pub mod dagpb;
 pub mod data;
 pub mod delegated;
 pub mod dht;
+pub mod earlier;
 pub mod envelope;
 pub mod exchange;
 pub mod hamt;

@@ -7,6 +7,7 @@ mod layers;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use atoll_edge::front::SiteConfig;
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,10 @@ pub struct NodeConfig {
     pub operator_label: String,
     /// Which sites it holds for others: `any` or `none`; a list of site ids for some.
     pub accept: Accept,
+    /// For how long after another version of a site was published files of the earlier one are still found whose names hold a hash
+    /// (`app.3f9a01bc.js`); 0: not at all.
+    #[serde(with = "humantime_serde")]
+    pub earlier: Duration,
     /// Of which sites that it holds it asks the servers that these name themselves (`atoll.toml`), if those agree: `none` or `any`; a
     /// list of site ids for some.
     pub servers: Accept,
@@ -76,6 +81,7 @@ impl Default for NodeConfig {
             operator_certificate: String::new(),
             operator_label: "independent".to_owned(),
             accept: Accept::Word(AcceptWord::Any),
+            earlier: Duration::from_secs(86_400),
             servers: Accept::Word(AcceptWord::None),
         }
     }
@@ -180,6 +186,9 @@ impl Config {
                 wrong(setting, format!("`{site}` is not a site id"));
             }
         }
+        if self.node.earlier > Duration::from_secs(30 * 86_400) {
+            wrong("node.earlier", "is over 30 days".to_owned());
+        }
         if self.node.operator_label.len() > atoll_core::record::LABEL_BYTES_MAX {
             wrong("node.operator_label", "is longer than 63 bytes".to_owned());
         }
@@ -281,6 +290,11 @@ impl Folder {
     /// Pin requests of publishers.
     pub fn pinning(&self) -> PathBuf {
         self.0.join("pinning")
+    }
+
+    /// Which earlier versions of sites are kept.
+    pub fn earlier(&self) -> PathBuf {
+        self.0.join("earlier")
     }
 
     /// How far publishers' purges are obeyed.

@@ -9,6 +9,7 @@ mod control;
 mod delegated;
 mod deny;
 mod drills;
+mod earlier;
 mod exchange;
 pub mod keys;
 pub mod kubo;

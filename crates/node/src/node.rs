@@ -30,6 +30,7 @@ use crate::bundles::Shelf;
 use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources};
 use crate::delegated::Delegated;
 use crate::drills::Drills;
+use crate::earlier::Versions;
 use crate::exchange::Everywhere;
 use crate::keys::{self, NodeKeys};
 use crate::listeners::Listeners;
@@ -38,7 +39,7 @@ use crate::network::Network;
 use crate::provide::Providing;
 use crate::published::Notices;
 use crate::purges::Obedience;
-use crate::{bundles, certs, deny, pinning, provide, published, purges, release, servers, work};
+use crate::{bundles, certs, deny, earlier, pinning, provide, published, purges, release, servers, work};
 
 pub use error::NodeError;
 
@@ -73,6 +74,8 @@ pub(crate) struct Inner {
     pub(crate) notices: Notices,
     /// How far publishers' purges are obeyed.
     pub(crate) obedience: Arc<Obedience>,
+    /// Earlier versions of sites.
+    pub(crate) versions: Arc<Versions>,
     /// What drills found about them.
     pub(crate) drills: Drills,
     /// What is not shown.
@@ -113,7 +116,7 @@ impl Node {
         let swarm = spawn_swarm(&config, &keys, &local, &deny).await?;
         let records = Arc::new(name_records.clone());
         let network = Network::new(me, swarm, &config.delegated.routers);
-        let (router, obedience) = spawn_router(folder, &config, keys, &local, (records, &network)).await?;
+        let (router, (obedience, versions)) = spawn_router(folder, &config, keys, &local, (records, &network)).await?;
         let exchange = network.names(everywhere(router.names(), network.swarm.clone()));
         let names = Arc::new(spawn_names(&config, &name_records, exchange));
         let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
@@ -121,19 +124,18 @@ impl Node {
         let counters = Arc::new(Counters::new(config.gateway.workers()));
         let fronts = fronts(folder, &config, &me, bundles.key()).await?;
         let certificates = Arc::new(atoll_certs::Store::open(&folder.tls(), &config.certs_used())?);
-        let shown = (&deny, &fronts, &certificates, bundles.signer());
+        let shown = (&deny, &fronts, &certificates, (bundles.signer(), &versions));
         let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), shown)?;
         let listeners = Listeners::bind(folder, &config).await?;
         router.set_addresses(announced(&config, server.local_addr(), network.swarm.as_ref()))?;
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
+        let ((stop, stopped), mut tasks) = (watch::channel(false), JoinSet::new());
         let means = pinning::Means::new((&local, &anywhere), (&router, &network.swarm), &deny);
         let pinning = pinning::spawn(folder, &config.pinning, means, &mut tasks, &stopped).await?;
         let providing = Providing::spawn(folder, &config.swarm, &network, me)?;
         let mut summary = listeners.ready(folder, &server, me.to_string(), &network);
         summary.pinning = pinning.iter().flat_map(|service| service.snapshot().listen).collect();
-        let server = server.spawn()?;
-        let (kept, delegated) = (server.kept(), Delegated::new(config.delegated.clone()));
+        let (server, delegated) = (server.spawn()?, Delegated::new(config.delegated.clone()));
+        let kept = server.kept();
         let asks = (Arc::clone(&delegated.counts), network.routers.clone(), pinning.clone());
         let held = (store, name_records.clone());
         let metrics = Metrics::new(counters, kept.clone(), held, Arc::clone(&router), Arc::clone(&deny), asks)
@@ -152,6 +154,7 @@ impl Node {
             fronts,
             notices: Notices::new(folder.servers(), config.node.servers.clone()),
             obedience,
+            versions,
             drills: Drills::open(&folder.drills()),
             deny,
             bundles,
@@ -208,6 +211,7 @@ impl Inner {
         tasks.spawn(release::run(Arc::clone(self), stopped.clone()));
         tasks.spawn(bundles::run(Arc::clone(self), stopped.clone()));
         tasks.spawn(published::run(Arc::clone(self), stopped.clone()));
+        tasks.spawn(earlier::run(Arc::clone(self), stopped.clone()));
         tasks.spawn(purges::run(Arc::clone(self), stopped.clone()));
         for (_, origins) in self.fronts.origins() {
             tasks.spawn(servers::watch(origins.clone(), stopped.clone()));
@@ -279,15 +283,19 @@ impl Inner {
     }
 }
 
+/// What is not shown, whose answers are elsewhere, what is shown by TLS, who signs, and what was shown before.
+type Shown<'a> = (&'a Arc<Lists>, &'a Arc<Fronts>, &'a Arc<atoll_certs::Store>, (Signer, &'a Arc<Versions>));
+
 /// The public listener, over what may be shown.
 fn bind_gateway(
     config: &Config,
     (names, router, counters): (&Arc<Resolver>, &Router, &Arc<Counters>),
     (remote, local): (Arc<RemoteBlocks>, &Arc<LocalBlocks>),
-    (deny, fronts, certificates, signer): (&Arc<Lists>, &Arc<Fronts>, &Arc<atoll_certs::Store>, Signer),
+    (deny, fronts, certificates, (signer, versions)): Shown<'_>,
 ) -> Result<Server, NodeError> {
     let services = Services {
         fronts: Arc::clone(fronts),
+        earlier: Arc::clone(versions) as _,
         names: Arc::clone(names) as _,
         answer: router.answer(),
         observe: Arc::clone(counters) as _,
@@ -351,7 +359,8 @@ async fn spawn_router(
     keys: NodeKeys,
     local: &Arc<LocalBlocks>,
     (names, network): (Arc<dyn NameRecords>, &Network),
-) -> Result<(Arc<Router>, Arc<Obedience>), NodeError> {
+) -> Result<(Arc<Router>, (Arc<Obedience>, Arc<Versions>)), NodeError> {
+    let versions = Arc::new(Versions::open(&folder.earlier(), config.node.earlier));
     let obedience = Arc::new(Obedience::open(&folder.purged()));
     let records = folder.records();
     keys::create_private_dir(&records).map_err(|error| NodeError::Folder(records.clone(), error))?;
@@ -388,7 +397,7 @@ async fn spawn_router(
     if let Some(swarm) = &network.swarm {
         swarm.serve(router.answer()).await;
     }
-    Ok((Arc::new(router), obedience))
+    Ok((Arc::new(router), (obedience, versions)))
 }
 
 /// The IPNS records of `folder`. Those of sites that are pinned because they are placed here are never evicted.

@@ -123,6 +123,10 @@ async fn obey(node: &Inner, log: &Signed<PurgeLog>, seq: u64) -> io::Result<()> 
     let Some(name) = name_of(log) else { return Ok(()) };
     let everything = SitePurge::default();
     let (all, since) = log.record().after(seq);
+    let is_all = |purge: &SitePurge| purge.url.is_empty() && purge.group.is_none();
+    if all || log.record().after(seq).1.any(is_all) {
+        node.versions.forget(&name);
+    }
     for purge in all.then_some(&everything).into_iter().chain(since) {
         let degree = if purge.soft { Degree::Soft } else { Degree::Hard };
         node.fronts.purge_named(&name, &node.ports(), purge, degree).await?;

@@ -7,6 +7,7 @@
 
 mod both;
 mod coding;
+mod earlier;
 mod framing;
 mod guide;
 mod kills;
