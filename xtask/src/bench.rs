@@ -5,11 +5,14 @@
 
 mod bare;
 mod fetch;
+mod front;
+mod h2load;
 mod hot;
 mod import;
 mod large;
 pub(crate) mod least;
 mod load;
+mod proxies;
 mod report;
 mod rest;
 mod servers;
@@ -61,6 +64,8 @@ enum Part {
     Import,
     /// 10,000 small files
     Publish,
+    /// Cached, new and unstorable things of an origin, handshakes, idle connections, a crowd
+    Front,
     /// 512 MiB, and 10,000 small blocks, from three nodes over libp2p
     Swarm,
     /// Memory of the nodes of a demo
@@ -73,7 +78,7 @@ enum Part {
 type Measure = fn(&Bench, &mut Report) -> Result<()>;
 
 /// The parts in the order of the page.
-const PARTS: [(Part, Measure); 10] = [
+const PARTS: [(Part, Measure); 11] = [
     (Part::Hot, hot::objects),
     (Part::Ranges, hot::ranges),
     (Part::Pages, hot::pages),
@@ -81,6 +86,7 @@ const PARTS: [(Part, Measure); 10] = [
     (Part::Cold, large::cold),
     (Part::Import, import::measure_large),
     (Part::Publish, import::measure_small),
+    (Part::Front, front::measure),
     (Part::Swarm, swarm::measure),
     (Part::Rest, rest::measure),
     (Part::Soak, soak::measure),

@@ -36,7 +36,7 @@ struct Step {
 }
 
 /// The steps, in an order in which each finds what it needs.
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 18] = [
     Step { name: "rust", about: "the components that rust-toolchain.toml names", run: rust },
     Step { name: "chromium", about: "Debian's Chromium, which looks at the status page", run: chromium },
     Step { name: "npm", about: "the npm packages that read our CARs and judge our pinning service", run: npm },
@@ -45,6 +45,11 @@ const STEPS: [Step; 17] = [
     Step { name: "pebble", about: "pebble, an ACME server, built from its Go module", run: pebble },
     Step { name: "python", about: "the Python packages that speak HTTP/3 and judge our TLS", run: python },
     Step { name: "net", about: "Debian's iproute2 and nftables, which make networks for nodes", run: net },
+    Step {
+        name: "slowhttptest",
+        about: "Debian's slowhttptest, which is a slow client in four ways",
+        run: slowhttptest,
+    },
     Step { name: "radicale", about: "Debian's Radicale, an application that Atoll stands before", run: radicale },
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "build", about: "the release build of the demo", run: build },
@@ -162,6 +167,10 @@ fn net(_: &Run<'_>, _: &mut Tally) -> Result<()> {
     install::debian("nft", "nftables").map(drop)
 }
 
+fn slowhttptest(_: &Run<'_>, _: &mut Tally) -> Result<()> {
+    install::debian("slowhttptest", "slowhttptest").map(drop)
+}
+
 fn radicale(_: &Run<'_>, _: &mut Tally) -> Result<()> {
     install::debian("curl", "curl")?;
     install::debian("radicale", "radicale").map(drop)
@@ -229,6 +238,7 @@ fn run_tests(mut command: Command, run: &Run<'_>, tally: &mut Tally) -> Result<(
         ("ATOLL_NODE_MODULES", Some(peers.join("npm/node_modules"))),
         ("ATOLL_CHROMIUM", find("chromium")),
         ("ATOLL_RADICALE", find("radicale")),
+        ("ATOLL_SLOWHTTPTEST", find("slowhttptest")),
         ("ATOLL_VECTORS", Some(vectors)),
     ];
     // A variable that is set wins; a place that does not exist is not named, and the test that needs it says so.

@@ -1,5 +1,6 @@
 //! What can be typed. Help texts are goldens in `docs/cli.md`.
 
+mod certs;
 mod deny;
 mod front;
 mod names;
@@ -12,6 +13,7 @@ use atoll_content::import::{CHUNK_BYTES_MAX, Profile};
 use atoll_node::api::Cut;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+pub(crate) use certs::CertsCommand;
 pub(crate) use deny::DenyCommand;
 pub(crate) use front::{DrillArgs, FrontArgs, PurgeArgs};
 pub(crate) use names::{KeyCommand, KeyForm, NameCommand};
@@ -70,6 +72,8 @@ pub(crate) enum Command {
     Name(NameCommand),
     #[command(subcommand)]
     Deny(DenyCommand),
+    #[command(subcommand)]
+    Certs(CertsCommand),
     Peers(PeersArgs),
     Config(SettingArgs),
     Completions(CompletionsArgs),
@@ -80,8 +84,14 @@ pub(crate) enum Command {
 /// SIGTERM or Ctrl-C drains: no new connections, requests in flight end, then the store closes. A second one stops at once.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  atoll node\n  atoll node --dir /srv/atoll --gateway-listen 0.0.0.0:8080\n  \
-    atoll node --seed http://192.0.2.7:8080 --set store.bytes_max=100000000000")]
+    atoll node --seed http://192.0.2.7:8080 --set store.bytes_max=100000000000\n  \
+    atoll node --takeover             a new version, say, in the place of the one that runs\n\n\
+    With --takeover the process that runs in the folder passes its sockets on, lets go of the folder, serves whoever is still \
+    connected, and ends. Visitors who come meanwhile wait. If the new process cannot start, the old one goes on.")]
 pub(crate) struct NodeArgs {
+    /// Take over from the process that runs in this folder, if one does, without losing a visitor.
+    #[arg(long)]
+    pub takeover: bool,
     #[command(flatten)]
     pub settings: SettingArgs,
 }
@@ -128,7 +138,7 @@ pub(crate) struct DemoArgs {
     /// The site to publish; default: examples/site.
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
-    /// First of the fifteen ports for gateways, admin listeners and swarms; 0 takes free ones.
+    /// First of the twenty ports for gateways, admin listeners, swarms and gateways with TLS; 0 takes free ones.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,
     /// A member that lies, for the drill: not for use by hand.

@@ -1,5 +1,6 @@
 //! The commands, one file each; here is what they share and who runs.
 
+mod certs;
 mod config;
 mod content;
 mod demo;
@@ -41,7 +42,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
     let control = Control::new(&folder.socket());
     let done = |()| ExitCode::SUCCESS;
     match args.command {
-        Command::Node(node) => node::run(&node.settings, &folder, output).map(done),
+        Command::Node(node) => node::run(&node.settings, node.takeover, &folder, output).map(done),
         Command::Front(front) => front::run(front, &folder, output).map(done),
         Command::Purge(purge) => block_on(purge::run(purge, &control, keyring, output)),
         Command::Drill(drill) => block_on(drill::run(drill, &control, output)),
@@ -65,6 +66,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Car(car) => block_on(content::car(car, &control, output)).map(done),
         Command::Store(store) => block_on(content::store(store, &folder, &control, output)),
         Command::Deny(command) => block_on(deny::run(command, &folder, &control, output)),
+        Command::Certs(command) => block_on(certs::run(command, &control, output)).map(done),
         Command::Peers(peers) => block_on(status::peers(&peers, &control, output)).map(done),
     }
 }

@@ -41,6 +41,13 @@ fn a_person_sees_the_site_and_the_status_page() {
     let dir = shown["demo"]["dir"].as_str().unwrap().to_owned();
     assert_eq!(shown["demo"]["nodes"].as_array().unwrap().iter().filter(|node| node["holds"] == true).count(), 3);
 
+    for node in shown["demo"]["nodes"].as_array().unwrap() {
+        // Over HTTPS, too, with a certificate of the node's own.
+        let url = node["secure"].as_str().unwrap();
+        let page = Command::new("curl").args(["--silent", "--fail", "--insecure", url]).output().unwrap();
+        assert!(page.status.success() && !page.stdout.is_empty(), "{url}: {page:?}");
+    }
+
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser.mjs");
     let seen = Command::new("node")
         .arg(script)

@@ -141,8 +141,8 @@ struct Shared {
     /// Bytes of them.
     queued: AtomicU64,
     tally: Tally,
-    /// For this process alone.
-    _lock: File,
+    /// For this process alone; given up when the next one takes over.
+    lock: Mutex<Option<File>>,
 }
 
 /// A response that was read. Its body is, in part.
@@ -210,7 +210,7 @@ impl Disk {
             pending: Mutex::default(),
             queued: AtomicU64::new(0),
             tally: Tally::default(),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         });
         let (queue, ops) = sync_channel(QUEUE_MAX);
         let (has_recovered, recovered) = watch::channel(false);
@@ -281,7 +281,18 @@ impl Disk {
 
     /// Adds what `purges` knows to the journal. It blocks.
     pub(crate) fn note(&self, noted: &Noted, moment: u64, synced: bool) -> io::Result<()> {
+        let lock = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_none() {
+            // The folder is another process's.
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         self.shared.journal.add(noted, moment, synced, &self.shared.purges)
+    }
+
+    /// Lets another process have the folder. What is being read here goes on.
+    pub(crate) fn give_up(&self) {
+        self.close();
+        *self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Removes all that was written up to now.

@@ -58,6 +58,8 @@ pub struct Store {
     coders: Arc<Semaphore>,
     /// URLs that are being read from the disk.
     readings: Arc<Flights>,
+    /// Whether another process answers for what is stored.
+    given_up: AtomicBool,
 }
 
 /// The responses for one URL.
@@ -137,6 +139,7 @@ impl Store {
             disk: None,
             coders: Arc::new(Semaphore::new(CODERS_MAX)),
             readings: Arc::default(),
+            given_up: AtomicBool::new(false),
         }
     }
 
@@ -170,6 +173,21 @@ impl Store {
         }
     }
 
+    /// Writes what is to be written to disk, and lets another process have the folder. From now on nothing is found here and nothing is
+    /// stored, since what is purged there is not heard of here; bodies that are being sent go on.
+    pub async fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+        self.cache.clear();
+        if let Some(disk) = self.disk.clone() {
+            // It fails only if the runtime ends.
+            let _ = tokio::task::spawn_blocking(move || disk.give_up()).await;
+        }
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
+    }
+
     /// Figures of the disk, if anything is kept there.
     pub fn disk(&self) -> Option<DiskFigures> {
         self.disk.as_ref().map(|disk| disk.figures())
@@ -177,7 +195,7 @@ impl Store {
 
     /// What is stored in memory for a request.
     pub fn find(&self, key: &Key, request: &HeaderMap) -> Found {
-        let Some(resource) = self.cache.get(key) else { return Found::Nothing };
+        let Some(resource) = self.cache.get(key).filter(|_| !self.is_given_up()) else { return Found::Nothing };
         let mut others = Found::Nothing;
         for entry in &resource.entries {
             let left = self.left(key, entry);
@@ -262,7 +280,8 @@ impl Store {
     pub fn insert(&self, key: &Key, entry: Arc<Entry>) {
         let _lock = self.lock(key);
         let changed = self.changed.get(key).is_some_and(|changed| changed > entry.begun);
-        if changed || self.purges.left(key.url(), &entry.groups, entry.begun) == Left::Nothing {
+        let is_purged = || self.purges.left(key.url(), &entry.groups, entry.begun) == Left::Nothing;
+        if changed || self.is_given_up() || is_purged() {
             return;
         }
         let mut entries = vec![entry];

@@ -11,6 +11,7 @@ pub(crate) mod config;
 mod demand;
 mod issue;
 mod renewal;
+mod revocation;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ pub(crate) use demand::Demand;
 use demand::Judge;
 pub use issue::AcmeError;
 use renewal::Renewal;
+pub use revocation::{Reason, UnknownReason};
 
 /// The longest that one order may take, with all its checks.
 const ISSUE_TIMEOUT: Duration = Duration::from_secs(180);
@@ -54,6 +56,8 @@ pub struct Manager {
     /// Names that have a certificate on demand, or are about to.
     demanded: Mutex<BTreeSet<String>>,
     demands: tokio::sync::Mutex<mpsc::Receiver<Demand>>,
+    /// Names whose certificate was revoked since the start, and whether they are to have another one.
+    revoked: Mutex<HashMap<String, bool>>,
 }
 
 /// An authority that failed for a name is not asked for it meanwhile.
@@ -91,7 +95,8 @@ impl Manager {
         }
         let (resting, renewals) = (Mutex::default(), Mutex::default());
         let (demanded, demands) = (Mutex::new(demanded), tokio::sync::Mutex::new(demands));
-        Ok(Self { config, folder, accounts, store, resting, renewals, judge, demanded, demands })
+        let revoked = Mutex::default();
+        Ok(Self { config, folder, accounts, store, resting, renewals, judge, demanded, demands, revoked })
     }
 
     /// Gets and renews certificates until `stop` changes.
@@ -139,7 +144,11 @@ impl Manager {
 
     /// Gets a certificate for a name that may have one.
     async fn meet(&self, name: &str) {
-        if !self.judge.allows(name).await || self.store.find(Some(name)).is_some() {
+        if self.store.find(Some(name)).is_some() || self.revoked(name) == Some(false) {
+            return;
+        }
+        // That is no order, and does not count as one.
+        if self.all_rest(name) || !self.judge.allows(name).await {
             return;
         }
         let has_room = {
@@ -171,7 +180,11 @@ impl Manager {
 
     /// Asks for a name's certificate if its time has come; when to look again. What is not `settled` may have become unwanted.
     async fn attend(&self, name: &str, settled: bool) -> SystemTime {
-        let due = self.due(name).await;
+        let due = match self.revoked(name) {
+            Some(true) => self.rested_until(name),
+            Some(false) => return SystemTime::now() + LOOK_EVERY,
+            None => self.due(name).await,
+        };
         if due > SystemTime::now() {
             return due;
         }
@@ -231,6 +244,7 @@ impl Manager {
             .map_err(|_| AcmeError::Late)??;
         tracing::info!(name, authority = authority.directory, "a certificate was issued");
         self.renewals.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.is_replaced(name);
         self.store.issued(name, Arc::new(certificate));
         Ok(())
     }
@@ -256,6 +270,18 @@ impl Manager {
         let resting = all.entry(key).or_insert(Resting { until: SystemTime::UNIX_EPOCH, failures: 0 });
         let pause = self.config.retry.saturating_mul(1 << resting.failures.min(16)).min(self.config.retry_max);
         *resting = Resting { until: SystemTime::now() + pause, failures: resting.failures.saturating_add(1) };
+    }
+
+    /// Whether no authority may be asked for a name now.
+    fn all_rest(&self, name: &str) -> bool {
+        let now = SystemTime::now();
+        let rests = |index| self.resting(&(index, name.to_owned())).is_some_and(|resting| resting.until > now);
+        (0..self.config.authorities.len()).all(rests)
+    }
+
+    /// When one may be, at once if none was asked in vain.
+    fn rested_until(&self, name: &str) -> SystemTime {
+        if self.all_rest(name) { self.rested(name) } else { SystemTime::UNIX_EPOCH }
     }
 
     /// When the first authority may be asked for a name again.

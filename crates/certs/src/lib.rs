@@ -12,7 +12,7 @@ mod own;
 mod store;
 mod table;
 
-pub use acme::{Acme, AcmeError, Authority, Challenges, Manager, OnDemand};
+pub use acme::{Acme, AcmeError, Authority, Challenges, Manager, OnDemand, Reason, UnknownReason};
 pub use certificate::{Certificate, Refused};
 pub use config::{Config, Pair};
 pub use files::{FileError, PairError};

@@ -144,6 +144,13 @@ impl Store {
         self.retable(&sources);
     }
 
+    /// What an authority gave for a name serves no more.
+    pub(crate) fn withdrawn(&self, name: &str) {
+        let mut sources = self.lock();
+        sources.issued.remove(name);
+        self.retable(&sources);
+    }
+
     /// What an authority gave for a name, if it did.
     pub fn issued_for(&self, name: &str) -> Option<Arc<Certificate>> {
         self.lock().issued.get(name)?.certificate.clone()

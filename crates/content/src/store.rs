@@ -77,7 +77,7 @@ impl Default for Options {
         Self {
             bytes_max: u64::MAX,
             pack_bytes: 1024 * 1024 * 1024,
-            flush_bytes: 1024 * 1024 * 1024,
+            flush_bytes: 64 * 1024 * 1024,
             flush_blocks: 16 * 1024,
             flush_after: Duration::from_secs(10),
             index_cache_bytes: 16 * 1024 * 1024,

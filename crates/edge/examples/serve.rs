@@ -12,7 +12,7 @@ use atoll_core::transport::NoopAnswer;
 use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
 use atoll_edge::front::Fronts;
 use atoll_edge::observe::Counters;
-use atoll_edge::{Config, Server, Services};
+use atoll_edge::{Config, Passed, Server, Services};
 use bytes::Bytes;
 
 #[derive(Default)]
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         certificates: Arc::new(atoll_certs::Store::default()),
         signer: None,
     };
-    let running = Server::bind(&config, services)?.spawn()?;
+    let running = Server::bind(&config, services, &mut Passed::default())?.spawn()?;
     println!("http://{}/ipfs/{}/", running.local_addr(), imported.root);
     loop {
         std::thread::park();

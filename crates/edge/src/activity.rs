@@ -24,6 +24,9 @@ const SHED_IDLE_MS_MIN: u64 = 1_000;
 /// A reader is not cut off to make room before it took less than [`SLOW_READER_BYTES_MIN`] for so long, in milliseconds.
 const SHED_SLOW_MS_MIN: u64 = 2_000;
 
+/// What a connection needs beside its socket is given back once it was idle for so long.
+const REST: Duration = Duration::from_millis(500);
+
 /// What one connection is doing.
 #[derive(Debug)]
 pub(crate) struct Activity {
@@ -88,6 +91,11 @@ impl Activity {
     pub(crate) fn multiplex(&self) {
         self.multiplexed.store(true, Ordering::Relaxed);
         self.rest(Instant::now());
+    }
+
+    /// Whether requests share the connection.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Ordering::Relaxed)
     }
 
     /// Whether a request is being answered, or its answer not yet taken.
@@ -157,6 +165,17 @@ impl Activity {
             HEAD if over(since, limits.head) => Some(Overdue::Head),
             IDLE if stalled == 0 && over(since, limits.idle) => Some(Overdue::Idle),
             _ => None,
+        }
+    }
+
+    /// Resolves when the connection has been idle for [`REST`].
+    pub(crate) async fn rested(&self) {
+        loop {
+            tokio::time::sleep(REST).await;
+            let now = self.millis(Instant::now());
+            if self.idle_since().is_some_and(|since| u128::from(now.saturating_sub(since)) >= REST.as_millis()) {
+                return;
+            }
         }
     }
 

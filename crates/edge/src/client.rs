@@ -213,6 +213,9 @@ impl Exchange {
         tracing::debug!(id = ?self.id, status = self.ongoing.seen.status, hot = self.ongoing.seen.hot, "answer");
         response.headers_mut().insert(X_REQUEST_ID, self.id);
         let client = &self.ongoing.client;
+        if client.gateway.is_left() && !client.activity.is_multiplexed() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(hsts) = client.gateway.hsts.as_ref().filter(|_| client.secure) {
             response.headers_mut().entry(header::STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
         }

@@ -1,6 +1,9 @@
 //! One connection, plain or with TLS, between its first byte and its end. Limits of time are kept by the sweep in `activity`.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -9,12 +12,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::activity::Activity;
 use crate::body::Body;
 use crate::client::Client;
+use crate::draining::{self, Drained};
 use crate::http2;
 use crate::incoming::Incoming;
 use crate::linger;
@@ -32,12 +35,7 @@ const CHALLENGES: &str = "/.well-known/acme-challenge/";
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves a connection until it ends, or until `draining` turns true and its request is answered.
-pub(crate) async fn serve(
-    mut tcp: TcpStream,
-    mut client: Client,
-    activity: Arc<Activity>,
-    mut draining: watch::Receiver<bool>,
-) {
+pub(crate) async fn serve(mut tcp: TcpStream, mut client: Client, activity: Arc<Activity>, mut draining: Drained) {
     // Nothing is set up before the client says something: a connection that never does costs almost nothing.
     // Peeking waits for bytes; readiness alone is reported once for every new connection.
     let Some(mut first) = first_byte(&tcp, &mut draining).await else { return };
@@ -62,11 +60,11 @@ pub(crate) async fn serve(
 }
 
 /// Waits for a byte, which stays to be read; `None` at the end.
-async fn first_byte(tcp: &TcpStream, draining: &mut watch::Receiver<bool>) -> Option<u8> {
+async fn first_byte(tcp: &TcpStream, draining: &mut Drained) -> Option<u8> {
     let mut first = [0];
     tokio::select! {
         peeked = tcp.peek(&mut first) => peeked.is_ok_and(|bytes| bytes > 0).then_some(first[0]),
-        () = drained(draining) => None,
+        () = draining::now(draining) => None,
     }
 }
 
@@ -84,7 +82,7 @@ async fn learn_whose(tcp: &mut TcpStream, client: &mut Client) -> bool {
 }
 
 /// Shakes hands, and goes on as both sides agreed.
-async fn serve_tls(tcp: TcpStream, client: Client, activity: Arc<Activity>, draining: watch::Receiver<bool>) {
+async fn serve_tls(tcp: TcpStream, client: Client, activity: Arc<Activity>, draining: Drained) {
     let Some((tls, protocol)) = client.gateway.tls.accept(tcp).await else { return };
     let socket = Socket::Tls(Box::new(tls));
     match protocol {
@@ -101,19 +99,64 @@ async fn serve_tls(tcp: TcpStream, client: Client, activity: Arc<Activity>, drai
     }
 }
 
-/// HTTP/1.1 on a connection that has something to read.
-async fn speak(stream: ClientStream, client: Client, activity: Arc<Activity>, mut draining: watch::Receiver<bool>) {
+/// HTTP/1.1 on a connection that has something to read. While it rests, nothing is kept of it but the socket.
+async fn speak(mut stream: ClientStream, client: Client, activity: Arc<Activity>, mut draining: Drained) {
+    let client = Arc::new(client);
+    while let Some(resting) = Box::pin(converse(stream, &client, &activity, &mut draining)).await {
+        stream = resting;
+        let counted = Resting::count(&client.gateway.resting);
+        let next = first_byte(stream.tcp(), &mut draining).await;
+        drop(counted);
+        if next.is_none() {
+            let _ = stream.shutdown().await;
+            return;
+        }
+    }
+}
+
+/// Counts a connection as long as it rests.
+struct Resting<'a>(&'a AtomicUsize);
+
+impl<'a> Resting<'a> {
+    fn count(resting: &'a AtomicUsize) -> Self {
+        resting.fetch_add(1, Ordering::Relaxed);
+        Self(resting)
+    }
+}
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// HTTP/1.1 until the connection ends, or rests: then it is handed back.
+async fn converse(
+    stream: ClientStream,
+    client: &Arc<Client>,
+    activity: &Activity,
+    draining: &mut Drained,
+) -> Option<ClientStream> {
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).max_header_size(client.gateway.head_bytes_max).max_buf_size(BUFFER_BYTES_MAX);
     // Not `pipeline_flush`: it copies bodies into one buffer, and lets answers to pipelined requests pile up there.
     http.writev(true);
-    let client = Arc::new(client);
-    let service = service_fn(|request: Request<hyper::body::Incoming>| answer(&client, request.map(Incoming::from)));
+    let service = service_fn(|request: Request<hyper::body::Incoming>| answer(client, request.map(Incoming::from)));
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
+        biased;
         ended = &mut connection => ended,
-        () = drained(&mut draining) => {
+        () = draining::now(draining) => {
             Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
+        }
+        () = activity.rested() => {
+            // Between requests this ends at once, with nothing sent; else after the request that has just begun.
+            Pin::new(&mut connection).graceful_shutdown();
+            if let Poll::Ready(Ok(())) = poll_fn(|cx| Poll::Ready(connection.poll_without_shutdown(cx))).await {
+                let parts = connection.into_parts();
+                return parts.read_buf.is_empty().then(|| parts.io.into_inner());
+            }
             (&mut connection).await
         }
     };
@@ -124,8 +167,9 @@ async fn speak(stream: ClientStream, client: Client, activity: Arc<Activity>, mu
     let stream = parts.io.into_inner();
     match client.switched().filter(|_| !stream.is_refused()) {
         Some(switched) => Box::pin(switched.run(stream, parts.read_buf)).await,
-        None => tell(stream, &activity).await,
+        None => tell(stream, activity).await,
     }
+    None
 }
 
 /// Answers a request, over whichever protocol it came.
@@ -137,12 +181,6 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
         return Answering::ready(Response::new(Body::one(file.into())));
     }
     pipeline::answer(client, request)
-}
-
-/// Resolves when the server drains.
-pub(crate) async fn drained(draining: &mut watch::Receiver<bool>) {
-    // An error says that nobody is left who could end the draining.
-    let _ = draining.wait_for(|draining| *draining).await;
 }
 
 /// Tells a client that its connection did not end well, if HTTP could not.

@@ -284,6 +284,13 @@ impl Fronts {
         }
     }
 
+    /// Lets another process have what is stored; from now on every request goes to the servers.
+    pub async fn give_up(&self) {
+        for store in &self.stores {
+            store.give_up().await;
+        }
+    }
+
     /// What became of the requests for them.
     pub fn tally(&self) -> &Tally {
         &self.tally

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use atoll_core::earlier::Earlier;
 use atoll_core::{Answer, Blocks, Deny, Names as NameSource};
@@ -62,12 +63,15 @@ pub(crate) struct Gateway {
     pub(crate) head_bytes_max: usize,
     pub(crate) server_timing: bool,
     pub(crate) hot: Hot,
+    /// Connections that rest between requests.
+    pub(crate) resting: AtomicUsize,
     pub(crate) sites: Sites,
     pub(crate) desk: Desk,
     pub(crate) contact: Option<Contact>,
     pub(crate) admission: Arc<Admission>,
     /// Whoever writes a page that lists a directory has one of these.
     pub(crate) listings: Semaphore,
+    left: AtomicBool,
 }
 
 /// The pages that are written at the same time. Each takes some 20 MiB until it is done, and none waits for anything but
@@ -97,12 +101,24 @@ impl Gateway {
             head_bytes_max: config.limits.head_bytes,
             server_timing: config.server_timing,
             hot: Hot::new(&config.hot),
+            resting: AtomicUsize::new(0),
             sites: Sites::new(),
             desk,
             contact: Contact::of(&config.abuse_contact),
             admission: Admission::new(config.limits.clone()),
             listings: Semaphore::new(LISTINGS_MAX),
+            left: AtomicBool::new(false),
         }))
+    }
+
+    /// Clients that ask for something on a connection over HTTP/1 are told to make another one from now on.
+    pub(crate) fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that is so.
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// Whether what a client at `ip` says about its own clients is believed.

@@ -17,11 +17,11 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::watch;
 
 use crate::body::Body;
 use crate::client::Client;
-use crate::connection::{answer, drained};
+use crate::connection::answer;
+use crate::draining::{self, Drained};
 use crate::incoming;
 use crate::linger;
 use crate::stream::ClientStream;
@@ -32,7 +32,7 @@ const FRAME_BYTES_MAX: u32 = 16 * 1024;
 const KIB: u32 = 1024;
 
 /// Serves a connection until it ends, or until `draining` turns true and its requests are answered.
-pub(crate) async fn speak(stream: ClientStream, client: Client, mut draining: watch::Receiver<bool>) {
+pub(crate) async fn speak(stream: ClientStream, client: Client, mut draining: Drained) {
     let client = Arc::new(client);
     let builder = builder(&client);
     let home = Home::default();
@@ -41,7 +41,7 @@ pub(crate) async fn speak(stream: ClientStream, client: Client, mut draining: wa
     let mut connection = Box::pin(builder.serve_connection(lent, service));
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = drained(&mut draining) => {
+        () = draining::begun(&mut draining) => {
             connection.as_mut().graceful_shutdown();
             connection.as_mut().await
         }

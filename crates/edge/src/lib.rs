@@ -10,6 +10,7 @@ mod client;
 pub mod config;
 mod connection;
 mod content;
+mod draining;
 mod failure;
 pub mod front;
 #[doc(hidden)]
@@ -25,6 +26,7 @@ mod linger;
 mod message;
 mod negotiate;
 pub mod observe;
+mod passed;
 mod pipeline;
 mod proxied;
 mod respond;
@@ -42,6 +44,7 @@ mod worker;
 
 pub use config::Config;
 pub use gateway::Services;
+pub use passed::{Passed, Socket as PassedSocket};
 pub use server::{Kept, Load, Running, ServeError, Server};
 pub use sign::{Signatures, Signer};
 pub use tls::Handshakes;

@@ -3,22 +3,31 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
+use crate::draining::Draining;
 use crate::gateway::{Gateway, Services};
-use crate::http3;
+use crate::http3::{self, Bound};
+use crate::passed::{self, Passed};
 use crate::sign::Signatures;
 use crate::tls::Handshakes;
 use crate::worker::{self, Worker};
 
 /// Connections that the kernel holds for a worker until it accepts them.
 const BACKLOG: i32 = 1024;
+
+/// How long it is waited until no request is in flight, before what they stand on changes hands; and how often that is looked at.
+const QUIET_WAIT: Duration = Duration::from_secs(1);
+const QUIET_POLL: Duration = Duration::from_millis(2);
 
 /// Bound to its address, not yet serving.
 pub struct Server {
@@ -28,8 +37,17 @@ pub struct Server {
     /// Those of each worker.
     doors: Vec<Vec<Door>>,
     /// Those of the first worker.
-    sockets: Vec<UdpSocket>,
+    sockets: Vec<Bound>,
+    offered: Offered,
+    drain: Duration,
     gateway: Arc<Gateway>,
+}
+
+/// What another process would get.
+struct Offered {
+    passed: Passed,
+    /// Where that sends on what is for connections of this one, for each socket of HTTP/3.
+    channels: Arc<[OwnedFd]>,
 }
 
 /// One listener of one worker.
@@ -45,36 +63,58 @@ pub struct Running {
     secure: Vec<SocketAddr>,
     http3: Vec<SocketAddr>,
     gateway: Arc<Gateway>,
-    draining: watch::Sender<bool>,
+    offered: Offered,
+    drain: Duration,
+    draining: watch::Sender<Draining>,
+    workers: usize,
+    /// Each worker says that others have its sockets.
+    left: mpsc::UnboundedReceiver<()>,
     /// Yields how many connections each worker cut, and ends with the last of them.
     ended: mpsc::UnboundedReceiver<usize>,
 }
 
 impl Server {
-    /// Binds one listener per worker.
+    /// Binds one listener per worker, or takes those of `passed` that another process had for the same addresses.
     ///
     /// # Errors
     /// [`ServeError::Config`] with every problem of `config`, or [`ServeError::Bind`].
-    pub fn bind(config: &Config, services: Services) -> Result<Self, ServeError> {
+    pub fn bind(config: &Config, services: Services, passed: &mut Passed) -> Result<Self, ServeError> {
         let problems = config.check();
         if !problems.is_empty() {
             return Err(ServeError::Config(problems));
         }
         let workers = config.workers();
         let mut doors: Vec<Vec<Door>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut offers = Passed::default();
         let mut bind = |address, secure| {
-            let fail = |source| ServeError::Bind { address, source };
-            let (address, listeners) = listen_all(address, workers, config.limits.send_buffer_kib).map_err(fail)?;
-            doors.iter_mut().zip(listeners).for_each(|(doors, listener)| doors.push(Door { listener, secure }));
+            let name = Passed::gateway(address, secure);
+            let bound = listen_all(address, passed.take(&name), workers, config.limits.send_buffer_kib);
+            let offered = bound.and_then(|(bound, listeners)| {
+                listeners.iter().try_for_each(|one| one.try_clone().map(|one| offers.add(&name, "", one)))?;
+                Ok((bound, listeners))
+            });
+            let (address, listeners) = offered.map_err(|source| ServeError::Bind { address, source })?;
+            let places = (0..workers).cycle();
+            for (listener, worker) in listeners.into_iter().zip(places) {
+                if let Some(doors) = doors.get_mut(worker) {
+                    doors.push(Door { listener, secure });
+                }
+            }
             Ok(address)
         };
         let address = bind(config.listen, false)?;
         let secure = config.tls.listen.iter().map(|address| bind(*address, true)).collect::<Result<_, _>>()?;
-        let sockets = http3::bind(&config.http3).map_err(|(address, source)| ServeError::Bind { address, source })?;
-        let bound = sockets.iter().zip(&config.http3.listen);
-        let http3: Vec<_> = bound.map(|(socket, address)| socket.local_addr().unwrap_or(*address)).collect();
+        let bound =
+            http3::bind(&config.http3, passed).map_err(|(address, source)| ServeError::Bind { address, source })?;
+        let (sockets, http3): (Vec<_>, Vec<_>) = bound.into_iter().unzip();
+        let channels = sockets.iter().zip(&config.http3.listen).map(|(socket, address)| {
+            let offered = socket.offer(*address, &mut offers);
+            offered.map_err(|source| ServeError::Bind { address: *address, source })
+        });
+        let offered = Offered { channels: channels.collect::<Result<_, _>>()?, passed: offers };
         let gateway = Gateway::new(config, services, http3.first().map(SocketAddr::port)).map_err(ServeError::Tls)?;
-        Ok(Self { address, secure, http3, doors, sockets, gateway })
+        let drain = config.timeouts.drain;
+        Ok(Self { address, secure, http3, doors, sockets, offered, drain, gateway })
     }
 
     /// Where it listens; the port that was chosen, if the configuration left it open.
@@ -97,24 +137,25 @@ impl Server {
     /// # Errors
     /// [`ServeError::Worker`] if the system gives no thread or no runtime.
     pub fn spawn(self) -> Result<Running, ServeError> {
-        let (draining, drained) = watch::channel(false);
+        let (draining, drained) = watch::channel(Draining::No);
+        let (leaving, left) = mpsc::unbounded_channel();
         let (ending, ended) = mpsc::unbounded_channel();
-        let mut sockets = self.sockets;
+        let (mut sockets, workers) = (self.sockets, self.doors.len());
         for (index, doors) in self.doors.into_iter().enumerate() {
             let sockets = std::mem::take(&mut sockets);
             let worker = Worker::new(index, Arc::clone(&self.gateway), drained.clone());
             let runtime = worker::runtime().map_err(ServeError::Worker)?;
-            let ending = ending.clone();
+            let (ending, leaving) = (ending.clone(), leaving.clone());
             let run = move || {
-                let cut = runtime.block_on(worker.run(doors, sockets));
+                let cut = runtime.block_on(worker.run(doors, sockets, leaving));
                 // Nobody may be waiting for it.
                 let _ = ending.send(cut);
             };
             thread::Builder::new().name(format!("edge-{index}")).spawn(run).map_err(ServeError::Worker)?;
         }
         tracing::info!(address = %self.address, secure = ?self.secure, http3 = ?self.http3, "gateway listens");
-        let (address, secure, http3, gateway) = (self.address, self.secure, self.http3, self.gateway);
-        Ok(Running { address, secure, http3, gateway, draining, ended })
+        let Self { address, secure, http3, offered, drain, gateway, .. } = self;
+        Ok(Running { address, secure, http3, gateway, offered, drain, draining, workers, left, ended })
     }
 }
 
@@ -149,11 +190,47 @@ impl Running {
         Kept(Arc::clone(&self.gateway))
     }
 
+    /// The sockets on which it listens, for another process.
+    ///
+    /// # Errors
+    /// That of the system, if there are no descriptors left.
+    pub fn passed(&self) -> io::Result<Passed> {
+        self.offered.passed.try_clone()
+    }
+
+    /// Leaves its sockets to another process that has them: no more connections are taken, those that are open are served, and their
+    /// clients told to make others. Returns once no request is in flight, or after a second; more may come on open connections.
+    pub async fn leave(&mut self) {
+        self.gateway.leave();
+        self.offered.passed = Passed::default();
+        self.draining.send_replace(Draining::Gently(Arc::clone(&self.offered.channels)));
+        let mut workers = self.workers;
+        while workers > 0 && self.left.recv().await.is_some() {
+            workers -= 1;
+        }
+        let quiet = async {
+            while self.in_flight() > 0 {
+                tokio::time::sleep(QUIET_POLL).await;
+            }
+        };
+        let _ = tokio::time::timeout(QUIET_WAIT, quiet).await;
+    }
+
     /// Takes no more connections, lets requests in flight finish within [`crate::config::Timeouts::drain`], and ends;
-    /// how many connections were cut at that limit.
+    /// how many connections were cut at that limit. Clients of connections that were left to another process have as long to leave
+    /// them, first.
     pub async fn drain(mut self) -> usize {
-        self.draining.send_replace(true);
+        self.offered.passed = Passed::default();
         let mut cut = 0;
+        if matches!(*self.draining.borrow(), Draining::Gently(_)) {
+            let left = async {
+                while let Some(more) = self.ended.recv().await {
+                    cut += more;
+                }
+            };
+            let _ = tokio::time::timeout(self.drain, left).await;
+        }
+        self.draining.send_replace(Draining::Now);
         while let Some(more) = self.ended.recv().await {
             cut += more;
         }
@@ -183,6 +260,8 @@ pub struct Load {
     pub sending_bytes: u64,
     /// Answers ready in memory that the system sends without copying them.
     pub sealed: usize,
+    /// Connections that rest between requests, of which nothing is kept but the socket.
+    pub resting: usize,
     /// TLS handshakes since the start.
     pub handshakes: Handshakes,
     /// Signatures since the start.
@@ -198,6 +277,7 @@ impl Kept {
             waiting: admission.waiting(),
             sending_bytes: admission.sending(),
             sealed: self.0.hot.sealed(),
+            resting: self.0.resting.load(Ordering::Relaxed),
             handshakes: self.0.tls.handshakes(),
             signatures: self.0.desk.signatures(),
         }
@@ -213,7 +293,7 @@ impl Kept {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.draining.send_replace(true);
+        self.draining.send_replace(Draining::Now);
     }
 }
 
@@ -226,16 +306,23 @@ enum Sharing {
     Shared,
 }
 
-/// One listener for each worker, and the address that was bound.
+/// One listener for each worker at least, and the address that was bound. All of those are used that another process had: the system
+/// has given connections to each.
 fn listen_all(
     address: SocketAddr,
+    passed: Vec<passed::Socket>,
     workers: usize,
     send_buffer_kib: usize,
 ) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
-    let first = listen(address, Sharing::Alone, send_buffer_kib)?;
-    let address = first.local_addr()?;
-    let others = (1..workers).map(|_| listen(address, Sharing::Shared, send_buffer_kib));
-    Ok((address, std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?))
+    let mut listeners: Vec<std::net::TcpListener> = passed.into_iter().map(|one| one.descriptor.into()).collect();
+    if listeners.is_empty() {
+        listeners.push(listen(address, Sharing::Alone, send_buffer_kib)?);
+    }
+    let address = listeners.first().map_or(Ok(address), std::net::TcpListener::local_addr)?;
+    while listeners.len() < workers {
+        listeners.push(listen(address, Sharing::Shared, send_buffer_kib)?);
+    }
+    Ok((address, listeners))
 }
 
 fn listen(address: SocketAddr, sharing: Sharing, send_buffer_kib: usize) -> io::Result<std::net::TcpListener> {

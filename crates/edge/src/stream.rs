@@ -124,6 +124,11 @@ impl ClientStream {
         }
     }
 
+    /// What is below it.
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        self.socket.tcp()
+    }
+
     pub(crate) fn into_socket(self) -> Socket {
         self.socket
     }

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
@@ -11,15 +11,16 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{sleep, timeout};
 
 use crate::activity::{Activity, Connections, Id, SWEEP_EVERY};
 use crate::admission::{Refused, Ticket};
 use crate::client::Client;
 use crate::connection;
+use crate::draining::{self, Drained, Draining};
 use crate::gateway::Gateway;
-use crate::http3::{self, Quic};
+use crate::http3::{self, Bound, Quic};
 use crate::server::Door;
 
 /// Threads of one worker for calls that block, such as reading files.
@@ -32,6 +33,8 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often a draining worker looks whether its last connection ended.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
+/// The same while clients are free to leave or not.
+const LEFT_POLL: Duration = Duration::from_millis(50);
 
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
 Content-Type: text/plain; charset=utf-8\r\nContent-Length: 29\r\n\r\nAll connections are in use.\r\n";
@@ -42,7 +45,7 @@ Content-Type: text/plain; charset=utf-8\r\nContent-Length: 40\r\n\r\nToo many co
 pub(crate) struct Worker {
     index: usize,
     gateway: Arc<Gateway>,
-    draining: watch::Receiver<bool>,
+    draining: Drained,
     connections: Arc<Connections>,
     refusals: Arc<AtomicUsize>,
     /// Random, so that the ids of requests tell nothing about how many there were.
@@ -56,7 +59,7 @@ pub(crate) fn runtime() -> io::Result<Runtime> {
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, gateway: Arc<Gateway>, draining: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(index: usize, gateway: Arc<Gateway>, draining: Drained) -> Self {
         Self {
             index,
             gateway,
@@ -69,7 +72,8 @@ impl Worker {
     }
 
     /// Serves until it is told to drain; how many connections had to be cut then.
-    pub(crate) async fn run(self, doors: Vec<Door>, sockets: Vec<UdpSocket>) -> usize {
+    /// `left` hears that others have its sockets.
+    pub(crate) async fn run(self, doors: Vec<Door>, sockets: Vec<Bound>, left: UnboundedSender<()>) -> usize {
         let doors = doors.into_iter().map(Entrance::open).collect::<io::Result<Vec<_>>>();
         let opened = doors.and_then(|doors| Ok((doors, Quic::open(sockets, &self.gateway)?)));
         let (doors, quic) = match opened {
@@ -84,7 +88,7 @@ impl Worker {
         let mut next = 0;
         loop {
             tokio::select! {
-                _ = draining.wait_for(|draining| *draining) => break,
+                () = draining::begun(&mut draining) => break,
                 _ = sweep.tick() => self.sweep(),
                 (accepted, secure) = accept(&doors, &mut next) => match accepted {
                     Ok((tcp, from)) => self.take_on(tcp, from, secure),
@@ -94,6 +98,16 @@ impl Worker {
             }
         }
         drop(doors);
+        let state = draining.borrow().clone();
+        if let Draining::Gently(channels) = state {
+            quic.pass_on(&channels);
+            while let Some(incoming) = quic.begun() {
+                self.take_on_quic(incoming);
+            }
+            // Nobody may be waiting for it.
+            let _ = left.send(());
+            self.be_left(&mut draining).await;
+        }
         let cut = self.drain().await;
         quic.close().await;
         cut
@@ -104,6 +118,16 @@ impl Worker {
         self.connections.sweep(&self.gateway.timeouts);
         if self.gateway.admission.is_crowded() {
             self.connections.shed_slow();
+        }
+    }
+
+    /// Serves the connections that there are until their clients have left, or have had time enough.
+    async fn be_left(&self, draining: &mut Drained) {
+        while self.connections.len() > 0 {
+            tokio::select! {
+                () = sleep(LEFT_POLL) => self.sweep(),
+                () = draining::now(draining) => return,
+            }
         }
     }
 

@@ -98,6 +98,11 @@ impl Store {
         Ok(Self(Arc::new(Inner { disk, table, writing, limits, held, clock, version })))
     }
 
+    /// Lets another process have the file; what is known goes on being shown, and nothing new is kept.
+    pub fn close(&self) {
+        self.0.disk.close();
+    }
+
     /// What is kept of `name`.
     pub fn get(&self, name: &Name) -> Option<Kept> {
         self.entry(name).map(|entry| entry.kept())

@@ -1,14 +1,18 @@
 //! What a node tells its CLI and its operator: the JSON of the socket and of the admin listener.
 
+mod certs;
+mod purge;
 mod sites;
 
 use atoll_content::import::{self, Profile, UnknownProfile};
 pub use atoll_swarm::PeerView;
 use serde::{Deserialize, Serialize};
 
+pub use certs::{RevokeRequest, Revoked};
+pub use purge::{PurgeRequest, Purged};
 pub use sites::{
     CONTENT_SOURCE, ContentStatus, Drill, DrillStep, FaultKind, FaultRequest, KnownPurges, OriginStatus, PublishedView,
-    PurgeRequest, PurgeState, Purged, PurgedNode, PurgedNodes, SiteStatus,
+    PurgeState, PurgedNode, PurgedNodes, SiteStatus,
 };
 
 /// Printed once the node serves.

@@ -9,24 +9,28 @@ use tokio::task::JoinSet;
 
 use crate::config::Folder;
 
-/// Keeps certificates new until `stop` changes: files are followed, authorities are asked.
+/// What authorities issued, if any is to be asked.
 ///
 /// # Errors
 /// [`FileError`] if what was issued before cannot be read.
+pub(crate) fn open(folder: &Folder, store: &Arc<Store>, config: &Config) -> Result<Option<Arc<Manager>>, FileError> {
+    let open = || Manager::open(&folder.tls().join("acme"), config.acme.clone(), Arc::clone(store));
+    config.acme.is_used().then(open).transpose().map(|manager| manager.map(Arc::new))
+}
+
+/// Keeps certificates new until `stop` changes: files are followed, authorities are asked.
 pub(crate) fn spawn(
-    folder: &Folder,
     store: Arc<Store>,
-    config: &Config,
+    manager: Option<Arc<Manager>>,
+    reload: Duration,
     tasks: &mut JoinSet<()>,
     stop: &watch::Receiver<bool>,
-) -> Result<(), FileError> {
-    if config.acme.is_used() {
-        let manager = Manager::open(&folder.tls().join("acme"), config.acme.clone(), Arc::clone(&store))?;
+) {
+    if let Some(manager) = manager {
         let stop = stop.clone();
         tasks.spawn(async move { manager.run(stop).await });
     }
-    tasks.spawn(run(store, config.reload, stop.clone()));
-    Ok(())
+    tasks.spawn(run(store, reload, stop.clone()));
 }
 
 /// Follows what certificates are made of until `stop` changes.

@@ -1,6 +1,7 @@
 //! The node's own HTTP: one router behind two doors. The Unix socket is its owner's and may do everything; the admin
 //! listener shows status, metrics and health to whoever reaches it, and does the rest for who has the token.
 
+mod certs;
 mod door;
 mod events;
 mod intake;
@@ -11,10 +12,10 @@ mod pinning;
 mod purge;
 mod purges;
 mod routes;
+mod takeover;
 mod upload;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -94,14 +95,6 @@ pub(crate) async fn bind_socket(path: &Path) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Binds the admin listener.
-///
-/// # Errors
-/// Those of the system.
-pub(crate) async fn bind_admin(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
-}
-
 /// Serves one connection, when there is a place for it.
 fn spawn<S>(stream: S, node: &Arc<Inner>, door: &Arc<Door>, places: &Arc<Semaphore>)
 where
@@ -116,7 +109,7 @@ where
         });
         let mut server = hyper::server::conn::http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(64 * 1024);
-        if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+        if let Err(error) = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await {
             tracing::debug!(%error, "an admin connection ended");
         }
         drop(place);
@@ -126,6 +119,7 @@ where
 /// One request through its door.
 async fn answer(node: Arc<Inner>, door: &Door, request: Request<Incoming>) -> Response<Body> {
     match door.admit(&request) {
+        Ok(()) if takeover::is_asked(&request) => takeover::answer(&node, door, request),
         Ok(()) => routes::route(node, request).await,
         Err(refusal) => refusal,
     }

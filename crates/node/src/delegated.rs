@@ -77,18 +77,6 @@ impl Delegated {
     }
 }
 
-/// Binds all listeners.
-///
-/// # Errors
-/// The address, and what the system says.
-pub(crate) async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, (SocketAddr, std::io::Error)> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        listeners.push(TcpListener::bind(address).await.map_err(|error| (*address, error))?);
-    }
-    Ok(listeners)
-}
-
 /// Answers on `listener` until `stop` changes.
 pub(crate) async fn serve(listener: TcpListener, node: Arc<Inner>, mut stop: watch::Receiver<bool>) {
     let reach = listener.local_addr().map_or(Reach::Public, |address| node.delegated.reach(address));

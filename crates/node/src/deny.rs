@@ -6,7 +6,6 @@ use std::time::Duration;
 use atoll_security::deny::lists::Summary;
 use atoll_security::local::Local;
 use atoll_security::{Config, DenyError, Lists};
-use tokio::sync::watch;
 
 use crate::api::{DenyList, DenyLists};
 use crate::config::Folder;
@@ -22,15 +21,12 @@ pub(crate) fn open(folder: &Folder, config: &Config) -> Result<Lists, DenyError>
     Ok(lists)
 }
 
-/// Follows the lists until `stop` changes.
-pub(crate) async fn run(node: Arc<Inner>, interval: Duration, mut stop: watch::Receiver<bool>) {
+/// Follows the lists, for ever.
+pub(crate) async fn run(node: Arc<Inner>, interval: Duration) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stop.changed() => return,
-        }
+        ticks.tick().await;
         reload(&node).await;
     }
 }

@@ -24,6 +24,7 @@ mod published;
 mod purges;
 mod release;
 mod servers;
+pub mod takeover;
 mod transport;
 pub mod work;
 
@@ -32,4 +33,5 @@ pub mod sites {
     pub use atoll_edge::front::{CacheConfig, OriginConfig, OriginTimeouts, Profile, SiteConfig, Source};
 }
 
-pub use node::{Node, NodeError};
+pub use atoll_edge::Passed;
+pub use node::{Handed, Leaving, Node, NodeError};

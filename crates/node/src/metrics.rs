@@ -167,6 +167,8 @@ impl Collector for NodeCollector {
         gauge(&mut out, "http_sending", sending, Some(&Unit::Bytes), load.sending_bytes)?;
         let sealed = "Answers ready in memory that are sent without a copy";
         gauge(&mut out, "http_sealed", sealed, None, load.sealed as u64)?;
+        let resting = "Connections that rest between requests, of which nothing is kept but the socket";
+        gauge(&mut out, "http_resting", resting, None, load.resting as u64)?;
         let store = self.store.stats();
         gauge(&mut out, "store_blocks", "Blocks held", None, store.blocks)?;
         gauge(&mut out, "store_disk", "Bytes on disk", Some(&Unit::Bytes), store.bytes_on_disk)?;

@@ -1,6 +1,7 @@
 //! One node: what is made from its configuration, in which order it starts, and in which it stops.
 
 mod error;
+mod handover;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,18 +11,18 @@ use std::time::{Duration, Instant};
 use atoll_content::local::{LocalBlocks, PassingBlocks};
 use atoll_core::exchange::NoopExchange;
 use atoll_core::keys::AnswerKey;
-use atoll_core::names::{NameExchange, NameRecords};
+use atoll_core::names::NameExchange;
 use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
 use atoll_core::transport::NoopGossip;
 use atoll_core::{Blocks, Multiaddr, PeerId, Reach, SiteId};
 use atoll_edge::front::Fronts;
 use atoll_edge::observe::Counters;
-use atoll_edge::{Kept, Running, Server, Services, Signer};
+use atoll_edge::{Kept, Passed, Running, Server, Services, Signer};
 use atoll_identity::{MapLinks, Parts as NamesParts, Resolver, Store as NameStore};
 use atoll_routing::{FetchPolicy, FileLog, Parts, RemoteBlocks, Router, Routers, TokioClock};
 use atoll_security::{Guarded, Lists};
 use atoll_swarm::{Parts as SwarmParts, Swarm};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::address;
@@ -33,18 +34,25 @@ use crate::drills::Drills;
 use crate::earlier::Versions;
 use crate::exchange::Everywhere;
 use crate::keys::{self, NodeKeys};
-use crate::listeners::Listeners;
+use crate::listeners::{Listeners, Sockets};
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::provide::Providing;
 use crate::published::Notices;
 use crate::purges::Obedience;
+use crate::takeover::Successor;
 use crate::{bundles, certs, deny, earlier, pinning, provide, published, purges, release, servers, work};
 
 pub use error::NodeError;
+pub use handover::{Handed, Leaving};
 
 /// How long a start waits until what is stored on disk is found again; it goes on meanwhile.
 const RECOVERY_WAIT: Duration = Duration::from_secs(5);
+/// The same while visitors wait.
+const RECOVERY_WAIT_TAKEOVER: Duration = Duration::from_millis(500);
+/// How often a node that takes over tries to listen where the one before did, and how long it waits in between.
+const SWARM_TRIES: u32 = 50;
+const SWARM_PAUSE: Duration = Duration::from_millis(100);
 
 /// A running node.
 pub struct Node {
@@ -52,6 +60,12 @@ pub struct Node {
     server: Running,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    /// Those that change nothing on disk, and so may go on beside another process.
+    lasting: JoinSet<()>,
+    /// Sockets for another process, beside the gateway's.
+    offered: Passed,
+    /// Processes that want to take over.
+    successors: mpsc::Receiver<Successor>,
 }
 
 /// What the node's own HTTP and its tasks share.
@@ -80,6 +94,8 @@ pub(crate) struct Inner {
     pub(crate) drills: Drills,
     /// What is not shown.
     pub(crate) deny: Arc<Lists>,
+    /// What authorities give certificates, if any are asked.
+    pub(crate) authorities: Option<Arc<atoll_certs::Manager>>,
     /// The bundles by which answers are signed.
     pub(crate) bundles: Arc<Shelf>,
     /// Connections over libp2p, if there are any.
@@ -93,55 +109,57 @@ pub(crate) struct Inner {
     /// Announcing what is held.
     pub(crate) providing: Providing,
     ready: AtomicBool,
+    /// Whether the process that was taken over from still runs.
+    follows: AtomicBool,
+    /// Where processes go that want to take over.
+    pub(crate) successors: mpsc::Sender<Successor>,
     started: Instant,
     summary: Ready,
     operator: (String, String),
 }
 
 impl Node {
-    /// Starts a node in `folder`, making what it needs, and serves.
+    /// Starts a node in `folder`, making what it needs, and serves, on the sockets of `passed` if another process had them.
     ///
     /// # Errors
     /// [`NodeError`] names the step that failed; nothing runs then.
-    pub async fn bind(folder: &Folder, config: Config, sources: Sources) -> Result<Self, NodeError> {
+    pub async fn bind(folder: &Folder, config: Config, sources: Sources, passed: Passed) -> Result<Self, NodeError> {
+        let is_takeover = !passed.sockets().is_empty();
+        let mut sockets = Sockets { passed, offered: Passed::default() };
         keys::create_private_dir(folder.path()).map_err(|error| NodeError::Folder(folder.path().to_owned(), error))?;
         let keys = NodeKeys::open(folder, &config.node.operator_certificate, &config.node.operator_label)?;
-        let store = work::open_store(folder, &config.store)?;
-        let local = Arc::new(LocalBlocks::new(store.clone(), config.store.cache_bytes));
-        let operator = (keys.operator.key.to_string(), keys.operator.label.clone());
-        let me = keys.identity.peer_id();
+        let local = Arc::new(LocalBlocks::new(work::open_store(folder, &config.store)?, config.store.cache_bytes));
+        let (me, operator) = (keys.identity.peer_id(), (keys.operator.key.to_string(), keys.operator.label.clone()));
         let bundles = shelf(folder, &local, &keys);
         let name_records = open_names(folder, &config, &local)?;
         let deny = Arc::new(deny::open(folder, &config.deny)?);
-        let swarm = spawn_swarm(&config, &keys, &local, &deny).await?;
-        let records = Arc::new(name_records.clone());
+        let swarm = spawn_swarm(&config, &keys, &local, &deny, is_takeover).await?;
         let network = Network::new(me, swarm, &config.delegated.routers);
-        let (router, (obedience, versions)) = spawn_router(folder, &config, keys, &local, (records, &network)).await?;
-        let exchange = network.names(everywhere(router.names(), network.swarm.clone()));
-        let names = Arc::new(spawn_names(&config, &name_records, exchange));
-        let remote = Arc::new(router.remote(Arc::clone(&local) as _, config.gateway.fetch.clone()));
-        let anywhere = Arc::new(router.remote(Arc::clone(&local) as _, FetchPolicy::Any));
+        let (router, said) = spawn_router(folder, &config, keys, &local, (&name_records, &network)).await?;
+        let names = Arc::new(spawn_names(&config, &name_records, (&router, &network)));
+        let [remote, anywhere] =
+            [config.gateway.fetch.clone(), FetchPolicy::Any].map(|policy| remote(&router, &local, policy));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
-        let fronts = fronts(folder, &config, &me, bundles.key()).await?;
+        let fronts = fronts(folder, &config, (&me, bundles.key()), is_takeover).await?;
         let certificates = Arc::new(atoll_certs::Store::open(&folder.tls(), &config.certs_used())?);
-        let shown = (&deny, &fronts, &certificates, (bundles.signer(), &versions));
-        let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), shown)?;
-        let listeners = Listeners::bind(folder, &config).await?;
+        let shown = (&deny, &fronts, &certificates, (bundles.signer(), &said.1));
+        let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), shown, &mut sockets)?;
+        let listeners = Listeners::bind(folder, &config, &mut sockets).await?;
         router.set_addresses(announced(&config, server.local_addr(), network.swarm.as_ref()))?;
         let ((stop, stopped), mut tasks) = (watch::channel(false), JoinSet::new());
         let means = pinning::Means::new((&local, &anywhere), (&router, &network.swarm), &deny);
-        let pinning = pinning::spawn(folder, &config.pinning, means, &mut tasks, &stopped).await?;
+        let pinning = pinning::spawn(folder, &config.pinning, means, (&mut tasks, &stopped), &mut sockets).await?;
         let providing = Providing::spawn(folder, &config.swarm, &network, me)?;
-        let mut summary = listeners.ready(folder, &server, me.to_string(), &network);
-        summary.pinning = pinning.iter().flat_map(|service| service.snapshot().listen).collect();
+        let summary = listeners.ready(folder, &server, me.to_string(), (&network, pinning.as_ref()));
         let (server, delegated) = (server.spawn()?, Delegated::new(config.delegated.clone()));
-        let kept = server.kept();
+        let ((asking, successors), kept) = (mpsc::channel(1), server.kept());
         let asks = (Arc::clone(&delegated.counts), network.routers.clone(), pinning.clone());
-        let held = (store, name_records.clone());
+        let held = (local.store().clone(), name_records.clone());
         let metrics = Metrics::new(counters, kept.clone(), held, Arc::clone(&router), Arc::clone(&deny), asks)
             .with_tls(kept.clone(), Arc::clone(&certificates))
             .with_signing(kept.clone(), &bundles);
         let inner = Arc::new(Inner {
+            authorities: certs::open(folder, &certificates, &config.certs)?,
             local,
             anywhere,
             router,
@@ -153,8 +171,8 @@ impl Node {
             upload_bytes_max: config.admin.upload_bytes_max,
             fronts,
             notices: Notices::new(folder.servers(), config.node.servers.clone()),
-            obedience,
-            versions,
+            obedience: said.0,
+            versions: said.1,
             drills: Drills::open(&folder.drills()),
             deny,
             bundles,
@@ -164,14 +182,16 @@ impl Node {
             pinning,
             providing,
             ready: AtomicBool::new(true),
+            follows: AtomicBool::new(false),
+            successors: asking,
             started: Instant::now(),
             summary,
             operator,
         });
-        certs::spawn(folder, certificates, &config.certs, &mut tasks, &stopped)?;
         listeners.spawn(&inner, &mut tasks, &stopped);
-        inner.spawn_tasks(config.deny.reload, &mut tasks, &stopped);
-        Ok(Self { inner, server, stop, tasks })
+        inner.spawn_tasks(certificates, config.certs.reload, &mut tasks, &stopped);
+        let lasting = inner.spawn_lasting(config.deny.reload);
+        Ok(Self { inner, server, stop, tasks, lasting, offered: sockets.offered, successors })
     }
 
     /// Where it serves.
@@ -186,10 +206,12 @@ impl Node {
     /// not; its blocks are safe all the same.
     pub async fn shutdown(mut self) -> Result<(), NodeError> {
         self.inner.ready.store(false, Ordering::Relaxed);
+        self.offered = Passed::default();
         let cut = self.server.drain().await;
         tracing::info!(cut, "the gateway has drained");
         let _ = self.stop.send(true);
         self.tasks.shutdown().await;
+        self.lasting.shutdown().await;
         self.inner.names.shutdown().await;
         self.inner.providing.save().await;
         self.inner.fronts.close().await;
@@ -206,16 +228,19 @@ impl Node {
 
 impl Inner {
     /// What goes on without anybody asking.
-    fn spawn_tasks(self: &Arc<Self>, deny_reload: Duration, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
-        tasks.spawn(deny::run(Arc::clone(self), deny_reload, stopped.clone()));
+    fn spawn_tasks(
+        self: &Arc<Self>,
+        certificates: Arc<atoll_certs::Store>,
+        reload: Duration,
+        tasks: &mut JoinSet<()>,
+        stopped: &watch::Receiver<bool>,
+    ) {
+        certs::spawn(certificates, self.authorities.clone(), reload, tasks, stopped);
         tasks.spawn(release::run(Arc::clone(self), stopped.clone()));
         tasks.spawn(bundles::run(Arc::clone(self), stopped.clone()));
         tasks.spawn(published::run(Arc::clone(self), stopped.clone()));
         tasks.spawn(earlier::run(Arc::clone(self), stopped.clone()));
         tasks.spawn(purges::run(Arc::clone(self), stopped.clone()));
-        for (_, origins) in self.fronts.origins() {
-            tasks.spawn(servers::watch(origins.clone(), stopped.clone()));
-        }
         if let Some(swarm) = self.swarm.clone() {
             tasks.spawn(provide::run(Arc::clone(self), swarm, stopped.clone()));
         }
@@ -236,6 +261,21 @@ impl Inner {
     /// Its peer id as text.
     pub(crate) fn peer_id(&self) -> &str {
         &self.summary.peer_id
+    }
+
+    /// The same, of what goes on beside another process that takes over.
+    fn spawn_lasting(self: &Arc<Self>, deny_reload: Duration) -> JoinSet<()> {
+        let mut lasting = JoinSet::new();
+        lasting.spawn(deny::run(Arc::clone(self), deny_reload));
+        for (_, origins) in self.fronts.origins() {
+            lasting.spawn(servers::watch(origins.clone()));
+        }
+        lasting
+    }
+
+    /// Whether the process that was taken over from still runs.
+    pub(crate) fn follows(&self) -> bool {
+        self.follows.load(Ordering::Relaxed)
     }
 
     /// Whether it takes requests.
@@ -286,12 +326,18 @@ impl Inner {
 /// What is not shown, whose answers are elsewhere, what is shown by TLS, who signs, and what was shown before.
 type Shown<'a> = (&'a Arc<Lists>, &'a Arc<Fronts>, &'a Arc<atoll_certs::Store>, (Signer, &'a Arc<Versions>));
 
+/// Blocks from others too, as far as a policy goes.
+fn remote(router: &Router, local: &Arc<LocalBlocks>, policy: FetchPolicy) -> Arc<RemoteBlocks> {
+    Arc::new(router.remote(Arc::clone(local) as _, policy))
+}
+
 /// The public listener, over what may be shown.
 fn bind_gateway(
     config: &Config,
     (names, router, counters): (&Arc<Resolver>, &Router, &Arc<Counters>),
     (remote, local): (Arc<RemoteBlocks>, &Arc<LocalBlocks>),
     (deny, fronts, certificates, (signer, versions)): Shown<'_>,
+    sockets: &mut Sockets,
 ) -> Result<Server, NodeError> {
     let services = Services {
         fronts: Arc::clone(fronts),
@@ -305,7 +351,7 @@ fn bind_gateway(
         local: shown(Arc::clone(local) as _, deny),
         signer: Some(signer),
     };
-    Ok(Server::bind(&config.gateway, services)?)
+    Ok(Server::bind(&config.gateway, services, &mut sockets.passed)?)
 }
 
 /// The bundles of this node, made of its own blocks past its memory of what visitors read.
@@ -318,13 +364,14 @@ fn shelf(folder: &Folder, local: &Arc<LocalBlocks>, keys: &NodeKeys) -> Arc<Shel
 async fn fronts(
     folder: &Folder,
     config: &Config,
-    me: &PeerId,
-    signer: Arc<AnswerKey>,
+    (me, signer): (&PeerId, Arc<AnswerKey>),
+    is_takeover: bool,
 ) -> Result<Arc<Fronts>, NodeError> {
     let id = me.to_string();
     let name = format!("atoll-{}", id.get(id.len().saturating_sub(12)..).unwrap_or_default());
     let fronts = Arc::new(Fronts::open(&config.sites, &config.cache, (&name, Some(signer)), Some(&folder.cache()))?);
-    if tokio::time::timeout(RECOVERY_WAIT, fronts.recovered()).await.is_err() {
+    let patience = if is_takeover { RECOVERY_WAIT_TAKEOVER } else { RECOVERY_WAIT };
+    if tokio::time::timeout(patience, fronts.recovered()).await.is_err() {
         tracing::info!("what is stored on disk is still being found again; until then it is asked for again");
     }
     Ok(fronts)
@@ -341,12 +388,22 @@ async fn spawn_swarm(
     keys: &NodeKeys,
     local: &LocalBlocks,
     deny: &Arc<Lists>,
+    is_takeover: bool,
 ) -> Result<Option<Swarm>, NodeError> {
     if config.swarm.listen.is_empty() {
         return Ok(None);
     }
-    let (identity, blocks) = (keys.identity.to_libp2p(), shown(Arc::new(PassingBlocks(local.clone())), deny));
-    let swarm = Box::pin(Swarm::spawn(SwarmParts { identity, blocks }, &config.swarm)).await?;
+    let mut tries = if is_takeover { SWARM_TRIES } else { 1 };
+    let swarm = loop {
+        let (identity, blocks) = (keys.identity.to_libp2p(), shown(Arc::new(PassingBlocks(local.clone())), deny));
+        tries -= 1;
+        match Box::pin(Swarm::spawn(SwarmParts { identity, blocks }, &config.swarm)).await {
+            // The sockets of the process before may take a moment to close.
+            Err(error) if tries > 0 => tracing::debug!(%error, "the swarm cannot listen yet"),
+            spawned => break spawned?,
+        }
+        tokio::time::sleep(SWARM_PAUSE).await;
+    };
     let arrivals = swarm.arrivals();
     local.store().watch(move |hash| arrivals.arrived(hash));
     Ok(Some(swarm))
@@ -358,7 +415,7 @@ async fn spawn_router(
     config: &Config,
     keys: NodeKeys,
     local: &Arc<LocalBlocks>,
-    (names, network): (Arc<dyn NameRecords>, &Network),
+    (names, network): (&NameStore, &Network),
 ) -> Result<(Arc<Router>, (Arc<Obedience>, Arc<Versions>)), NodeError> {
     let versions = Arc::new(Versions::open(&folder.earlier(), config.node.earlier));
     let obedience = Arc::new(Obedience::open(&folder.purged()));
@@ -389,7 +446,7 @@ async fn spawn_router(
         clock: Arc::new(TokioClock),
         storage: Arc::clone(local) as _,
         log: Arc::new(FileLog::new(records.join("known"))),
-        names,
+        names: Arc::new(names.clone()),
         seeds,
         seed,
     };
@@ -413,7 +470,8 @@ fn open_names(folder: &Folder, config: &Config, local: &Arc<LocalBlocks>) -> Res
 }
 
 /// Names over the records, the DNSLinks of the settings, and whoever else knows records.
-fn spawn_names(config: &Config, records: &NameStore, exchange: Arc<dyn NameExchange>) -> Resolver {
+fn spawn_names(config: &Config, records: &NameStore, (router, network): (&Router, &Network)) -> Resolver {
+    let exchange = network.names(everywhere(router.names(), network.swarm.clone()));
     Resolver::spawn(NamesParts {
         store: records.clone(),
         links: Arc::new(MapLinks::new(&config.names)),

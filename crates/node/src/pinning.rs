@@ -13,13 +13,13 @@ use atoll_security::Lists;
 use atoll_swarm::Swarm;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use multiaddr::Protocol;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::Folder;
 use crate::keys;
+use crate::listeners::{Sockets, listen};
 use crate::node::NodeError;
 
 /// How often it is looked who has connected.
@@ -63,13 +63,13 @@ pub(crate) async fn spawn(
     folder: &Folder,
     config: &Config,
     means: Means,
-    tasks: &mut JoinSet<()>,
-    stop: &watch::Receiver<bool>,
+    (tasks, stop): (&mut JoinSet<()>, &watch::Receiver<bool>),
+    sockets: &mut Sockets,
 ) -> Result<Option<Service>, NodeError> {
     let Some(swarm) = means.swarm.filter(|_| !config.listen.is_empty()) else { return Ok(None) };
     let mut listeners = Vec::new();
     for address in &config.listen {
-        let bound = TcpListener::bind(address).await;
+        let bound = listen("pinning.listen", *address, sockets).await;
         listeners.push(bound.map_err(|error| NodeError::Listen("pinning.listen", *address, error))?);
     }
     let path = folder.pinning();

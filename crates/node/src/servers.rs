@@ -1,16 +1,12 @@
 //! The servers of sites, watched and shown. Keeps nothing.
 
 use atoll_edge::front::{ContentView, Fault, OriginView, SiteOrigins, SiteView, Source};
-use tokio::sync::watch;
 
 use crate::api::{ContentStatus, FaultKind, OriginStatus, SiteStatus};
 
-/// Asks a site's servers whether they are well, until the node stops.
-pub(crate) async fn watch(origins: SiteOrigins, mut stopped: watch::Receiver<bool>) {
-    tokio::select! {
-        () = origins.probe() => {}
-        _ = stopped.wait_for(|stopped| *stopped) => {}
-    }
+/// Asks a site's servers whether they are well, for ever.
+pub(crate) async fn watch(origins: SiteOrigins) {
+    origins.probe().await;
 }
 
 /// How a site's sources are.

@@ -117,6 +117,11 @@ impl Service {
         Ok(count)
     }
 
+    /// Lets another process have what is kept of publishers and requests.
+    pub fn close(&self) {
+        self.0.store.close();
+    }
+
     /// All publishers.
     pub fn publishers(&self) -> Vec<PublisherView> {
         self.0.store.publishers()

@@ -81,6 +81,11 @@ impl Store {
         Ok(Self(Arc::new(Inner { disk, table, writing: Mutex::default(), clock, news: Notify::new() })))
     }
 
+    /// Lets another process have the file; nothing is changed any more.
+    pub(crate) fn close(&self) {
+        self.0.disk.close();
+    }
+
     /// Whose token this is.
     pub fn authenticate(&self, token: &str) -> Option<Publisher> {
         let hash = TokenHash::of(token)?;

@@ -1,7 +1,7 @@
 //! The handle to a node's swarm: how the rest of the node fetches from peers, finds providers, and announces itself.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use atoll_core::ipns::{Name, Record};
@@ -119,7 +119,7 @@ pub struct Swarm {
     bitswap: Arc<Bitswap>,
     counts: Arc<Counts>,
     told: watch::Receiver<Snapshot>,
-    _tasks: Arc<JoinSet<()>>,
+    tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
 impl Swarm {
@@ -149,8 +149,14 @@ impl Swarm {
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&bitswap).accept(streams));
         tasks.spawn(driver.run());
-        let (find_timeout, tasks) = (config.find_timeout, Arc::new(tasks));
-        Ok(Self { orders, find_timeout, me, opener, networks, bitswap, counts, told, _tasks: tasks })
+        let (find_timeout, tasks) = (config.find_timeout, Arc::new(Mutex::new(tasks)));
+        Ok(Self { orders, find_timeout, me, opener, networks, bitswap, counts, told, tasks })
+    }
+
+    /// Ends it, whoever still has a clone; another process can be this peer then.
+    pub async fn shutdown(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
     }
 
     /// The addresses under which others reach this node, each with its peer id.

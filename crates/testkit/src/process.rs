@@ -101,6 +101,28 @@ impl Node {
         self.ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the node said {line:?}"));
     }
 
+    /// Has another process take over from the one that runs; that one.
+    ///
+    /// # Panics
+    /// If it does not start; its log is shown then.
+    pub fn takes_over(&mut self) -> Child {
+        let before = self.process.take().unwrap();
+        self.start_as(&["node", "--takeover"]);
+        before
+    }
+
+    /// Has another process, with these settings too, try to take over; what it says at its end. The one that runs stays this one's.
+    ///
+    /// # Panics
+    /// If the program does not start.
+    pub fn tries_to_take_over(&self, settings: &[&str]) -> Output {
+        let mut command = self.command(&["node", "--takeover", "--json"]);
+        for setting in self.settings.iter().map(String::as_str).chain(settings.iter().copied()) {
+            command.args(["--set", setting]);
+        }
+        command.output().unwrap()
+    }
+
     /// SIGKILL.
     ///
     /// # Panics
@@ -129,6 +151,16 @@ impl Node {
         let mut process = self.process.take().unwrap();
         assert!(Command::new("kill").arg(process.id().to_string()).status().unwrap().success());
         process.wait().unwrap().code()
+    }
+
+    /// Its resident memory, in MiB.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn memory_mib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.as_ref().unwrap().id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
     }
 
     /// A file or folder in its home.

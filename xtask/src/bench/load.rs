@@ -35,33 +35,46 @@ pub(super) struct Targets {
 }
 
 /// What came of one run.
-struct Load {
+pub(super) struct Load {
     /// Requests a second.
-    rate: f64,
+    pub(super) rate: f64,
+    /// What half of the requests took at most, in microseconds.
+    pub(super) p50_micros: f64,
     /// What 99 of 100 requests took at most, in microseconds.
-    p99_micros: f64,
-    requests: f64,
+    pub(super) p99_micros: f64,
+    pub(super) requests: f64,
 }
 
-/// Warms each server up, then lets them take turns.
+/// Warms each server up, then lets them take turns under wrk.
 pub(super) fn measure(bench: &Bench, report: &mut Report, servers: &[Server], asked: &Asked) -> Result<()> {
-    let mut rate = Figure::new(&asked.name, "requests/s", Better::More);
-    let mut p99 = Figure::new(format!("{}, p99", asked.name), "µs", Better::Less);
-    let mut processor = Figure::new(format!("{}, server's CPU per request", asked.name), "µs", Better::Less);
-    for (peer, times) in asked.targets.rate {
+    turns(bench, report, servers, (&asked.name, asked.targets), |server, seconds| wrk(bench, server, asked, seconds))
+}
+
+/// Warms each server up, then lets them take turns; `run` loads a server for so many seconds.
+pub(super) fn turns(
+    bench: &Bench,
+    report: &mut Report,
+    servers: &[Server],
+    (name, targets): (&str, Targets),
+    mut run: impl FnMut(&Server, u64) -> Result<Load>,
+) -> Result<()> {
+    let mut rate = Figure::new(name, "requests/s", Better::More);
+    let mut p99 = Figure::new(format!("{name}, p99"), "µs", Better::Less);
+    let mut processor = Figure::new(format!("{name}, server's CPU per request"), "µs", Better::Less);
+    for (peer, times) in targets.rate {
         rate.target(peer, *times);
         p99.target(peer, 1.0);
     }
-    for (peer, times) in asked.targets.processor {
+    for (peer, times) in targets.processor {
         processor.target(peer, *times);
     }
     for server in servers {
-        wrk(bench, server, asked, 1)?;
+        run(server, 1)?;
     }
     for _ in 0..bench.runs {
         for server in servers {
             let before = server.processor_seconds()?;
-            let load = wrk(bench, server, asked, bench.seconds)?;
+            let load = run(server, bench.seconds)?;
             let used = server.processor_seconds()? - before;
             rate.add(server.name, load.rate);
             p99.add(server.name, load.p99_micros);
@@ -75,7 +88,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report, servers: &[Server], as
 }
 
 /// One run; an error if any request failed.
-fn wrk(bench: &Bench, server: &Server, asked: &Asked, seconds: u64) -> Result<Load> {
+pub(super) fn wrk(bench: &Bench, server: &Server, asked: &Asked, seconds: u64) -> Result<Load> {
     let url = server.url(&asked.file);
     let mut command = server.cores.client(&bench.wrk);
     command.args(["-t1", "--latency", &format!("-c{}", asked.connections), &format!("-d{seconds}s")]);
@@ -98,7 +111,9 @@ fn parse(printed: &str) -> Result<Load> {
     };
     let requests = printed.lines().find_map(|line| line.trim().split_once(" requests in "));
     let (requests, _) = requests.context("wrk did not print how many requests it made")?;
-    Ok(Load { rate: value("Requests/sec:")?.parse()?, p99_micros: micros(value("99%")?)?, requests: requests.parse()? })
+    let rate = value("Requests/sec:")?.parse()?;
+    let (p50_micros, p99_micros) = (micros(value("50%")?)?, micros(value("99%")?)?);
+    Ok(Load { rate, p50_micros, p99_micros, requests: requests.parse()? })
 }
 
 /// A duration as wrk prints it.

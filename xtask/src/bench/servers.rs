@@ -27,7 +27,7 @@ impl Cores {
     const CLIENT: &str = "1";
 
     /// A command for a server.
-    fn server(self, program: &Path) -> Command {
+    pub(super) fn server(self, program: &Path) -> Command {
         self.command(program, Self::SERVER)
     }
 
@@ -45,7 +45,7 @@ impl Cores {
         command
     }
 
-    fn threads(self) -> u32 {
+    pub(super) fn threads(self) -> u32 {
         if self == Self::Own { 1 } else { 2 }
     }
 }
@@ -59,6 +59,8 @@ pub(super) struct Server {
     /// What stands before a file's name in a request.
     pub(super) prefix: String,
     pub(super) cores: Cores,
+    /// `127.0.0.1:PORT` where it speaks TLS, if it does.
+    pub(super) tls: Option<String>,
     child: Child,
 }
 
@@ -134,7 +136,14 @@ impl Server {
         // Read on, so that the node never waits for a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let address = ready.gateway.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        Ok((Self { name: "Atoll", address, prefix: String::new(), cores, child }, ready))
+        Ok((Self { name: "Atoll", address, prefix: String::new(), cores, tls: ready.tls(), child }, ready))
+    }
+
+    /// Starts a node of ours that has its settings, with a site for every host, in `folder`.
+    pub(super) fn atoll_as_set(binary: &Path, folder: &Path, cores: Cores) -> Result<Self> {
+        let (mut server, _) = Self::atoll_ready(binary, folder, cores)?;
+        "/".clone_into(&mut server.prefix);
+        Ok(server)
     }
 
     /// Starts a node of ours that has its settings in `folder`; its libp2p addresses too.
@@ -161,9 +170,16 @@ impl Server {
         Ok(server)
     }
 
-    fn start(name: &'static str, mut command: Command, address: String, prefix: String, cores: Cores) -> Result<Self> {
+    /// Starts a server and waits until it accepts connections.
+    pub(super) fn start(
+        name: &'static str,
+        mut command: Command,
+        address: String,
+        prefix: String,
+        cores: Cores,
+    ) -> Result<Self> {
         let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("{name} did not start"))?;
-        let server = Self { name, address, prefix, cores, child };
+        let server = Self { name, address, prefix, cores, tls: None, child };
         wait_for(name, || TcpStream::connect(&server.address).is_ok())?;
         Ok(server)
     }
@@ -205,22 +221,36 @@ impl Server {
 
     /// Resident memory in MB: now, and the most it was. Of the process that was started, not its children.
     pub(super) fn memory(&self) -> Result<(f64, f64)> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let read = |name: &str| {
-            let line = status.lines().find(|line| line.starts_with(name)).with_context(|| name.to_owned())?;
-            let kib: f64 = line.split_whitespace().nth(1).unwrap_or_default().parse()?;
-            anyhow::Ok(kib * 1024.0 / 1e6)
-        };
-        Ok((read("VmRSS:")?, read("VmHWM:")?))
+        memory_of(&self.child.id().to_string())
     }
 
     /// The processor time that it has used so far, in seconds, its children (nginx's worker) included; to 0.01 s.
     pub(super) fn processor_seconds(&self) -> Result<f64> {
+        self.processes()?.iter().map(|pid| processor_seconds(pid)).sum()
+    }
+
+    /// Resident memory of it and its children, in MB.
+    pub(super) fn memory_of_all(&self) -> Result<f64> {
+        self.processes()?.iter().map(|pid| Ok(memory_of(pid)?.0)).sum()
+    }
+
+    /// The process that was started, and its children.
+    fn processes(&self) -> Result<Vec<String>> {
         let pid = self.child.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-        let own = std::iter::once(pid.to_string());
-        own.chain(children.split_whitespace().map(str::to_owned)).map(|pid| processor_seconds(&pid)).sum()
+        Ok(std::iter::once(pid.to_string()).chain(children.split_whitespace().map(str::to_owned)).collect())
     }
+}
+
+/// Resident memory of one process in MB: now, and the most it was.
+fn memory_of(pid: &str) -> Result<(f64, f64)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let read = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).with_context(|| name.to_owned())?;
+        let kib: f64 = line.split_whitespace().nth(1).unwrap_or_default().parse()?;
+        anyhow::Ok(kib * 1024.0 / 1e6)
+    };
+    Ok((read("VmRSS:")?, read("VmHWM:")?))
 }
 
 /// The processor time of one process, as `proc_pid_stat(5)` has it: user and system, in ticks of 0.01 s on Linux.
@@ -239,7 +269,16 @@ fn processor_seconds(pid: &str) -> Result<f64> {
 struct Ready {
     gateway: String,
     #[serde(default)]
+    secure: Vec<String>,
+    #[serde(default)]
     swarm: Vec<String>,
+}
+
+impl Ready {
+    /// The first address of those with TLS.
+    fn tls(&self) -> Option<String> {
+        self.secure.first().map(|url| url.trim_start_matches("https://").trim_end_matches('/').to_owned())
+    }
 }
 
 /// Brings files into the running node of a folder, synced and pinned: a publish without placing, and returns their root.
@@ -313,7 +352,7 @@ pub(super) fn settle() -> Result<()> {
     run(Command::new("sync"))
 }
 
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

@@ -25,6 +25,9 @@ pub(crate) struct FrontArgs {
     /// `cdn`, or `rfc9111` for the letter of it, even where that is not safe before strangers.
     #[arg(long, value_name = "PROFILE", default_value = "cdn", value_parser = ["cdn", "rfc9111"])]
     pub profile: String,
+    /// Take over from the process that runs in this folder, if one does, as `atoll node --takeover` does.
+    #[arg(long)]
+    pub takeover: bool,
     #[command(flatten)]
     pub settings: SettingArgs,
 }

@@ -63,7 +63,7 @@ async fn show(ring: &Ring, published: &Published, output: &Output) -> Result<()>
         let label = status.operator_label.clone();
         nodes.push(serde_json::json!({
             "node": node.name(), "operator": label, "gateway": node.gateway(), "status": format!("{}/", node.admin()),
-            "holds": holds, "health": health, "site": node.site_url(root), "path": node.path_url(root), "name": node.name_url(name), "shop": node.shop_url(),
+            "holds": holds, "health": health, "secure": node.secure_url(root), "site": node.site_url(root), "path": node.path_url(root), "name": node.name_url(name), "shop": node.shop_url(),
         }));
         let holds = if holds { "the site" } else { "-" };
         rows.push([node.name(), &label, node.gateway(), holds, health].map(str::to_owned).to_vec());
@@ -81,6 +81,12 @@ async fn show(ring: &Ring, published: &Published, output: &Output) -> Result<()>
         text.push_str("or by its name, which a new version keeps:\n");
         for node in ring.nodes() {
             text.push_str(&format!("  {}\n", node.name_url(name)));
+        }
+        text.push_str(
+            "or over HTTPS, with certificates that sign themselves (a browser asks; curl wants --insecure):\n",
+        );
+        for node in ring.nodes() {
+            text.push_str(&format!("  {}\n", node.secure_url(root)));
         }
         text.push_str("A site that has a server, too; it shows what was published when that is dead:\n");
         for node in ring.nodes() {

@@ -23,5 +23,5 @@ pub(crate) fn run(args: FrontArgs, folder: &Folder, output: &Output) -> Result<(
     }
     // Before what else was set, which wins.
     settings.set.insert(0, format!("sites={}", toml::Value::try_from(vec![site])?));
-    node::run(&settings, folder, output)
+    node::run(&settings, args.takeover, folder, output)
 }

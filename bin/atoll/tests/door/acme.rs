@@ -152,3 +152,27 @@ fn an_account_made_elsewhere_and_a_profile() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     assert!((now + 400_000..now + 600_000).contains(&end().unwrap()));
 }
+
+#[test]
+fn a_certificate_is_taken_back_and_another_one_serves() {
+    let Some(programs) = programs() else { return };
+    let mut pebble = Pebble::new(&programs);
+    let node = node(&names(1), &[pebble.authority("")]);
+    pebble.start(node.gateway().port(), node.secure().port(), json!({}));
+    let visitor = pebble.visitor();
+    let served = || visitor.get(node.secure(), "site0.example", INLINE).ok().map(|(_, shown)| shown);
+    until("a certificate", || served().is_some());
+    let first = served().unwrap();
+    assert!(!node.run(&["certs", "revoke", "other.example"]).status.success());
+    let revoked = node.json(&["certs", "revoke", "site0.example", "--reason", "key-compromise"]);
+    assert_eq!((&revoked["name"], &revoked["issued"]), (&json!("site0.example"), &json!(true)));
+    let second = served().unwrap();
+    assert_ne!(second, first);
+    assert_eq!(pebble.status(&first), ("Revoked".to_owned(), Some(1)));
+    assert_eq!(pebble.status(&second), ("Valid".to_owned(), None));
+    let revoked = node.json(&["certs", "revoke", "site0.example", "--reason", "cessation-of-operation", "--not-again"]);
+    assert_eq!(revoked["issued"], json!(false));
+    assert_eq!(pebble.status(&second), ("Revoked".to_owned(), Some(5)));
+    assert!(served().is_none(), "it is shown no more");
+    assert!(!node.path("node/tls/acme/certificates/site0.example.pem").exists());
+}

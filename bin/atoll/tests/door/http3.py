@@ -10,13 +10,14 @@ import sys
 
 from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicConnectionProtocol
-from aioquic.buffer import encode_uint_var
-from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.buffer import Buffer, BufferReadError, encode_uint_var
+from aioquic.h3.connection import H3_ALPN, FrameType, H3Connection, StreamType
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.events import ConnectionTerminated, StreamReset
+from aioquic.quic.events import ConnectionTerminated, StreamDataReceived, StreamReset
 
 EXCESSIVE_LOAD = 0x107
+REQUEST_REJECTED = 0x10B
 
 
 class Answer:
@@ -49,8 +50,29 @@ class Client(QuicConnectionProtocol):
         super().__init__(*args, **kwargs)
         self.http = Http(self._quic)
         self.answers, self.ended, self.end = {}, asyncio.Event(), None
+        self.one_way = {}
+
+    @property
+    def left(self):
+        """The first request that the server does not take any more, once it has said so (GOAWAY), which aioquic does not read."""
+        left = None
+        for data in self.one_way.values():
+            stream = Buffer(data=bytes(data))
+            try:
+                if stream.pull_uint_var() != StreamType.CONTROL:
+                    continue
+                while True:
+                    kind = stream.pull_uint_var()
+                    frame = stream.pull_bytes(stream.pull_uint_var())
+                    if kind == FrameType.GOAWAY:
+                        left = Buffer(data=frame).pull_uint_var()
+            except BufferReadError:
+                pass
+        return left
 
     def quic_event_received(self, event):
+        if isinstance(event, StreamDataReceived) and event.stream_id % 4 == 3:
+            self.one_way.setdefault(event.stream_id, bytearray()).extend(event.data)
         if isinstance(event, ConnectionTerminated):
             self.end = event.error_code
             self.ended.set()
@@ -208,5 +230,43 @@ async def drained(port, path, digest):
         assert hashlib.sha256(answer.body).hexdigest() == digest, (len(answer.body), answer.reset, us.end)
 
 
-CASES = {case.__name__: case for case in (get, large, resumed, upload, malformed, excessive, resets, drained)}
+async def visits(port, host, *paths):
+    """Pages, one after the other, on connections that are left when the server says so, until standard input ends. Tells how many
+    requests were answered and how many were not; one that the server says it has not taken is made again, as it may be."""
+    served, failed, over = 0, 0, asyncio.Event()
+
+    async def visitor():
+        nonlocal served, failed
+        while not over.is_set():
+            try:
+                async with client(port) as us:
+                    while us.left is None and not over.is_set():
+                        path = paths[served % len(paths)]
+                        stream, answer = us.begin("GET", host, path)
+                        await asyncio.wait_for(answer.over.wait(), 60)
+                        not_taken = answer.reset == REQUEST_REJECTED or (us.left is not None and stream >= us.left)
+                        if answer.status == 200 and answer.reset is None and us.end is None:
+                            served += 1
+                        elif not not_taken or answer.head:
+                            failed += 1
+                            print(f"{path}: status {answer.status}, reset {answer.reset}, end {us.end}", file=sys.stderr)
+                        await asyncio.sleep(0.002)
+            except Exception as error:
+                failed += 1
+                print(repr(error), file=sys.stderr)
+
+    async def tell():
+        while not over.is_set():
+            print(served, failed, flush=True)
+            await asyncio.sleep(0.05)
+
+    async def end():
+        await asyncio.to_thread(sys.stdin.readline)
+        over.set()
+
+    await asyncio.gather(visitor(), visitor(), tell(), end())
+    print(served, failed, flush=True)
+
+
+CASES = {case.__name__: case for case in (get, large, resumed, upload, malformed, excessive, resets, drained, visits)}
 asyncio.run(CASES[sys.argv[1]](int(sys.argv[2]), *sys.argv[3:]))

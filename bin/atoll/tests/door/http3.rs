@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::INLINE;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/door/http3.py");
+pub(crate) const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/door/http3.py");
 /// What [`INLINE`] is.
 const TEXT: &str = "hello\n";
 const FRONT: &str = "front.example";
@@ -109,6 +109,20 @@ fn who_floods_is_cut_off_and_others_are_served() {
     }
     pair.run("resets", &[INLINE]);
     pair.run("get", &[INLINE, TEXT]);
+}
+
+/// Which cases pass is written down, so that none stops to.
+#[test]
+fn the_cases_of_h3spec_that_passed_still_do() {
+    let Some(pair) = Pair::start(&[]).map(Pair::started) else { return };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/door/h3spec.py");
+    let mut command = Command::new(&pair.python);
+    let output = command.args([script, &pair.node.http3().port().to_string()]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let seen: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let known: serde_json::Value = serde_json::from_str(include_str!("h3spec.json")).unwrap();
+    assert_eq!(seen, known, "write down what has changed for the better in tests/door/h3spec.json:\n{said}");
 }
 
 #[test]

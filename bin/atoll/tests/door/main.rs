@@ -3,11 +3,15 @@
 
 mod acme;
 mod files;
+mod floods;
 mod h2spec;
 mod http3;
 mod pebble;
 mod proxied;
+mod slow;
 mod sslyze;
+mod takeover;
+mod visits;
 
 /// A file of ours within its CID.
 const INLINE: &str = "/ipfs/bafkqabtimvwgy3yk";

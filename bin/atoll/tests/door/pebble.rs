@@ -9,6 +9,7 @@ use atoll_testkit::tls::Visitor;
 use atoll_testkit::trial::until;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 /// Not yet running: its ports are known, so that a node can be told of it first.
 pub(crate) struct Pebble {
@@ -90,6 +91,17 @@ impl Pebble {
         let management = SocketAddr::from((Ipv4Addr::LOCALHOST, self.management));
         let (root, _) = Visitor::trusting(&self.certificate).get(management, "127.0.0.1", "/roots/0").unwrap();
         Visitor::trusting(root.text())
+    }
+
+    /// What it says of a certificate that it issued: its state, and why it was revoked.
+    pub(crate) fn status(&self, certificate: &CertificateDer<'_>) -> (String, Option<u64>) {
+        let (_, parsed) = x509_parser::parse_x509_certificate(certificate).unwrap();
+        let serial = data_encoding::HEXLOWER.encode(parsed.raw_serial());
+        let management = SocketAddr::from((Ipv4Addr::LOCALHOST, self.management));
+        let path = format!("/cert-status-by-serial/{}", serial.trim_start_matches('0'));
+        let (reply, _) = Visitor::trusting(&self.certificate).get(management, "127.0.0.1", &path).unwrap();
+        let said: Value = serde_json::from_slice(&reply.body).unwrap();
+        (said["Status"].as_str().unwrap().to_owned(), said["Reason"].as_u64())
     }
 
     /// It is away from now on.

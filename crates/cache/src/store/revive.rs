@@ -28,7 +28,9 @@ impl Store {
     /// What is stored for a request, on disk too. One reads for all who ask for the same.
     pub async fn look(self: &Arc<Self>, key: &Key, request: &HeaderMap) -> Looked {
         let mut found = self.find(key, request);
-        let Some(disk) = &self.disk else { return Looked { found, disk: false } };
+        let Some(disk) = self.disk.as_ref().filter(|_| !self.is_given_up()) else {
+            return Looked { found, disk: false };
+        };
         let mut rounds = 0..ROUNDS;
         while !found.is_a_response() && disk.has(key) {
             let leader = match self.readings.board(key) {

@@ -61,10 +61,6 @@ impl Judge {
         if let Some((allowed, _)) = known.filter(|(_, until)| *until > Instant::now()) {
             return allowed;
         }
-        if !self.has_room() {
-            tracing::warn!(name, "no certificate on demand: too many names are asked for");
-            return false;
-        }
         let allowed = match tokio::time::timeout(ASK_TIMEOUT, self.ask(name)).await {
             Ok(Ok(status)) => status == StatusCode::OK,
             Ok(Err(cause)) => {
@@ -77,7 +73,9 @@ impl Judge {
             }
         };
         let holds = if allowed { self.config.allowed_for } else { self.config.refused_for };
-        lock(&self.said).insert(name.to_owned(), (allowed, Instant::now() + holds));
+        let mut said = lock(&self.said);
+        make_room(&mut said);
+        said.insert(name.to_owned(), (allowed, Instant::now() + holds));
         allowed
     }
 
@@ -96,19 +94,25 @@ impl Judge {
         self.config.names
     }
 
-    fn has_room(&self) -> bool {
-        let mut said = lock(&self.said);
-        if said.len() >= SAID_MAX {
-            let now = Instant::now();
-            said.retain(|_, (_, until)| *until > now);
-        }
-        said.len() < SAID_MAX
-    }
-
     async fn ask(&self, name: &str) -> Result<StatusCode, String> {
         let uri: Uri = format!("{}?domain={name}", self.config.ask).parse().map_err(|error| format!("{error}"))?;
         let request = Request::get(uri).body(Empty::new()).map_err(|error| error.to_string())?;
         self.client.request(request).await.map(|answer| answer.status()).map_err(|error| error.to_string())
+    }
+}
+
+/// Forgets what does not hold any more, and if that is not enough the refusal that was said first: a flood of names must not keep
+/// others from being asked about.
+fn make_room(said: &mut HashMap<String, (bool, Instant)>) {
+    if said.len() < SAID_MAX {
+        return;
+    }
+    let now = Instant::now();
+    said.retain(|_, (_, until)| *until > now);
+    while said.len() >= SAID_MAX {
+        let oldest = said.iter().min_by_key(|(_, (allowed, until))| (*allowed, *until)).map(|(name, _)| name.clone());
+        let Some(oldest) = oldest else { break };
+        said.remove(&oldest);
     }
 }
 
@@ -125,6 +129,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_floods_makes_refusals_be_forgotten_and_keeps_nobody_out() {
+        let until = Instant::now() + HOUR;
+        let mut said: HashMap<_, _> = (0..SAID_MAX as u64)
+            .map(|number| (number.to_string(), (number == 0, until + Duration::from_millis(number))))
+            .collect();
+        make_room(&mut said);
+        assert_eq!(said.len(), SAID_MAX - 1);
+        // What is allowed stays, though it was said first.
+        assert!(said.contains_key("0") && !said.contains_key("1") && said.contains_key("2"));
+        said.insert("gone".to_owned(), (true, Instant::now()));
+        make_room(&mut said);
+        assert!(!said.contains_key("gone") && said.contains_key("2"));
+    }
 
     #[tokio::test]
     async fn what_is_no_host_is_not_asked_about_and_orders_are_counted() {

@@ -26,6 +26,9 @@ pub enum AcmeError {
     /// The authority says no, or cannot be reached.
     #[error("{0}")]
     Authority(#[from] Error),
+    /// There is none to take back.
+    #[error("no authority gave this node a certificate for {0}")]
+    NotIssued(String),
     /// It did not come to an end in time.
     #[error("the order was not done in time")]
     Late,

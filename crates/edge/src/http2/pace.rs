@@ -140,3 +140,39 @@ impl http_body::Body for PacedBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    /// Whether a request is cut within 45 s whose client took so much before the first look, after 30 s.
+    async fn is_cut(taken: u64, handed: bool) -> bool {
+        let pace = Arc::new(Pace { taken: AtomicU64::new(taken), handed: AtomicBool::new(handed) });
+        let request = Box::pin(std::future::pending::<()>());
+        let task = Task { request, pace, limit: Duration::from_secs(30), deadline: None };
+        tokio::time::timeout(Duration::from_secs(45), task).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_too_little_for_too_long_is_cut() {
+        assert!(is_cut(SLOW_READER_BYTES_MIN - 1, true).await);
+        assert!(!is_cut(SLOW_READER_BYTES_MIN, true).await);
+        assert!(!is_cut(0, false).await, "it is not the client that is waited for");
+    }
+
+    #[tokio::test]
+    async fn answers_are_handed_over_in_parts_and_noted() {
+        let pace = Arc::<Pace>::default();
+        let noted = || (pace.taken.swap(0, Ordering::Relaxed), pace.handed.load(Ordering::Relaxed));
+        let paced = async {
+            let mut body = PacedBody::new(Body::one(vec![7; PART_BYTES_MAX + 100].into()));
+            let mut next = async || body.frame().await.map(|frame| frame.unwrap().into_data().unwrap().len());
+            assert_eq!((next().await, noted()), (Some(PART_BYTES_MAX), (PART_BYTES_MAX as u64, true)));
+            assert_eq!((next().await, noted()), (Some(100), (100, true)));
+            assert_eq!((next().await, noted()), (None, (0, false)));
+        };
+        PACE.scope(Arc::clone(&pace), paced).await;
+    }
+}

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use atoll_edge::{ServeError, Server};
+use atoll_edge::{Passed, ServeError, Server};
 
 use crate::support::{Gateway, Reply, config, imported, services};
 
@@ -116,7 +116,7 @@ fn an_address_in_use_is_an_error_even_if_it_could_be_shared() {
     let (memory, _) = imported(&[("a", b"a")]);
     let mut config = config();
     config.listen = gateway.address;
-    let error = Server::bind(&config, services(memory).0).err().unwrap();
+    let error = Server::bind(&config, services(memory).0, &mut Passed::default()).err().unwrap();
     assert!(matches!(error, ServeError::Bind { address, .. } if address == gateway.address), "{error}");
 }
 
@@ -126,7 +126,7 @@ fn a_wrong_configuration_is_refused_whole() {
     let mut config = config();
     config.limits.connections = 0;
     config.timeouts.chunk = Duration::ZERO;
-    let error = Server::bind(&config, services(memory).0).err().unwrap();
+    let error = Server::bind(&config, services(memory).0, &mut Passed::default()).err().unwrap();
     assert!(matches!(&error, ServeError::Config(problems) if problems.len() == 2), "{error}");
 }
 

@@ -10,6 +10,7 @@ mod hostile;
 mod idle;
 mod limits;
 mod messages;
+mod resting;
 mod sealed;
 mod site;
 mod support;

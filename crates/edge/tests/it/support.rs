@@ -13,7 +13,7 @@ use atoll_core::transport::NoopAnswer;
 use atoll_core::{Block, Blocks, BoxFuture, Cid, FetchError};
 use atoll_edge::front::Fronts;
 use atoll_edge::observe::Counters;
-use atoll_edge::{Config, Running, Server, Services};
+use atoll_edge::{Config, Passed, Running, Server, Services};
 use atoll_testkit::http::{connect, exchange, request};
 use bytes::Bytes;
 
@@ -120,7 +120,7 @@ impl Gateway {
     }
 
     pub(crate) fn of(config: &Config, services: Services, counters: Arc<Counters>) -> Self {
-        let running = Server::bind(config, services).unwrap().spawn().unwrap();
+        let running = Server::bind(config, services, &mut Passed::default()).unwrap().spawn().unwrap();
         Self { address: running.local_addr(), running, counters }
     }
 

@@ -3,6 +3,7 @@
 //! it returns. A crash loses nothing but a write that has not returned.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use atoll_core::ipns::{Name, RECORD_BYTES_MAX};
 use bytes::Bytes;
@@ -19,7 +20,8 @@ const CACHE_BYTES: usize = 1 << 20;
 /// The open database.
 #[derive(Debug)]
 pub(super) struct Disk {
-    db: Database,
+    /// Until it is closed.
+    db: Mutex<Option<Database>>,
     path: PathBuf,
 }
 
@@ -27,7 +29,7 @@ impl Disk {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let db = Database::builder().set_cache_size(CACHE_BYTES).create(path);
         let db = db.map_err(|error| StoreError::Database { path: path.to_owned(), cause: error.to_string() })?;
-        Ok(Self { db, path: path.to_owned() })
+        Ok(Self { db: Mutex::new(Some(db)), path: path.to_owned() })
     }
 
     /// Names the database in an error.
@@ -40,8 +42,18 @@ impl Disk {
         self.read().map_err(|error| self.failed(&error))
     }
 
+    /// Lets another process have the file; nothing is written any more.
+    pub(super) fn close(&self) {
+        *self.db() = None;
+    }
+
+    fn db(&self) -> MutexGuard<'_, Option<Database>> {
+        self.db.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read(&self) -> Result<Vec<(Name, Origin, Bytes)>, redb::Error> {
-        let txn = self.db.begin_read()?;
+        let db = self.db();
+        let txn = db.as_ref().ok_or(redb::Error::DatabaseClosed)?.begin_read()?;
         let table = match txn.open_table(RECORDS) {
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
             other => other?,
@@ -60,7 +72,8 @@ impl Disk {
     }
 
     fn commit<'a>(&self, kept: impl Iterator<Item = &'a Entry>, evicted: &[Name]) -> Result<(), redb::Error> {
-        let txn = self.db.begin_write()?;
+        let db = self.db();
+        let txn = db.as_ref().ok_or(redb::Error::DatabaseClosed)?.begin_write()?;
         {
             let mut table = txn.open_table(RECORDS)?;
             for name in evicted {

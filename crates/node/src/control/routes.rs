@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
-use super::{Body, events, intake, jobs, names, origins, pinning, purge, purges, upload};
+use super::{Body, certs, events, intake, jobs, names, origins, pinning, purge, purges, upload};
 use crate::api::{
     BundleRequest, BundleState, BundleView, Entry, ImportRequest, KuboRequest, PinRequest, PinStatus, ReadBack,
     ReadBackRequest, StreamRequest,
@@ -63,6 +63,7 @@ pub(super) async fn route(node: Arc<Inner>, request: Request<Incoming>) -> Respo
         ("DELETE", "/v1/pinning/tokens") => pinning::revoke(&node, body).await,
         ("POST", "/v1/faults") => origins::fault(&node, body).await,
         ("POST", "/v1/drills") => origins::remember(&node, body).await,
+        ("POST", "/v1/certs/revoke") => certs::revoke(&node, body).await,
         ("POST", "/v1/purge") => purge::purge(&node, body).await,
         ("POST", "/v1/purges") => purges::announce(node, head.uri.query(), body).await,
         ("POST", "/v1/gc") => Ok(events::run(|_| async move { jobs::gc(node).await })),

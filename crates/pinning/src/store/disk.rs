@@ -3,6 +3,7 @@
 //! a write that has not returned.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
@@ -28,7 +29,8 @@ pub(super) struct Change {
 /// The open database.
 #[derive(Debug)]
 pub(super) struct Disk {
-    db: Database,
+    /// Until it is closed.
+    db: Mutex<Option<Database>>,
     path: PathBuf,
 }
 
@@ -36,7 +38,16 @@ impl Disk {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let db = Database::builder().set_cache_size(CACHE_BYTES).create(path);
         let db = db.map_err(|error| StoreError::Database { path: path.to_owned(), cause: error.to_string() })?;
-        Ok(Self { db, path: path.to_owned() })
+        Ok(Self { db: Mutex::new(Some(db)), path: path.to_owned() })
+    }
+
+    /// Lets another process have the file; nothing is written any more.
+    pub(super) fn close(&self) {
+        *self.db() = None;
+    }
+
+    fn db(&self) -> MutexGuard<'_, Option<Database>> {
+        self.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Names the database in an error.
@@ -70,12 +81,14 @@ impl Disk {
 
     #[expect(clippy::type_complexity, reason = "rows of both tables, as they are")]
     fn read(&self) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, Vec<(String, Vec<u8>)>), redb::Error> {
-        let txn = self.db.begin_write()?;
+        let db = self.db();
+        let db = db.as_ref().ok_or(redb::Error::DatabaseClosed)?;
+        let txn = db.begin_write()?;
         // Made here, so that readers need not care whether they exist.
         txn.open_table(REQUESTS)?;
         txn.open_table(PUBLISHERS)?;
         txn.commit()?;
-        let txn = self.db.begin_read()?;
+        let txn = db.begin_read()?;
         let (mut requests, mut publishers) = (Vec::new(), Vec::new());
         for row in txn.open_table(REQUESTS)?.iter()? {
             let (key, value) = row?;
@@ -103,7 +116,8 @@ impl Disk {
         requests: &[(&RequestId, Vec<u8>)],
         publishers: &[(&str, Vec<u8>)],
     ) -> Result<(), redb::Error> {
-        let txn = self.db.begin_write()?;
+        let db = self.db();
+        let txn = db.as_ref().ok_or(redb::Error::DatabaseClosed)?.begin_write()?;
         {
             let mut table = txn.open_table(REQUESTS)?;
             for id in &change.removed {

@@ -25,8 +25,8 @@ const NODES: [(&str, &str); 5] =
     [("node1", "lagoon"), ("node2", "lagoon"), ("node3", "reef"), ("node4", "reef"), ("node5", "motu")];
 /// The name of the site's key.
 const SITE: &str = "demo";
-/// Ports of all nodes: gateway, admin listener, swarm.
-const PORTS: u16 = 15;
+/// Ports of all nodes: gateway, admin listener, swarm, gateway with TLS.
+const PORTS: u16 = 20;
 /// Copies of the site.
 pub(crate) const REPLICAS: u64 = 3;
 /// How long a node may take to start, and to stop.
@@ -54,21 +54,23 @@ pub(crate) struct Published {
 }
 
 impl Ring {
-    /// Prepares folders and ports; nothing runs yet. `port` is the first of fifteen, 0 for free ones.
+    /// Prepares folders and ports; nothing runs yet. `port` is the first of twenty, 0 for free ones.
     pub(crate) fn new(dir: Option<PathBuf>, port: u16, output: &Output) -> Result<Self> {
         let keep = dir.is_some();
         let dir = dir.unwrap_or_else(|| std::env::temp_dir().join(format!("atoll-demo-{}", std::process::id())));
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let dir = dir.canonicalize()?;
         let ports = if port == 0 { free_ports()? } else { (0..PORTS).map(|i| port.saturating_add(i)).collect() };
-        // The swarms' ports come last, so that gateways and admin listeners stand side by side.
-        let (pages, swarms) = ports.split_at(2 * NODES.len());
-        let nodes = NODES.iter().zip(pages.chunks(2)).zip(swarms);
-        let nodes = nodes.map(|(((name, operator), ports), swarm)| RingNode {
+        // Gateways and admin listeners stand side by side, before the swarms' ports and those with TLS.
+        let (pages, others) = ports.split_at(2 * NODES.len());
+        let (swarms, secure) = others.split_at(NODES.len());
+        let nodes = NODES.iter().zip(pages.chunks(2)).zip(swarms.iter().zip(secure));
+        let nodes = nodes.map(|(((name, operator), ports), (swarm, secure))| RingNode {
             name: (*name).to_owned(),
             operator: (*operator).to_owned(),
             dir: dir.join(name),
             gateway: format!("http://127.0.0.1:{}", ports[0]),
+            secure: format!("https://127.0.0.1:{secure}"),
             admin: format!("http://127.0.0.1:{}", ports[1]),
             swarm: format!("/ip4/127.0.0.1/tcp/{swarm}"),
             process: None,
@@ -112,7 +114,7 @@ impl Ring {
         let known =
             self.nodes.iter().take(2).filter(|known| known.peer_id != node.peer_id && !known.peer_id.is_empty());
         let known: Vec<String> = known.map(|known| format!("{}/p2p/{}", known.swarm, known.peer_id)).collect();
-        Ok(fs::write(node.dir.join("node.toml"), settings(&node.swarm, &known, self.shop.site(site))?)?)
+        Ok(fs::write(node.dir.join("node.toml"), settings(&node.swarm, &node.secure, &known, self.shop.site(site))?)?)
     }
 
     /// Publishes `site` through the first node, with the progress of the command itself.
@@ -253,6 +255,8 @@ pub(crate) struct RingNode {
     operator: String,
     dir: PathBuf,
     gateway: String,
+    /// The same with TLS, by a certificate that signs itself.
+    secure: String,
     admin: String,
     swarm: String,
     process: Option<Child>,
@@ -300,6 +304,11 @@ impl RingNode {
         format!("{}/ipfs/{root}/", self.gateway)
     }
 
+    /// The site at its own origin, over TLS.
+    pub(crate) fn secure_url(&self, root: &str) -> String {
+        format!("https://{root}.ipfs.localhost:{}/", self.secure.rsplit(':').next().unwrap_or_default())
+    }
+
     /// What the node says of itself.
     pub(crate) async fn status(&self) -> Result<Status> {
         Control::new(&self.dir.join("node.sock")).get("/v1/status").await
@@ -311,16 +320,19 @@ impl RingNode {
 }
 
 /// The pace of the demo, where production takes minutes, and a private swarm of its own.
-fn settings(swarm: &str, known: &[String], shop: SiteConfig) -> Result<String> {
+fn settings(swarm: &str, secure: &str, known: &[String], shop: SiteConfig) -> Result<String> {
     let mut config = atoll_node::config::Config { routing: atoll_routing::Config::demo(), ..Default::default() };
     config.gateway.threads = 1;
+    config.gateway.tls.listen = vec![secure.trim_start_matches("https://").parse()?];
+    config.certs.self_signed =
+        ["localhost", "*.ipfs.localhost", "*.ipns.localhost", "127.0.0.1"].map(str::to_owned).to_vec();
     config.sites = vec![shop];
     config.swarm.listen = vec![swarm.parse()?];
     config.swarm.bootstrap = known.iter().map(|address| address.parse()).collect::<Result<_, _>>()?;
     config.swarm.network = "atoll-demo".to_owned();
     let mut table = toml::Table::try_from(config)?;
     // The rest stays at its default, or comes by flag.
-    table.retain(|section, _| ["routing", "gateway", "sites", "swarm"].contains(&section));
+    table.retain(|section, _| ["routing", "gateway", "swarm", "certs", "sites"].contains(&section));
     Ok(toml::to_string(&table)?)
 }
 
@@ -333,7 +345,7 @@ fn self_command() -> Result<Command> {
     Ok(command)
 }
 
-/// Fifteen ports that were free a moment ago, all held at once so that they differ.
+/// Twenty ports that were free a moment ago, all held at once so that they differ.
 fn free_ports() -> Result<Vec<u16>> {
     let listeners: Vec<_> = (0..PORTS).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
     listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
