@@ -2,8 +2,9 @@
 
 mod error;
 mod handover;
+mod offer;
+mod token;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,9 +13,9 @@ use atoll_content::local::{LocalBlocks, PassingBlocks};
 use atoll_core::exchange::NoopExchange;
 use atoll_core::keys::AnswerKey;
 use atoll_core::names::NameExchange;
-use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
+use atoll_core::record::Member;
 use atoll_core::transport::NoopGossip;
-use atoll_core::{Blocks, Multiaddr, PeerId, Reach, SiteId};
+use atoll_core::{Blocks, Multiaddr, PeerId};
 use atoll_edge::front::Fronts;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Kept, Passed, Running, Server, Services, Signer};
@@ -28,7 +29,7 @@ use tokio::task::JoinSet;
 use crate::address;
 use crate::api::{PinStatus, Ready, Status, StoreStatus};
 use crate::bundles::Shelf;
-use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources};
+use crate::config::{Config, Folder, Sources};
 use crate::delegated::Delegated;
 use crate::drills::Drills;
 use crate::earlier::Versions;
@@ -43,8 +44,11 @@ use crate::purges::Obedience;
 use crate::takeover::Successor;
 use crate::{bundles, certs, deny, earlier, pinning, provide, published, purges, release, servers, work};
 
+use offer::{accept, announced};
+
 pub use error::NodeError;
 pub use handover::{Handed, Leaving};
+pub(crate) use token::open_token;
 
 /// How long a start waits until what is stored on disk is found again; it goes on meanwhile.
 const RECOVERY_WAIT: Duration = Duration::from_secs(5);
@@ -486,47 +490,5 @@ fn everywhere(members: Arc<dyn NameExchange>, swarm: Option<Swarm>) -> Arc<dyn N
     match swarm {
         Some(swarm) => Arc::new(Everywhere::spawn(members, swarm)),
         None => members,
-    }
-}
-
-/// The addresses that the node tells others: those of its gateway, then those of its swarm that reach farthest.
-fn announced(config: &Config, bound: SocketAddr, swarm: Option<&Swarm>) -> Vec<Multiaddr> {
-    let mut told: Vec<Multiaddr> = config.node.announce.iter().filter_map(|text| text.parse().ok()).collect();
-    let peers = swarm.map_or(Vec::new(), Swarm::addresses);
-    if told.is_empty() && !bound.ip().is_unspecified() {
-        told.push(address::of_socket(bound));
-    } else if told.is_empty() && peers.is_empty() {
-        tracing::warn!("gateway.listen is a wildcard: set node.announce, or no member can reach this node");
-    }
-    let farthest = peers.iter().map(Reach::of).max();
-    told.extend(peers.into_iter().filter(|address| Some(Reach::of(address)) == farthest));
-    told.truncate(MEMBER_ADDRESSES_MAX);
-    told
-}
-
-fn accept(setting: &AcceptSetting) -> Accept {
-    match setting {
-        AcceptSetting::Word(AcceptWord::Any) => Accept::Any,
-        AcceptSetting::Word(AcceptWord::None) => Accept::None,
-        AcceptSetting::Sites(sites) => {
-            Accept::List(sites.iter().filter_map(|site| site.parse::<SiteId>().ok()).collect())
-        }
-    }
-}
-
-/// The token of the admin API, made on first start.
-pub(crate) fn open_token(folder: &Folder) -> Result<String, NodeError> {
-    let path = folder.token();
-    let in_file = |error| NodeError::Folder(path.clone(), error);
-    match keys::read_small(&path) {
-        Ok(token) => Ok(token.trim().to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let mut bytes = [0; 32];
-            getrandom::fill(&mut bytes).map_err(|_| NodeError::Randomness)?;
-            let token = data_encoding::HEXLOWER.encode(&bytes);
-            keys::write_private(&path, token.as_bytes()).map_err(in_file)?;
-            Ok(token)
-        }
-        Err(error) => Err(in_file(error)),
     }
 }
