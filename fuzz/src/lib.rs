@@ -26,7 +26,7 @@ pub use bitswap::bitswap;
 pub use blocks::{block, links};
 pub use cache::{cache, stored};
 pub use car::car;
-pub use consent::consent;
+pub use consent::{consent, published};
 pub use data::data;
 pub use delegated::delegated;
 pub use kad::kad;
@@ -70,6 +70,7 @@ pub const TARGETS: &[Target] = &[
     ("pinning", pinning),
     ("proxied", proxied),
     ("record", record),
+    ("published", published),
     ("redirects", redirects),
     ("request", request),
     ("signed", signed),

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use atoll_core::envelope::{ENVELOPE_BYTES_MAX, Record, payload_type};
 use atoll_core::id::{PublicKey, SiteId};
 use atoll_core::keys::{AnswerKey, SecretKey};
-use atoll_core::record::{Member, Placement, ProbeAnswer};
+use atoll_core::record::{Member, Placement, ProbeAnswer, PurgeAnswer, PurgeLog};
 use atoll_core::{PeerId, Signed};
 use bytes::Bytes;
 
@@ -14,6 +14,8 @@ pub fn record(data: &[u8]) {
     envelope::<Member>(data);
     envelope::<Placement>(data);
     envelope::<ProbeAnswer>(data);
+    envelope::<PurgeLog>(data);
+    envelope::<PurgeAnswer>(data);
     let _ = payload_type(data);
 }
 

@@ -132,7 +132,7 @@ pub(crate) struct SettingArgs {
 #[command(after_help = "Examples:\n  atoll demo\n  atoll demo --drill\n  atoll demo --drill --json\n  \
     atoll demo --dir ./demo --site ./dist")]
 pub(crate) struct DemoArgs {
-    /// Kill each node in turn while a client loads the site, let one member lie, and report.
+    /// Kill each node in turn while a client loads the site, and the server of another site, let one member lie, and report.
     #[arg(long)]
     pub drill: bool,
     /// The site to publish; default: examples/site.
@@ -144,6 +144,9 @@ pub(crate) struct DemoArgs {
     /// A member that lies, for the drill: not for use by hand.
     #[arg(long, hide = true, value_name = "GATEWAY")]
     pub liar: Vec<String>,
+    /// The server of a site, for the demo: not for use by hand.
+    #[arg(long, hide = true, value_name = "ADDR")]
+    pub server: Option<std::net::SocketAddr>,
 }
 
 /// Publish a folder through a running node, and wait until others hold it.

@@ -15,6 +15,7 @@ mod name;
 mod node;
 mod pinning;
 mod publish;
+mod purge;
 mod rules;
 mod status;
 mod verify;
@@ -43,7 +44,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<ExitCode> {
     match args.command {
         Command::Node(node) => node::run(&node.settings, node.takeover, &folder, output).map(done),
         Command::Front(front) => front::run(front, &folder, output).map(done),
-        Command::Purge(purge) => block_on(front::purge(purge, &control, output)).map(done),
+        Command::Purge(purge) => block_on(purge::run(purge, &control, keyring, output)),
         Command::Drill(drill) => block_on(drill::run(drill, &control, output)),
         Command::Config(settings) => config::run(&settings, &folder, output).map(done),
         Command::Key(command) => key::run(command, &keyring()?, &folder, output).map(done),

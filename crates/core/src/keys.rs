@@ -199,6 +199,16 @@ impl AnswerKey {
         compressed(self.0.verifying_key())
     }
 
+    /// The public half as PEM (SubjectPublicKeyInfo), for programs that others wrote.
+    ///
+    /// # Errors
+    /// [`KeyError::Pem`] never in practice.
+    pub fn public_pem(&self) -> Result<String, KeyError> {
+        use p256::pkcs8::EncodePublicKey as _;
+        let key = p256::PublicKey::from(self.0.verifying_key());
+        key.to_public_key_pem(LineEnding::LF).map_err(|_| KeyError::Pem("P-256"))
+    }
+
     /// The id of the node that signs with it.
     pub fn node_id(&self) -> NodeId {
         node_id(self.0.verifying_key())

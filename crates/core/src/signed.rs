@@ -5,12 +5,14 @@
 //! what the template makes.
 
 mod check;
+mod request;
 
 use std::borrow::Cow;
 
 use data_encoding::{BASE64, HEXLOWER};
 
 pub use check::{Checked, Lookup, OffTemplate, Unsound, check};
+pub use request::{REQUEST_SECONDS, SignedRequest, check_request};
 
 use crate::bundle::BundleId;
 use crate::id::NodeId;

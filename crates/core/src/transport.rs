@@ -43,6 +43,15 @@ pub enum Request {
         /// At most [`crate::record::PROBE_ROOTS_MAX`] roots.
         roots: Vec<Cid>,
     },
+    /// How far do you obey the purges of this site?
+    Purged {
+        /// Fresh randomness.
+        #[serde(with = "serde_bytes")]
+        nonce: [u8; 32],
+        /// The site's id.
+        #[serde(with = "serde_bytes")]
+        site: [u8; 32],
+    },
     /// What is your record of this IPNS name? The member answers from what it keeps and asks nobody.
     Name {
         /// The name's multihash.
@@ -94,6 +103,11 @@ pub enum Response {
     Named {
         /// How many were news.
         accepted: u64,
+    },
+    /// To [`Request::Purged`]: an envelope with a [`crate::record::PurgeAnswer`].
+    Purged {
+        /// The signed envelope.
+        answer: ByteBuf,
     },
     /// To [`Request::Probe`]: an envelope with a [`crate::record::ProbeAnswer`].
     Probe {

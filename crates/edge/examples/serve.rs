@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let blocks: Arc<dyn Blocks> = Arc::new(memory);
     let config = Config { listen: address.parse()?, threads: threads.parse()?, ..Config::default() };
     let services = Services {
+        earlier: Arc::new(atoll_core::earlier::NoopEarlier),
         local: Arc::clone(&blocks),
         blocks,
         names: Arc::new(NoopNames),

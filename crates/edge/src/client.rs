@@ -176,6 +176,14 @@ impl Exchange {
         self.fail_with(failure, request, |response| response)
     }
 
+    /// Ends in an answer, or in a failure.
+    pub(crate) fn settle(self, answered: Result<Response<Body>, Failure>, request: &HeaderMap) -> Response<Body> {
+        match answered {
+            Ok(response) => self.finish(response),
+            Err(failure) => self.fail(&failure, request),
+        }
+    }
+
     /// Ends in a failure that is told in some other way.
     pub(crate) fn fail_with(
         self,

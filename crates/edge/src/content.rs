@@ -24,6 +24,7 @@ use crate::timing::Timing;
 
 mod car;
 mod data;
+mod earlier;
 mod keep;
 mod listing;
 mod said;
@@ -164,7 +165,10 @@ impl Reading<'_> {
                 return self.absence(&way).await;
             }
             Err(failure) if self.wanted.format == Format::UnixFs && site::is_absence(&failure) => {
-                return self.absent(failure).await;
+                return match self.earlier().await {
+                    Some(response) => Ok(response),
+                    None => self.absent(failure).await,
+                };
             }
             resolved => resolved?,
         };
@@ -193,11 +197,15 @@ impl Reading<'_> {
     }
 
     async fn resolve(&self, segments: &[&str]) -> Result<Resolved, Failure> {
-        self.check_path(&self.path.root, segments)?;
-        let resolved = match resolve_cached(&**self.blocks, &self.path.root, segments) {
+        self.resolve_in(&self.path.root, segments).await
+    }
+
+    async fn resolve_in(&self, root: &Cid, segments: &[&str]) -> Result<Resolved, Failure> {
+        self.check_path(root, segments)?;
+        let resolved = match resolve_cached(&**self.blocks, root, segments) {
             Some(resolved) => resolved.map_err(Failure::reading(Step::Resolve))?,
             None => {
-                let resolved = resolve(&**self.blocks, &self.path.root, segments);
+                let resolved = resolve(&**self.blocks, root, segments);
                 self.within(self.gateway.timeouts.resolve, Step::Resolve, resolved).await?
             }
         };

@@ -117,6 +117,8 @@ pub(crate) enum Failure {
     Origin(#[source] OriginError),
     #[error("neither what was published of the site nor its servers answer")]
     Neither,
+    #[error("a drill has what was published of the site dead")]
+    Drilled,
     #[error("the site is being worked on (maintenance)")]
     Maintenance,
     #[error("a member's message: {0}")]

@@ -11,7 +11,9 @@ mod fetch;
 mod fields;
 mod keep;
 mod lead;
+mod named;
 mod page;
+mod published;
 mod quota;
 mod routes;
 mod slices;
@@ -24,21 +26,25 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use crate::incoming::Incoming;
 use atoll_cache::{DiskError, Found, Key, Report, Reuse, Rules};
+use atoll_core::keys::AnswerKey;
 use atoll_fallback::{Call, Download, OriginError, Origins, Reach, Settings, Upload};
-use http::{HeaderMap, HeaderValue, Request, Response, header, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request};
 use hyper::ext::Protocol;
 
 pub use atoll_cache::{Config as CacheConfig, Degree, DiskFigures, Profile, Purge, Store};
 pub use atoll_fallback::{
     Fault, OriginConfig, OriginView, Origins as SiteOrigins, PoolConfig, Timeouts as OriginTimeouts,
 };
+pub use both::ContentView;
 pub use config::SiteConfig;
 pub use lead::Source;
+pub use published::{PUBLISHED, PUBLISHED_BYTES_MAX, Published};
 pub use quota::{Quota, Spent};
 pub use routes::RouteConfig;
 pub use tally::{Outcome, Tally};
@@ -59,6 +65,20 @@ use routes::Route;
 /// What origins are asked with.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
+/// What drills call what was published of a site. No server has a name with a space.
+pub const CONTENT: &str = "verified content";
+
+/// How the sources of a site are.
+#[derive(Clone, Debug)]
+pub struct SiteView {
+    /// The first of its hosts.
+    pub host: String,
+    /// What was published of it, if anything was.
+    pub content: Option<ContentView>,
+    /// Its servers.
+    pub origins: Vec<OriginView>,
+}
+
 /// The sites, by their hosts.
 #[derive(Debug)]
 pub struct Fronts {
@@ -70,6 +90,14 @@ pub struct Fronts {
     tally: Arc<Tally>,
     /// Each once, in the order of the settings.
     all: Vec<Arc<Front>>,
+    /// Sites that have named their servers themselves, by their names (IPNS).
+    published: RwLock<HashMap<String, Arc<Front>>>,
+    /// Whether there is one.
+    has_published: AtomicBool,
+    /// What this node calls itself before origins.
+    name: Arc<str>,
+    /// Who signs requests to those that want that.
+    signer: Option<Arc<AnswerKey>>,
 }
 
 /// A site whose content comes from servers elsewhere.
@@ -77,6 +105,9 @@ pub struct Fronts {
 pub(crate) struct Front {
     /// The first of its hosts.
     host: String,
+    hosts: Vec<String>,
+    /// The name (IPNS) of the key that may purge it.
+    key: Option<String>,
     origins: Origins,
     routes: Vec<Route>,
     /// What was published of it, if anything was.
@@ -95,6 +126,8 @@ pub(crate) struct Front {
     name: Arc<str>,
     /// Stands for it and its servers among what is stored.
     number: u64,
+    /// The host under which all is stored, if that is not the one that visitors ask for.
+    stored_as: Option<String>,
 }
 
 /// The folder of what sites without a cache of their own share.
@@ -113,14 +146,15 @@ pub enum FrontError {
 
 impl Fronts {
     /// The sites of the settings, with a cache in common, which keeps what it has in `folder`, or in memory alone. `name` is what this
-    /// node calls itself before origins, a token (RFC 9110, section 5.6.2) that no other node has.
+    /// node calls itself before origins, a token (RFC 9110, section 5.6.2) that no other node has, and `signer` signs requests to those that
+    /// want that.
     ///
     /// # Errors
     /// [`FrontError`].
     pub fn open(
         sites: &[SiteConfig],
         cache: &CacheConfig,
-        name: &str,
+        (name, signer): (&str, Option<Arc<AnswerKey>>),
         folder: Option<&Path>,
     ) -> Result<Self, FrontError> {
         let folder = folder.filter(|_| !sites.is_empty());
@@ -131,35 +165,12 @@ impl Fronts {
         if let Some(folder) = folder {
             remove_others(folder, sites);
         }
-        let (shared, name) = (open(cache, SHARED)?, Arc::from(name));
-        let mut fronts = Self { stores: vec![Arc::clone(&shared)], ..Self::none() };
+        let shared = open(cache, SHARED)?;
+        let mut fronts = Self { stores: vec![Arc::clone(&shared)], name: Arc::from(name), signer, ..Self::none() };
         for site in sites {
             let own = site.own_cache(cache).map(|own| open(&own, &site.own_folder())).transpose()?;
             fronts.stores.extend(own.clone());
-            let settings = Settings {
-                timeouts: site.timeouts.clone(),
-                pool: site.pool.clone(),
-                reach: if site.published { Reach::Public } else { Reach::Any },
-                consent: site.published.then(|| site.hosts.clone()),
-            };
-            let routes = site.routes.iter().map(|route| Route::of(route, &site.origins)).collect::<Result<_, _>>();
-            let front = Arc::new(Front {
-                host: site.hosts.first().cloned().unwrap_or_default(),
-                origins: Origins::new(&site.origins, settings).map_err(FrontError::Origin)?,
-                routes: routes.map_err(FrontError::Origin)?,
-                both: Both::of(site).map_err(FrontError::Origin)?,
-                maintenance: site.maintenance,
-                page: Page::of(&site.maintenance_page).map_err(FrontError::Origin)?,
-                upgrades: site.upgrades.clone(),
-                switched_idle: site.switched_idle,
-                number: site.number(),
-                rules: site.cache.clone(),
-                upload_bytes_max: (site.upload_mib as u64).saturating_mul(1024 * 1024),
-                store: own.unwrap_or_else(|| Arc::clone(&shared)),
-                meter: Meter::new(&site.quota),
-                tally: Arc::clone(&fronts.tally),
-                name: Arc::clone(&name),
-            });
+            let front = Arc::new(fronts.front(site, own.unwrap_or_else(|| Arc::clone(&shared)))?);
             fronts.all.push(Arc::clone(&front));
             for host in &site.hosts {
                 match &**host {
@@ -171,9 +182,50 @@ impl Fronts {
         Ok(fronts)
     }
 
+    fn front(&self, site: &SiteConfig, store: Arc<Store>) -> Result<Front, FrontError> {
+        let settings = Settings {
+            timeouts: site.timeouts.clone(),
+            pool: site.pool.clone(),
+            reach: if site.published { Reach::Public } else { Reach::Any },
+            consent: site.published.then(|| site.hosts.clone()),
+            signer: self.signer.clone(),
+        };
+        let routes = site.routes.iter().map(|route| Route::of(route, &site.origins)).collect::<Result<_, _>>();
+        Ok(Front {
+            host: site.hosts.first().cloned().unwrap_or_default(),
+            hosts: site.hosts.clone(),
+            key: site.purged_by(),
+            origins: Origins::new(&site.origins, settings).map_err(FrontError::Origin)?,
+            routes: routes.map_err(FrontError::Origin)?,
+            both: Both::of(site).map_err(FrontError::Origin)?,
+            maintenance: site.maintenance,
+            page: Page::of(&site.maintenance_page).map_err(FrontError::Origin)?,
+            upgrades: site.upgrades.clone(),
+            switched_idle: site.switched_idle,
+            number: site.number(),
+            rules: site.cache.clone(),
+            upload_bytes_max: (site.upload_mib as u64).saturating_mul(1024 * 1024),
+            store,
+            meter: Meter::new(&site.quota),
+            tally: Arc::clone(&self.tally),
+            name: Arc::clone(&self.name),
+            stored_as: None,
+        })
+    }
+
     /// No site.
     pub fn none() -> Self {
-        Self { by_host: HashMap::new(), any: None, stores: Vec::new(), tally: Arc::default(), all: Vec::new() }
+        Self {
+            by_host: HashMap::new(),
+            any: None,
+            stores: Vec::new(),
+            tally: Arc::default(),
+            all: Vec::new(),
+            published: RwLock::default(),
+            has_published: AtomicBool::new(false),
+            name: Arc::from("atoll"),
+            signer: None,
+        }
     }
 
     /// Whether there is none.
@@ -249,9 +301,31 @@ impl Fronts {
         self.all.iter().map(|front| (&*front.host, &front.origins))
     }
 
-    /// The origins of the site that has this host.
-    pub fn origins_of(&self, host: &str) -> Option<&Origins> {
-        self.by_host.get(host).or(self.any.as_ref()).map(|front| &front.origins)
+    /// How the sources of each site are: those of the settings in their order, then those that have named their servers themselves.
+    pub fn views(&self) -> Vec<SiteView> {
+        let view = |front: &Arc<Front>| SiteView {
+            host: front.host.clone(),
+            content: front.both.as_ref().map(Both::view),
+            origins: front.origins.views(),
+        };
+        let published = self.published.read().unwrap_or_else(PoisonError::into_inner);
+        let mut own: Vec<&Arc<Front>> = published.values().collect();
+        own.sort_by(|a, b| a.host.cmp(&b.host));
+        self.all.iter().chain(own).map(view).collect()
+    }
+
+    /// Has a source of a site fail in some way, for so long, or no longer: a server by its name, or [`CONTENT`]. `false` if there is
+    /// none.
+    pub fn set_fault(&self, host: &str, source: &str, fault: Option<(Fault, Duration)>) -> bool {
+        let own = self.published.read().unwrap_or_else(PoisonError::into_inner).get(host).cloned();
+        let Some(front) = own.as_ref().or(self.by_host.get(host)).or(self.any.as_ref()) else { return false };
+        match &front.both {
+            Some(both) if source == CONTENT => {
+                both.set_fault(fault);
+                true
+            }
+            _ => front.origins.set_fault(source, fault),
+        }
     }
 
     /// The site of a host, as the client wrote it.
@@ -333,8 +407,34 @@ impl Front {
 
     /// Under what a path and query of it are stored.
     fn key(&self, scheme: &str, authority: &str, path_and_query: &str) -> Key {
-        Key::of(scheme, authority, path_and_query).within(self.number)
+        Key::of(scheme, self.stored_as.as_deref().unwrap_or(authority), path_and_query).within(self.number)
     }
+
+    fn key_of(&self, scheme: &str, authority: &str, uri: &Uri) -> Key {
+        Key::new(scheme, self.stored_as.as_deref().unwrap_or(authority), uri).within(self.number)
+    }
+
+    /// Whether a request is for servers whatever they and what was published are worth: content takes no other methods, and routes lead
+    /// to servers; or they lead now.
+    pub(crate) fn is_for_servers<B>(&self, request: &Request<B>, authority: &str) -> bool {
+        let read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        let leads = || self.both.as_ref().is_none_or(|both| both.view().leads == Source::Origin);
+        let head = (request.method(), request.uri(), request.headers());
+        !read || Route::any_fits(&self.routes, head, authority) || (*request.method() != Method::OPTIONS && leads())
+    }
+}
+
+/// Answers a request for a site that has named its servers itself, after what was published of it has failed; `None` if that is not why.
+pub(crate) async fn instead(
+    (front, asked): (Arc<Front>, Result<Asked, Failure>),
+    failure: &Failure,
+    request: (&request::Parts, Incoming),
+) -> Option<Result<Response<Body>, Failure>> {
+    let both = front.both.as_ref()?;
+    if !both.has_failed(failure, &asked.as_ref().ok()?.client.gateway) {
+        return None;
+    }
+    Some(Box::pin(both::answer(&front, both, asked.ok()?, request)).await)
 }
 
 /// Answers a request for a site: at once from what is stored and fresh, or as soon as its origin did.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use atoll_core::earlier::Earlier;
 use atoll_core::{Answer, Blocks, Deny, Names as NameSource};
 use http::HeaderValue;
 use ipnet::IpNet;
@@ -29,6 +30,8 @@ pub struct Services {
     pub local: Arc<dyn Blocks>,
     /// What names point at.
     pub names: Arc<dyn NameSource>,
+    /// Earlier versions of sites.
+    pub earlier: Arc<dyn Earlier>,
     /// What is not shown. `blocks` and `local` are to hold nothing that it denies.
     pub deny: Arc<dyn Deny>,
     /// Sites whose content comes from servers elsewhere.

@@ -40,7 +40,7 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
         Ok(found) => found,
         Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),
     };
-    // 3. Front: does its content come from a server elsewhere?
+    // 3. Front: does its content come from a server elsewhere, as the operator has set it or as the site says itself?
     if let Some(front) = front {
         let asked = Asked::of(front, &request, seen, client);
         return front::answer(front, asked, exchange, request);
@@ -49,6 +49,10 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
         Ok(host) => host,
         Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),
     };
+    let published = gateway.services.fronts.published(host, &*gateway.services.names);
+    if let Some(front) = published.as_ref().filter(|front| front.is_for_servers(&request, seen.authority)) {
+        return front::answer(front, Asked::of(front, &request, seen, client), exchange, request);
+    }
     // 4. Hot cache: is the answer ready?
     if let Some(response) = hot(client, host, seen, &request) {
         return Answering::ready(exchange.hit(response));
@@ -66,6 +70,10 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
     if !exchange.wait() {
         return Answering::ready(exchange.fail(&Failure::TooManyWaiting, request.headers()));
     }
+    let published = published.map(|front| {
+        let asked = Asked::of(&front, &request, seen, client);
+        (front, asked)
+    });
     let (gateway, asker) = (Arc::clone(gateway), Asker::new(seen.authority, seen.https, client.ticket.address()));
     Answering::waiting(async move {
         let (request, body) = request.into_parts();
@@ -73,7 +81,9 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
             Waiting::Content(target) => content::answer(&gateway, target, &request).await,
             Waiting::Domain { site, otherwise } => content::answer_domain(&gateway, site, *otherwise, &request).await,
             Waiting::Message(path) => {
-                message::answer(&*gateway.services.answer, path, &request, body, &gateway.timeouts).await
+                let answer = &*gateway.services.answer;
+                let answered = message::answer(answer, path, &request, body, &gateway.timeouts).await;
+                return exchange.settle(answered, &request.headers);
             }
         };
         // 7. Respond: what the site's manifest says is signed, failures become HTTP in one place, every answer is named and counted.
@@ -82,7 +92,13 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
                 gateway.desk.sign_answer(&asker, &request.headers, &mut response);
                 exchange.finish(response)
             }
-            Err(failure) => exchange.fail(&failure, &request.headers),
+            Err(failure) => {
+                let instead = match published {
+                    Some(published) => front::instead(published, &failure, (&request, body)).await,
+                    None => None,
+                };
+                exchange.settle(instead.unwrap_or(Err(failure)), &request.headers)
+            }
         }
     })
 }

@@ -36,6 +36,8 @@ pub struct OriginConfig {
     pub client_certificate: String,
     /// File with the key (PEM) of the first of them.
     pub client_key: String,
+    /// Whether requests carry this node's signature (RFC 9421), so that it can refuse others'.
+    pub sign: bool,
     /// The bucket that it is, if it is one of an S3-compatible store at that URL.
     pub bucket: BucketConfig,
     /// The most requests that it has in flight.
@@ -57,6 +59,7 @@ impl Default for OriginConfig {
             sni: none(),
             client_certificate: none(),
             client_key: none(),
+            sign: false,
             bucket: BucketConfig::default(),
             requests: 1024,
             pending: 1024,

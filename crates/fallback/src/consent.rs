@@ -1,9 +1,11 @@
 //! Whether an origin agrees that a site stands before it. Without that, whoever publishes a site could have the network ask any server
 //! for anything.
 //!
-//! An origin agrees by a document at `/.well-known/atoll`: text in UTF-8, a site's host on each line; what follows `#` is a remark. A
-//! crash loses what was found out, and it is asked again.
+//! An origin agrees by a document at `/.well-known/atoll`: text in UTF-8, a site's host, or its name, on each line; what follows `#` is a
+//! remark. Or by TXT records of `_atoll.` and its host: `atoll-site=` and one of these. A crash loses what was found out, and it is asked
+//! again.
 
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use tokio::time::Instant;
 
 /// Where the document is.
 pub(crate) const PATH: &str = "/.well-known/atoll";
+/// The label before an origin's host under which its TXT records are.
+const RECORD: &str = "_atoll";
 /// The largest document that is read, in bytes, and the most lines of it.
 pub(crate) const BYTES_MAX: usize = 64 * 1024;
 const LINES_MAX: usize = 1024;
@@ -51,8 +55,12 @@ impl Consent {
         (at.elapsed() < if agreed { AGREED } else { NOT_AGREED }).then_some(agreed)
     }
 
-    /// Whether the origin agrees. `fetch` gets its document: `None` if there is no telling.
-    pub(crate) async fn is_given(&self, fetch: impl Future<Output = Option<Vec<u8>>>) -> bool {
+    /// Whether the origin agrees. `fetch` gets its document, `texts` its TXT records: `None` if there is no telling.
+    pub(crate) async fn is_given(
+        &self,
+        fetch: impl Future<Output = Option<Vec<u8>>>,
+        texts: impl Future<Output = Option<Vec<String>>>,
+    ) -> bool {
         if let Some(known) = self.known() {
             return known;
         }
@@ -60,7 +68,14 @@ impl Consent {
         if let Some(known) = self.known() {
             return known;
         }
-        let found = fetch.await.map(|document| names(&document, &self.sites));
+        let (document, texts) = tokio::join!(fetch, texts);
+        let document = document.map(|document| names(&document, &self.sites));
+        let texts = texts.map(|texts| txt_names(texts.iter().map(String::as_str), &self.sites));
+        let found = match (document, texts) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let before = known.agreed.is_some_and(|at| now.saturating_duration_since(at) < UNKNOWN);
@@ -75,6 +90,18 @@ impl Consent {
         known.asked = Some((at, agreed));
         agreed
     }
+}
+
+/// The name whose TXT records are looked at; `None` for a host that is an address.
+pub(crate) fn record_of(host: &str) -> Option<String> {
+    let is_name = host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
+    is_name.then(|| format!("{RECORD}.{}", host.trim_end_matches('.')))
+}
+
+/// Whether TXT records name one of these sites.
+pub fn txt_names<'a>(mut texts: impl Iterator<Item = &'a str>, sites: &[String]) -> bool {
+    let is_one = |name: &str| sites.iter().any(|site| site != "*" && site.eq_ignore_ascii_case(name));
+    texts.any(|text| text.trim().strip_prefix("atoll-site=").is_some_and(|name| is_one(name.trim())))
 }
 
 /// Whether a document names one of these sites.
@@ -100,12 +127,28 @@ mod tests {
         assert!(!names(&long, &sites));
     }
 
+    #[tokio::test]
+    async fn a_txt_record_is_as_good_as_a_document() {
+        assert_eq!(record_of("origin.example.").as_deref(), Some("_atoll.origin.example"));
+        assert_eq!((record_of("192.0.2.1"), record_of("[2001:db8::1]")), (None, None));
+        let found = async |document: Option<&str>, texts: Option<&str>| {
+            let document = document.map(|text| text.as_bytes().to_vec());
+            let texts = texts.map(|text| text.split('|').map(str::to_owned).collect());
+            let consent = Consent::new(&["k51a".to_owned()]);
+            consent.is_given(std::future::ready(document), std::future::ready(texts)).await
+        };
+        assert!(found(None, Some("v=spf1|atoll-site=k51A")).await && found(Some("k51a"), None).await);
+        for other in ["", "k51a", "atoll-site=", "atoll-site=k51b", "atoll-site=k51a k51b", "atoll-site=*"] {
+            assert!(!found(Some(""), Some(other)).await, "{other}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn agreement_stands_for_a_while_and_longer_if_nobody_can_be_asked() {
         let consent = Consent::new(&["a.example".to_owned()]);
         let found = async |document: Option<&str>| {
             let document = document.map(|text| text.as_bytes().to_vec());
-            consent.is_given(std::future::ready(document)).await
+            consent.is_given(std::future::ready(document), std::future::ready(Some(Vec::new()))).await
         };
         let advance = async |seconds| tokio::time::advance(Duration::from_secs(seconds)).await;
         assert!(!found(None).await && !found(Some("a.example")).await, "asked again too soon");

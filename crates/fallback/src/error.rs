@@ -44,7 +44,7 @@ pub enum OriginError {
     #[error("the origin is a bucket, of which objects are read and nothing else")]
     ReadOnly,
     /// The origin has not agreed that the site stands before it.
-    #[error("{origin} does not name the site in its /.well-known/atoll")]
+    #[error("{origin} names the site neither in its /.well-known/atoll nor in a TXT record")]
     NotAgreed {
         /// Which origin.
         origin: String,

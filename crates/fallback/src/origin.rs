@@ -1,7 +1,12 @@
 //! A server that a site is before, as its settings describe it, and requests in the form that it takes them.
 
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use atoll_core::keys::AnswerKey;
+use atoll_core::signed::{self, SignedRequest};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Method, Request, Uri, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request};
 use http_body::Body as _;
 use rustls::pki_types::ServerName;
 
@@ -20,6 +25,9 @@ pub struct Origin {
     http2: bool,
     sni: ServerName<'static>,
     bucket: Option<Bucket>,
+    sign: bool,
+    /// Who signs.
+    signer: Option<Arc<AnswerKey>>,
 }
 
 /// What an origin is told the host is.
@@ -61,8 +69,18 @@ impl Origin {
         if bucket.is_some() && !config.host.is_empty() {
             return Err("host: a bucket's requests are signed for the host of its URL".to_owned());
         }
-        let name = name.to_owned();
-        Ok(Self { scheme, authority, host, name, http2: config.http2, sni, bucket })
+        if bucket.is_some() && config.sign {
+            return Err("sign: a bucket's requests are signed with its own credentials".to_owned());
+        }
+        let (name, sign) = (name.to_owned(), config.sign);
+        Ok(Self { scheme, authority, host, name, http2: config.http2, sni, bucket, sign, signer: None })
+    }
+
+    /// With whose signature it is asked, if it is to be with one.
+    #[must_use]
+    pub(crate) fn signed_by(mut self, signer: Option<&Arc<AnswerKey>>) -> Self {
+        self.signer = signer.filter(|_| self.sign).cloned();
+        self
     }
 
     /// Its host and port.
@@ -111,6 +129,9 @@ impl Origin {
             Host::Own(own) => own.clone(),
             Host::Client => host.clone(),
         };
+        if let Some(signer) = &self.signer {
+            self.sign(signer, (&head.method, path.as_str()), &host, &mut headers)?;
+        }
         let broken = |error: http::Error| OriginError::Broken(error.to_string());
         // In HTTP/2 the host is told by the URI; where it leads is the connection's matter.
         let authority = if self.http2 { host.as_bytes() } else { self.authority.as_str().as_bytes() };
@@ -128,6 +149,37 @@ impl Origin {
             request.headers_mut().insert(header::HOST, host);
         }
         Ok(request)
+    }
+}
+
+impl Origin {
+    /// Signs a request, in place of whatever signature a visitor's has.
+    fn sign(
+        &self,
+        signer: &AnswerKey,
+        (method, target): (&Method, &str),
+        host: &HeaderValue,
+        headers: &mut HeaderMap,
+    ) -> Result<(), OriginError> {
+        let broken = |what: &str| OriginError::Broken(format!("it cannot be signed: {what}"));
+        let host = host.to_str().map_err(|_| broken("its host"))?;
+        let authority = signed::authority(host, self.scheme == Scheme::HTTPS).ok_or_else(|| broken("its host"))?;
+        let mut nonce = [0; 32];
+        getrandom::fill(&mut nonce).map_err(|_| broken("no randomness"))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let request = SignedRequest {
+            method: method.as_str(),
+            authority: &authority,
+            target,
+            created: now.as_secs(),
+            nonce,
+            node: signer.node_id(),
+        };
+        for (name, value) in [signed::SIGNATURE_INPUT, signed::SIGNATURE].into_iter().zip(request.sign(signer)) {
+            let value = HeaderValue::try_from(value).map_err(|_| broken("its signature"))?;
+            headers.insert(HeaderName::from_static(name), value);
+        }
+        Ok(())
     }
 }
 

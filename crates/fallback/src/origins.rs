@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use atoll_core::keys::AnswerKey;
 use http::{HeaderValue, Method, Response, StatusCode, request};
 use http_body::Body as _;
 use rustls::ClientConfig;
@@ -16,11 +17,13 @@ use crate::body::{Download, Unsent, Upload};
 use crate::client::Client;
 use crate::config::{OriginConfig, PoolConfig, Timeouts};
 use crate::consent::Consent;
+use crate::drilled::Fault;
 use crate::error::OriginError;
 use crate::origin::Origin;
 use crate::pool::Pool;
 use crate::resolve::{Reach, Resolver, System, system};
-use crate::server::{Fault, Hints, Order, Server};
+use crate::server::{Hints, Order, Server};
+use crate::texts;
 
 /// What a site's origins are, and how they are spoken to.
 #[derive(Clone, Debug)]
@@ -33,11 +36,19 @@ pub struct Settings {
     pub reach: Reach,
     /// The hosts of the site, if the origins must agree that it stands before them.
     pub consent: Option<Vec<String>>,
+    /// Who signs requests to those that want that.
+    pub signer: Option<Arc<AnswerKey>>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { timeouts: Timeouts::default(), pool: PoolConfig::default(), reach: Reach::Any, consent: None }
+        Self {
+            timeouts: Timeouts::default(),
+            pool: PoolConfig::default(),
+            reach: Reach::Any,
+            consent: None,
+            signer: None,
+        }
     }
 }
 
@@ -109,7 +120,7 @@ impl Origins {
         names: &System,
     ) -> Result<Self, String> {
         let server = |config: &OriginConfig| {
-            let origin = Origin::parse(config)?;
+            let origin = Origin::parse(config)?.signed_by(settings.signer.as_ref());
             let resolver = Resolver::new(Arc::clone(names), settings.reach, settings.pool.resolve);
             let tls = match &*config.client_certificate {
                 "" => tls.clone(),
@@ -120,7 +131,7 @@ impl Origins {
             };
             let client = Client::new(&origin, &settings.timeouts, tls, (resolver, settings.reach))?;
             let consent = settings.consent.as_deref().map(Consent::new);
-            Ok(Server::new(origin, client, consent, config))
+            Ok(Server::new(origin, client, (consent, texts::system()), config))
         };
         let servers = origins.iter().map(server).collect::<Result<_, String>>()?;
         let pool = Mutex::new(Pool::new(origins, &settings.pool, Instant::now()));
@@ -141,7 +152,7 @@ impl Origins {
             OriginView {
                 name: server.origin.name().to_owned(),
                 ready,
-                fault: server.fault(),
+                fault: server.drilled.now(),
                 in_flight: server.in_flight(),
                 requests: counts.requests.load(Ordering::Relaxed),
                 failures: counts.failures.load(Ordering::Relaxed),
@@ -156,7 +167,7 @@ impl Origins {
     /// Has an origin fail in some way, for so long, or no longer; `false` if there is none of that name.
     pub fn set_fault(&self, name: &str, fault: Option<(Fault, Duration)>) -> bool {
         let Some(server) = self.0.servers.iter().find(|server| server.origin.name() == name) else { return false };
-        server.set_fault(fault.map(|(fault, time)| (fault, Instant::now() + time)));
+        server.drilled.set(fault);
         true
     }
 

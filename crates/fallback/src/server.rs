@@ -2,50 +2,44 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use crate::body::{Noted, Progress, Unsent};
 use crate::client::Client;
 use crate::config::OriginConfig;
 use crate::consent::{self, Consent};
+use crate::drilled::{Drilled, Fault};
 use crate::error::{OriginError, Step, causes};
 use crate::framing::framed;
 use crate::origin::Origin;
 use crate::origins::{Shared, is_failure};
+use crate::texts::Texts;
 
 /// Called with what an origin says before its answer (1xx).
 pub type Hints = Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
 
 /// See the module.
-#[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) origin: Origin,
     pub(crate) client: Client,
     pub(crate) counts: Counts,
     /// Whether it is to agree first, and does.
     consent: Option<Consent>,
+    /// Who looks TXT records up.
+    texts: Texts,
     in_flight: Arc<Semaphore>,
     requests_max: usize,
     pending: AtomicUsize,
     pending_max: usize,
-    /// What a drill makes of it, and until when.
-    fault: Mutex<Option<(Fault, Instant)>>,
-}
-
-/// What a drill makes of an origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Nobody is there.
-    Dead,
-    /// It takes requests and never answers.
-    Hangs,
+    /// What a drill makes of it.
+    pub(crate) drilled: Drilled,
 }
 
 /// What came of requests, since the start.
@@ -95,30 +89,31 @@ impl Holding {
     }
 }
 
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
 impl Server {
-    pub(crate) fn new(origin: Origin, client: Client, consent: Option<Consent>, config: &OriginConfig) -> Self {
+    pub(crate) fn new(
+        origin: Origin,
+        client: Client,
+        (consent, texts): (Option<Consent>, Texts),
+        config: &OriginConfig,
+    ) -> Self {
         Self {
             origin,
             client,
             counts: Counts::default(),
             consent,
+            texts,
             in_flight: Arc::new(Semaphore::new(config.requests)),
             requests_max: config.requests,
             pending: AtomicUsize::new(0),
             pending_max: config.pending,
-            fault: Mutex::default(),
+            drilled: Drilled::default(),
         }
-    }
-
-    /// Has it fail in some way for a while, or no longer.
-    pub(crate) fn set_fault(&self, fault: Option<(Fault, Instant)>) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
-    }
-
-    /// How it is to fail now.
-    pub(crate) fn fault(&self) -> Option<Fault> {
-        let fault = *self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        fault.filter(|(_, until)| *until > Instant::now()).map(|(fault, _)| fault)
     }
 
     /// Requests in flight.
@@ -148,7 +143,7 @@ impl Server {
 
     /// Sends a request, and again if it met a connection that the origin was closing (RFC 9112, section 9.3.1), and may be.
     pub(crate) async fn ask(&self, order: &Order<'_>, limit: Duration) -> Result<Response<Incoming>, OriginError> {
-        match self.fault() {
+        match self.drilled.now() {
             Some(Fault::Dead) => {
                 let cause = "a drill has it dead".to_owned();
                 return Err(OriginError::Connect { origin: self.origin.name().to_owned(), cause });
@@ -160,7 +155,7 @@ impl Server {
             None => {}
         }
         if let Some(consent) = &self.consent
-            && !consent.is_given(self.document(limit)).await
+            && !consent.is_given(self.document(limit), self.texts(limit)).await
         {
             return Err(OriginError::NotAgreed { origin: self.origin.name().to_owned() });
         }
@@ -189,6 +184,12 @@ impl Server {
             }
             _ => Some(Vec::new()),
         }
+    }
+
+    /// What the TXT records of its name say; `None` if they cannot be looked up.
+    async fn texts(&self, limit: Duration) -> Option<Vec<String>> {
+        let Some(name) = consent::record_of(self.origin.host()) else { return Some(Vec::new()) };
+        timeout(limit, (self.texts)(name)).await.ok()?.ok()
     }
 
     /// With the answer comes whether the connection had answered before.

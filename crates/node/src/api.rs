@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 
 pub use certs::{RevokeRequest, Revoked};
 pub use purge::{PurgeRequest, Purged};
-pub use sites::{Drill, DrillStep, FaultKind, FaultRequest, OriginStatus, SiteStatus};
+pub use sites::{
+    CONTENT_SOURCE, ContentStatus, Drill, DrillStep, FaultKind, FaultRequest, KnownPurges, OriginStatus, PublishedView,
+    PurgeState, PurgedNode, PurgedNodes, SiteStatus,
+};
 
 /// Printed once the node serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +71,9 @@ pub struct Status {
     /// The node's id on signed answers: the hash of its answer key.
     #[serde(default)]
     pub node_id: String,
+    /// The public half of the key that it signs answers, and requests to servers, with: PEM.
+    #[serde(default)]
+    pub answer_key: String,
     /// Sites whose answers are signed, or are refused to be.
     #[serde(default)]
     pub bundles: Vec<BundleView>,
@@ -78,6 +84,9 @@ pub struct Status {
     /// Sites whose content comes from servers elsewhere.
     #[serde(default)]
     pub sites: Vec<SiteStatus>,
+    /// Of what is held here, the sites that name their servers themselves.
+    #[serde(default)]
+    pub published: Vec<PublishedView>,
     /// The last drill of each of them.
     #[serde(default)]
     pub drills: Vec<Drill>,

@@ -68,6 +68,11 @@ impl Shelf {
         Signer { key: Arc::clone(&self.key), bundles: Arc::clone(self) as _ }
     }
 
+    /// The key with which the node signs.
+    pub(crate) fn key(&self) -> Arc<AnswerKey> {
+        Arc::clone(&self.key)
+    }
+
     /// The node's id on signed answers.
     pub(crate) fn node_id(&self) -> NodeId {
         self.key.node_id()

@@ -7,6 +7,7 @@ mod layers;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use atoll_edge::front::SiteConfig;
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,13 @@ pub struct NodeConfig {
     pub operator_label: String,
     /// Which sites it holds for others: `any` or `none`; a list of site ids for some.
     pub accept: Accept,
+    /// For how long after another version of a site was published files of the earlier one are still found whose names hold a hash
+    /// (`app.3f9a01bc.js`); 0: not at all.
+    #[serde(with = "humantime_serde")]
+    pub earlier: Duration,
+    /// Of which sites that it holds it asks the servers that these name themselves (`atoll.toml`), if those agree: `none` or `any`; a
+    /// list of site ids for some.
+    pub servers: Accept,
 }
 
 impl Default for NodeConfig {
@@ -73,6 +81,8 @@ impl Default for NodeConfig {
             operator_certificate: String::new(),
             operator_label: "independent".to_owned(),
             accept: Accept::Word(AcceptWord::Any),
+            earlier: Duration::from_secs(86_400),
+            servers: Accept::Word(AcceptWord::None),
         }
     }
 }
@@ -170,10 +180,14 @@ impl Config {
                 wrong("node.seeds", why.to_string());
             }
         }
-        if let Accept::Sites(sites) = &self.node.accept {
+        for (setting, accept) in [("node.accept", &self.node.accept), ("node.servers", &self.node.servers)] {
+            let Accept::Sites(sites) = accept else { continue };
             for site in sites.iter().filter(|site| site.parse::<atoll_core::SiteId>().is_err()) {
-                wrong("node.accept", format!("`{site}` is not a site id"));
+                wrong(setting, format!("`{site}` is not a site id"));
             }
+        }
+        if self.node.earlier > Duration::from_secs(30 * 86_400) {
+            wrong("node.earlier", "is over 30 days".to_owned());
         }
         if self.node.operator_label.len() > atoll_core::record::LABEL_BYTES_MAX {
             wrong("node.operator_label", "is longer than 63 bytes".to_owned());
@@ -263,6 +277,11 @@ impl Folder {
         self.0.join("bundles")
     }
 
+    /// The last good word of each site on its servers.
+    pub fn servers(&self) -> PathBuf {
+        self.0.join("servers")
+    }
+
     /// Keys and certificates of listeners with TLS.
     pub fn tls(&self) -> PathBuf {
         self.0.join("tls")
@@ -271,6 +290,16 @@ impl Folder {
     /// Pin requests of publishers.
     pub fn pinning(&self) -> PathBuf {
         self.0.join("pinning")
+    }
+
+    /// Which earlier versions of sites are kept.
+    pub fn earlier(&self) -> PathBuf {
+        self.0.join("earlier")
+    }
+
+    /// How far publishers' purges are obeyed.
+    pub fn purged(&self) -> PathBuf {
+        self.0.join("purged")
     }
 
     /// What drills found.

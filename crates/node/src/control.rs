@@ -10,6 +10,7 @@ mod names;
 mod origins;
 mod pinning;
 mod purge;
+mod purges;
 mod routes;
 mod takeover;
 mod upload;

@@ -9,6 +9,7 @@ mod control;
 mod delegated;
 mod deny;
 mod drills;
+mod earlier;
 mod exchange;
 pub mod keys;
 pub mod kubo;
@@ -19,6 +20,8 @@ mod network;
 mod node;
 mod pinning;
 mod provide;
+mod published;
+mod purges;
 mod release;
 mod servers;
 pub mod takeover;
@@ -27,7 +30,7 @@ pub mod work;
 
 /// Sites whose content comes from servers elsewhere, as they are set.
 pub mod sites {
-    pub use atoll_edge::front::{CacheConfig, OriginConfig, OriginTimeouts, Profile, SiteConfig};
+    pub use atoll_edge::front::{CacheConfig, OriginConfig, OriginTimeouts, Profile, SiteConfig, Source};
 }
 
 pub use atoll_edge::Passed;

@@ -2,18 +2,20 @@
 
 mod error;
 mod handover;
+mod offer;
+mod token;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use atoll_content::local::{LocalBlocks, PassingBlocks};
 use atoll_core::exchange::NoopExchange;
+use atoll_core::keys::AnswerKey;
 use atoll_core::names::NameExchange;
-use atoll_core::record::{Accept, MEMBER_ADDRESSES_MAX, Member};
+use atoll_core::record::Member;
 use atoll_core::transport::NoopGossip;
-use atoll_core::{Blocks, Multiaddr, PeerId, Reach, SiteId};
+use atoll_core::{Blocks, Multiaddr, PeerId};
 use atoll_edge::front::Fronts;
 use atoll_edge::observe::Counters;
 use atoll_edge::{Kept, Passed, Running, Server, Services, Signer};
@@ -27,20 +29,26 @@ use tokio::task::JoinSet;
 use crate::address;
 use crate::api::{PinStatus, Ready, Status, StoreStatus};
 use crate::bundles::Shelf;
-use crate::config::{Accept as AcceptSetting, AcceptWord, Config, Folder, Sources};
+use crate::config::{Config, Folder, Sources};
 use crate::delegated::Delegated;
 use crate::drills::Drills;
+use crate::earlier::Versions;
 use crate::exchange::Everywhere;
 use crate::keys::{self, NodeKeys};
 use crate::listeners::{Listeners, Sockets};
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::provide::Providing;
+use crate::published::Notices;
+use crate::purges::Obedience;
 use crate::takeover::Successor;
-use crate::{bundles, certs, deny, pinning, provide, release, servers, work};
+use crate::{bundles, certs, deny, earlier, pinning, provide, published, purges, release, servers, work};
+
+use offer::{accept, announced};
 
 pub use error::NodeError;
 pub use handover::{Handed, Leaving};
+pub(crate) use token::open_token;
 
 /// How long a start waits until what is stored on disk is found again; it goes on meanwhile.
 const RECOVERY_WAIT: Duration = Duration::from_secs(5);
@@ -80,6 +88,12 @@ pub(crate) struct Inner {
     pub(crate) upload_bytes_max: u64,
     /// Sites whose content comes from servers elsewhere, and what is stored of their answers.
     pub(crate) fronts: Arc<Fronts>,
+    /// The servers that sites name themselves.
+    pub(crate) notices: Notices,
+    /// How far publishers' purges are obeyed.
+    pub(crate) obedience: Arc<Obedience>,
+    /// Earlier versions of sites.
+    pub(crate) versions: Arc<Versions>,
     /// What drills found about them.
     pub(crate) drills: Drills,
     /// What is not shown.
@@ -119,33 +133,30 @@ impl Node {
         keys::create_private_dir(folder.path()).map_err(|error| NodeError::Folder(folder.path().to_owned(), error))?;
         let keys = NodeKeys::open(folder, &config.node.operator_certificate, &config.node.operator_label)?;
         let local = Arc::new(LocalBlocks::new(work::open_store(folder, &config.store)?, config.store.cache_bytes));
-        let operator = (keys.operator.key.to_string(), keys.operator.label.clone());
-        let me = keys.identity.peer_id();
+        let (me, operator) = (keys.identity.peer_id(), (keys.operator.key.to_string(), keys.operator.label.clone()));
         let bundles = shelf(folder, &local, &keys);
         let name_records = open_names(folder, &config, &local)?;
         let deny = Arc::new(deny::open(folder, &config.deny)?);
         let swarm = spawn_swarm(&config, &keys, &local, &deny, is_takeover).await?;
         let network = Network::new(me, swarm, &config.delegated.routers);
-        let router = Arc::new(spawn_router(folder, &config, keys, &local, (&name_records, &network)).await?);
+        let (router, said) = spawn_router(folder, &config, keys, &local, (&name_records, &network)).await?;
         let names = Arc::new(spawn_names(&config, &name_records, (&router, &network)));
         let [remote, anywhere] =
             [config.gateway.fetch.clone(), FetchPolicy::Any].map(|policy| remote(&router, &local, policy));
         let counters = Arc::new(Counters::new(config.gateway.workers()));
-        let fronts = fronts(folder, &config, &me, is_takeover).await?;
+        let fronts = fronts(folder, &config, (&me, bundles.key()), is_takeover).await?;
         let certificates = Arc::new(atoll_certs::Store::open(&folder.tls(), &config.certs_used())?);
-        let shown = (&deny, &fronts, &certificates, bundles.signer());
+        let shown = (&deny, &fronts, &certificates, (bundles.signer(), &said.1));
         let server = bind_gateway(&config, (&names, &router, &counters), (remote, &local), shown, &mut sockets)?;
         let listeners = Listeners::bind(folder, &config, &mut sockets).await?;
         router.set_addresses(announced(&config, server.local_addr(), network.swarm.as_ref()))?;
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
+        let ((stop, stopped), mut tasks) = (watch::channel(false), JoinSet::new());
         let means = pinning::Means::new((&local, &anywhere), (&router, &network.swarm), &deny);
         let pinning = pinning::spawn(folder, &config.pinning, means, (&mut tasks, &stopped), &mut sockets).await?;
         let providing = Providing::spawn(folder, &config.swarm, &network, me)?;
         let summary = listeners.ready(folder, &server, me.to_string(), (&network, pinning.as_ref()));
-        let server = server.spawn()?;
+        let (server, delegated) = (server.spawn()?, Delegated::new(config.delegated.clone()));
         let ((asking, successors), kept) = (mpsc::channel(1), server.kept());
-        let delegated = Delegated::new(config.delegated.clone());
         let asks = (Arc::clone(&delegated.counts), network.routers.clone(), pinning.clone());
         let held = (local.store().clone(), name_records.clone());
         let metrics = Metrics::new(counters, kept.clone(), held, Arc::clone(&router), Arc::clone(&deny), asks)
@@ -163,6 +174,9 @@ impl Node {
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,
             fronts,
+            notices: Notices::new(folder.servers(), config.node.servers.clone()),
+            obedience: said.0,
+            versions: said.1,
             drills: Drills::open(&folder.drills()),
             deny,
             bundles,
@@ -228,10 +242,29 @@ impl Inner {
         certs::spawn(certificates, self.authorities.clone(), reload, tasks, stopped);
         tasks.spawn(release::run(Arc::clone(self), stopped.clone()));
         tasks.spawn(bundles::run(Arc::clone(self), stopped.clone()));
+        tasks.spawn(published::run(Arc::clone(self), stopped.clone()));
+        tasks.spawn(earlier::run(Arc::clone(self), stopped.clone()));
+        tasks.spawn(purges::run(Arc::clone(self), stopped.clone()));
         if let Some(swarm) = self.swarm.clone() {
             tasks.spawn(provide::run(Arc::clone(self), swarm, stopped.clone()));
         }
         tracing::info!(peer_id = self.summary.peer_id, gateway = self.summary.gateway, "the node serves");
+    }
+
+    /// The ports of all listeners for visitors.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        let ready = &self.summary;
+        let urls = std::iter::once(&ready.gateway).chain(&ready.secure).chain(&ready.http3);
+        let port = |url: &String| url.rsplit(':').next()?.trim_end_matches('/').parse().ok();
+        let mut ports: Vec<u16> = urls.filter_map(port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// Its peer id as text.
+    pub(crate) fn peer_id(&self) -> &str {
+        &self.summary.peer_id
     }
 
     /// The same, of what goes on beside another process that takes over.
@@ -278,10 +311,12 @@ impl Inner {
             },
             traffic: self.metrics.traffic(),
             node_id: self.bundles.node_id().to_string(),
+            answer_key: self.bundles.key().public_pem().unwrap_or_default(),
             bundles: self.bundles.views(),
             pins: pins.into_iter().map(|pin| PinStatus { root: pin.cid.to_string(), name: pin.name }).collect(),
             network: self.router.snapshot(),
-            sites: self.fronts.origins().map(|(host, origins)| servers::status(host, origins)).collect(),
+            sites: self.fronts.views().into_iter().map(servers::status).collect(),
+            published: self.notices.views(),
             drills: self.drills.all(),
             swarm: self.swarm.as_ref().map(Swarm::snapshot),
             pinning: self.pinning.as_ref().map(atoll_pinning::Service::snapshot),
@@ -291,6 +326,9 @@ impl Inner {
         }
     }
 }
+
+/// What is not shown, whose answers are elsewhere, what is shown by TLS, who signs, and what was shown before.
+type Shown<'a> = (&'a Arc<Lists>, &'a Arc<Fronts>, &'a Arc<atoll_certs::Store>, (Signer, &'a Arc<Versions>));
 
 /// Blocks from others too, as far as a policy goes.
 fn remote(router: &Router, local: &Arc<LocalBlocks>, policy: FetchPolicy) -> Arc<RemoteBlocks> {
@@ -302,11 +340,12 @@ fn bind_gateway(
     config: &Config,
     (names, router, counters): (&Arc<Resolver>, &Router, &Arc<Counters>),
     (remote, local): (Arc<RemoteBlocks>, &Arc<LocalBlocks>),
-    (deny, fronts, certificates, signer): (&Arc<Lists>, &Arc<Fronts>, &Arc<atoll_certs::Store>, Signer),
+    (deny, fronts, certificates, (signer, versions)): Shown<'_>,
     sockets: &mut Sockets,
 ) -> Result<Server, NodeError> {
     let services = Services {
         fronts: Arc::clone(fronts),
+        earlier: Arc::clone(versions) as _,
         names: Arc::clone(names) as _,
         answer: router.answer(),
         observe: Arc::clone(counters) as _,
@@ -326,10 +365,15 @@ fn shelf(folder: &Folder, local: &Arc<LocalBlocks>, keys: &NodeKeys) -> Arc<Shel
 }
 
 /// The sites with origins. Before these the node goes by a name that is its own.
-async fn fronts(folder: &Folder, config: &Config, me: &PeerId, is_takeover: bool) -> Result<Arc<Fronts>, NodeError> {
+async fn fronts(
+    folder: &Folder,
+    config: &Config,
+    (me, signer): (&PeerId, Arc<AnswerKey>),
+    is_takeover: bool,
+) -> Result<Arc<Fronts>, NodeError> {
     let id = me.to_string();
     let name = format!("atoll-{}", id.get(id.len().saturating_sub(12)..).unwrap_or_default());
-    let fronts = Arc::new(Fronts::open(&config.sites, &config.cache, &name, Some(&folder.cache()))?);
+    let fronts = Arc::new(Fronts::open(&config.sites, &config.cache, (&name, Some(signer)), Some(&folder.cache()))?);
     let patience = if is_takeover { RECOVERY_WAIT_TAKEOVER } else { RECOVERY_WAIT };
     if tokio::time::timeout(patience, fronts.recovered()).await.is_err() {
         tracing::info!("what is stored on disk is still being found again; until then it is asked for again");
@@ -376,7 +420,9 @@ async fn spawn_router(
     keys: NodeKeys,
     local: &Arc<LocalBlocks>,
     (names, network): (&NameStore, &Network),
-) -> Result<Router, NodeError> {
+) -> Result<(Arc<Router>, (Arc<Obedience>, Arc<Versions>)), NodeError> {
+    let versions = Arc::new(Versions::open(&folder.earlier(), config.node.earlier));
+    let obedience = Arc::new(Obedience::open(&folder.purged()));
     let records = folder.records();
     keys::create_private_dir(&records).map_err(|error| NodeError::Folder(records.clone(), error))?;
     let identity = Arc::new(keys.identity);
@@ -397,6 +443,7 @@ async fn spawn_router(
         identity,
         member: Box::new(member),
         transport: Arc::clone(&network.transport),
+        purges: Arc::clone(&obedience) as _,
         providers: network.providers(),
         gossip: network.swarm.clone().map_or_else(|| Arc::new(NoopGossip) as _, |swarm| Arc::new(swarm) as _),
         exchange: network.swarm.clone().map_or_else(|| Arc::new(NoopExchange) as _, |swarm| Arc::new(swarm) as _),
@@ -411,7 +458,7 @@ async fn spawn_router(
     if let Some(swarm) = &network.swarm {
         swarm.serve(router.answer()).await;
     }
-    Ok(router)
+    Ok((Arc::new(router), (obedience, versions)))
 }
 
 /// The IPNS records of `folder`. Those of sites that are pinned because they are placed here are never evicted.
@@ -443,47 +490,5 @@ fn everywhere(members: Arc<dyn NameExchange>, swarm: Option<Swarm>) -> Arc<dyn N
     match swarm {
         Some(swarm) => Arc::new(Everywhere::spawn(members, swarm)),
         None => members,
-    }
-}
-
-/// The addresses that the node tells others: those of its gateway, then those of its swarm that reach farthest.
-fn announced(config: &Config, bound: SocketAddr, swarm: Option<&Swarm>) -> Vec<Multiaddr> {
-    let mut told: Vec<Multiaddr> = config.node.announce.iter().filter_map(|text| text.parse().ok()).collect();
-    let peers = swarm.map_or(Vec::new(), Swarm::addresses);
-    if told.is_empty() && !bound.ip().is_unspecified() {
-        told.push(address::of_socket(bound));
-    } else if told.is_empty() && peers.is_empty() {
-        tracing::warn!("gateway.listen is a wildcard: set node.announce, or no member can reach this node");
-    }
-    let farthest = peers.iter().map(Reach::of).max();
-    told.extend(peers.into_iter().filter(|address| Some(Reach::of(address)) == farthest));
-    told.truncate(MEMBER_ADDRESSES_MAX);
-    told
-}
-
-fn accept(setting: &AcceptSetting) -> Accept {
-    match setting {
-        AcceptSetting::Word(AcceptWord::Any) => Accept::Any,
-        AcceptSetting::Word(AcceptWord::None) => Accept::None,
-        AcceptSetting::Sites(sites) => {
-            Accept::List(sites.iter().filter_map(|site| site.parse::<SiteId>().ok()).collect())
-        }
-    }
-}
-
-/// The token of the admin API, made on first start.
-pub(crate) fn open_token(folder: &Folder) -> Result<String, NodeError> {
-    let path = folder.token();
-    let in_file = |error| NodeError::Folder(path.clone(), error);
-    match keys::read_small(&path) {
-        Ok(token) => Ok(token.trim().to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let mut bytes = [0; 32];
-            getrandom::fill(&mut bytes).map_err(|_| NodeError::Randomness)?;
-            let token = data_encoding::HEXLOWER.encode(&bytes);
-            keys::write_private(&path, token.as_bytes()).map_err(in_file)?;
-            Ok(token)
-        }
-        Err(error) => Err(in_file(error)),
     }
 }

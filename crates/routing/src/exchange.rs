@@ -13,12 +13,14 @@ pub const RECORDS: &str = "/atoll/v1/records";
 pub const ANNOUNCE: &str = "/atoll/v1/announce";
 /// Path of [`Request::Probe`].
 pub const PROBE: &str = "/atoll/v1/probe";
+/// Path of [`Request::Purged`].
+pub const PURGED: &str = "/atoll/v1/purged";
 /// Path of [`Request::Name`].
 pub const NAME: &str = "/atoll/v1/name";
 /// Path of [`Request::Names`].
 pub const NAMES: &str = "/atoll/v1/names";
 /// Every path of the exchange.
-pub const PATHS: [&str; 5] = [RECORDS, ANNOUNCE, PROBE, NAME, NAMES];
+pub const PATHS: [&str; 6] = [RECORDS, ANNOUNCE, PROBE, PURGED, NAME, NAMES];
 /// Media type of both bodies.
 pub const MEDIA_TYPE: &str = "application/vnd.ipld.dag-cbor";
 
@@ -28,6 +30,7 @@ pub fn path_of(request: &Request) -> &'static str {
         Request::Records { .. } => RECORDS,
         Request::Announce { .. } => ANNOUNCE,
         Request::Probe { .. } => PROBE,
+        Request::Purged { .. } => PURGED,
         Request::Name { .. } => NAME,
         Request::Names { .. } => NAMES,
     }
@@ -64,6 +67,7 @@ pub(crate) fn fits(request: &Request, response: &Response) -> bool {
         (Request::Records { .. }, Response::Records { .. })
             | (Request::Announce { .. }, Response::Announced { .. })
             | (Request::Probe { .. }, Response::Probe { .. })
+            | (Request::Purged { .. }, Response::Purged { .. })
             | (Request::Name { .. }, Response::Name { .. })
             | (Request::Names { .. }, Response::Named { .. })
     )

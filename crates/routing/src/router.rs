@@ -10,6 +10,7 @@ mod located;
 mod names;
 mod probe;
 mod pull;
+mod purges;
 mod replicate;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,7 +20,8 @@ use atoll_core::keys::IdentityKey;
 use atoll_core::names::{NameExchange, NameRecords};
 use atoll_core::record::Member;
 use atoll_core::{
-    Answer, Blocks, Cid, Clock, Exchange, Gossip, Multiaddr, PeerId, Providers, SiteId, Storage, Timestamp, Transport,
+    Answer, Blocks, Cid, Clock, Exchange, Gossip, Multiaddr, PeerId, Providers, Purges, SiteId, Storage, Timestamp,
+    Transport,
 };
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -61,6 +63,8 @@ pub struct Parts {
     pub names: Arc<dyn NameRecords>,
     /// Who finds peers beyond the members.
     pub providers: Arc<dyn Providers>,
+    /// Who obeys the purges of sites.
+    pub purges: Arc<dyn Purges>,
     /// How all members are told at once.
     pub gossip: Arc<dyn Gossip>,
     /// How blocks come from those of them that are not reached over HTTP.
@@ -208,6 +212,7 @@ pub(crate) struct Shared {
     member: MemberMaker,
     transport: Arc<dyn Transport>,
     gossip: Arc<dyn Gossip>,
+    purges: Arc<dyn Purges>,
     log: Arc<dyn RecordLog>,
     names: names::Passing,
     seeds: Vec<Multiaddr>,
@@ -280,6 +285,7 @@ impl Shared {
                 member: parts.member,
                 transport: parts.transport,
                 gossip: parts.gossip,
+                purges: parts.purges,
                 log: parts.log,
                 names: names::Passing::new(parts.names, &config),
                 seeds: parts.seeds,

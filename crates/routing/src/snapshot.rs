@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use atoll_core::ipns::Name;
 use atoll_core::{PeerId, SiteId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,9 @@ pub struct MemberView {
 pub struct PlacementView {
     /// Site id.
     pub site: String,
+    /// Its name (IPNS), in base36.
+    #[serde(default)]
+    pub name: String,
     /// Present root.
     pub root: String,
     /// The bundle that the publisher names, for signing answers.
@@ -177,6 +181,7 @@ impl PlacementView {
         let copies = holders.len() as u64;
         Self {
             site: site.to_string(),
+            name: Name::of(placed.signed.signer()).map(|name| name.to_string()).unwrap_or_default(),
             root: placement.root.to_string(),
             bundle: placement.bundle().map(|bundle| bundle.to_string()),
             target: placement.n,

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use atoll_core::envelope::payload_type;
-use atoll_core::record::{Member, Placement};
+use atoll_core::record::{Member, Placement, PurgeLog};
 use atoll_core::transport::RECORDS_MAX;
 use atoll_core::{Cid, Multiaddr, PeerId, Record, Signed, SiteId, Timestamp};
 use bytes::Bytes;
@@ -19,18 +19,21 @@ use atoll_core::Reach;
 /// How many earlier roots of a site are remembered, so that its holders count as holders right after a deploy.
 const EARLIER_ROOTS_MAX: usize = 4;
 
-/// A checked record of either kind.
+/// A checked record of any kind.
 #[derive(Clone, Debug)]
 pub(crate) enum Opened {
     Member(Box<Signed<Member>>, PeerId),
     Placement(Box<Signed<Placement>>),
+    Purges(Box<Signed<PurgeLog>>),
 }
 
 impl Opened {
     /// Checks an envelope; slow (three signatures), so called without a lock.
     pub(crate) fn open(bytes: Bytes) -> Result<Self, RouteError> {
-        if payload_type(&bytes).as_deref() == Some(Placement::PAYLOAD_TYPE) {
-            return Ok(Self::Placement(Box::new(Signed::open(bytes)?)));
+        match payload_type(&bytes).as_deref() {
+            Some(Placement::PAYLOAD_TYPE) => return Ok(Self::Placement(Box::new(Signed::open(bytes)?))),
+            Some(PurgeLog::PAYLOAD_TYPE) => return Ok(Self::Purges(Box::new(Signed::open(bytes)?))),
+            _ => {}
         }
         let signed = Signed::<Member>::open(bytes)?;
         let peer = signed.record().peer_id().ok_or(atoll_core::RecordError::Bounds("peer"))?;
@@ -43,6 +46,7 @@ impl Opened {
 pub(crate) enum Key {
     Member(PeerId),
     Placement(SiteId),
+    Purges(SiteId),
 }
 
 /// A member, and what is known of it.
@@ -92,11 +96,19 @@ pub(crate) struct Placed {
     change: u64,
 }
 
+/// The purges of a site.
+#[derive(Clone, Debug)]
+pub(crate) struct Purged {
+    pub(crate) signed: Signed<PurgeLog>,
+    change: u64,
+}
+
 /// The records.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) members: BTreeMap<PeerId, Peer>,
     pub(crate) placements: BTreeMap<SiteId, Placed>,
+    pub(crate) purges: BTreeMap<SiteId, Purged>,
     known: HashSet<Bytes>,
     order: BTreeMap<u64, Key>,
     reach: Reach,
@@ -111,6 +123,7 @@ impl Table {
         Self {
             members,
             placements,
+            purges: BTreeMap::new(),
             known: HashSet::new(),
             order: BTreeMap::new(),
             reach: Reach::Public,
@@ -140,6 +153,7 @@ impl Table {
         match opened {
             Opened::Member(signed, peer) => self.insert_member(*signed, peer, now, config),
             Opened::Placement(signed) => self.insert_placement(*signed, now, config),
+            Opened::Purges(signed) => self.insert_purges(*signed, now, config),
         }
     }
 
@@ -194,13 +208,31 @@ impl Table {
         Ok(true)
     }
 
+    fn insert_purges(&mut self, signed: Signed<PurgeLog>, now: Timestamp, config: &Config) -> Result<bool, RouteError> {
+        check_times(&signed, now, config.placement_lifetime_max)?;
+        let site = signed.site();
+        if let Some(old) = self.purges.get(&site) {
+            if !is_newer(&signed, &old.signed)? {
+                return Ok(false);
+            }
+            self.forget(&Key::Purges(site));
+        } else if self.purges.len() >= config.placements_max {
+            return Err(RouteError::Full("placements"));
+        }
+        let change = self.note(Key::Purges(site), signed.bytes());
+        self.purges.insert(site, Purged { signed, change });
+        Ok(true)
+    }
+
     /// Removes what expired; whether there was any.
     pub(crate) fn expire(&mut self, now: Timestamp) -> bool {
         let members = self.members.iter().filter(|(_, peer)| !peer.signed.is_live(now));
         let members = members.map(|(peer, _)| Key::Member(*peer));
         let placements = self.placements.iter().filter(|(_, placed)| !placed.signed.is_live(now));
         let placements = placements.map(|(site, _)| Key::Placement(*site));
-        let expired: Vec<Key> = members.chain(placements).collect();
+        let purges = self.purges.iter().filter(|(_, purged)| !purged.signed.is_live(now));
+        let purges = purges.map(|(site, _)| Key::Purges(*site));
+        let expired: Vec<Key> = members.chain(placements).chain(purges).collect();
         expired.iter().for_each(|key| self.forget(key));
         !expired.is_empty()
     }
@@ -234,6 +266,7 @@ impl Table {
         match key {
             Key::Member(peer) => self.members.get(peer).map(|peer| peer.signed.bytes().clone()),
             Key::Placement(site) => self.placements.get(site).map(|placed| placed.signed.bytes().clone()),
+            Key::Purges(site) => self.purges.get(site).map(|purged| purged.signed.bytes().clone()),
         }
     }
 
@@ -250,6 +283,7 @@ impl Table {
         let removed = match key {
             Key::Member(peer) => self.members.remove(peer).map(|old| (old.change, old.signed.bytes().clone())),
             Key::Placement(site) => self.placements.remove(site).map(|old| (old.change, old.signed.bytes().clone())),
+            Key::Purges(site) => self.purges.remove(site).map(|old| (old.change, old.signed.bytes().clone())),
         };
         if let Some((change, bytes)) = removed {
             self.order.remove(&change);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use atoll_core::keys::{AnswerKey, IdentityKey, OperatorKey};
 use atoll_core::names::{NameRecords, NoopNameRecords};
 use atoll_core::providers::NoopProviders;
+use atoll_core::purges::NoopPurges;
 use atoll_core::record::{Accept, Member, OperatorCertificate, ProbeAnswer};
 use atoll_core::transport::{NoopGossip, Request, Response};
 use atoll_core::{Answer, BoxFuture, Clock, Gossip, Multiaddr, Signed, Timestamp, TransportError};
@@ -178,6 +179,7 @@ impl Network {
             storage: Arc::clone(&node.storage) as _,
             log: Arc::clone(&node.log) as _,
             names: records,
+            purges: Arc::new(NoopPurges),
             providers: Arc::new(NoopProviders),
             gossip,
             exchange: transport,

@@ -53,6 +53,18 @@ impl Asked {
     }
 }
 
+/// Writes answers with these fields and this body.
+fn whole(answer: impl Fn(&Asked) -> (String, Vec<u8>)) -> impl Fn(&Asked, &mut TcpStream) {
+    move |asked, tcp| {
+        let (fields, body) = answer(asked);
+        let len = body.len();
+        let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len}\r\n{fields}\r\n");
+        let bytes = if asked.head.starts_with("HEAD ") { head.into_bytes() } else { [head.as_bytes(), &body].concat() };
+        // Who is gone needs no answer.
+        let _ = tcp.write_all(&bytes);
+    }
+}
+
 fn read_until(tcp: &mut TcpStream, bytes: &mut Vec<u8>, found: impl Fn(&[u8]) -> Option<usize>) -> Option<usize> {
     let mut buffer = [0; 16 * 1024];
     loop {
@@ -72,7 +84,24 @@ impl Origin {
     /// # Panics
     /// If there is no port for it.
     pub fn writing(answer: impl Fn(&Asked, &mut TcpStream) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::over(TcpListener::bind("127.0.0.1:0").unwrap(), answer)
+    }
+
+    /// One on a listener of another network, which answers with these fields and this body for as long as the process lives.
+    ///
+    /// # Panics
+    /// If the listener has no address.
+    pub fn listening(
+        listener: TcpListener,
+        answer: impl Fn(&Asked) -> (String, Vec<u8>) + Send + Sync + 'static,
+    ) -> Self {
+        let mut origin = Self::over(listener, whole(answer));
+        // From here nobody can wake it up.
+        origin.listening = None;
+        origin
+    }
+
+    fn over(listener: TcpListener, answer: impl Fn(&Asked, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let (asked, closing) = (Arc::<Mutex<Vec<Asked>>>::default(), Arc::new(AtomicBool::new(false)));
         let (noted, closed, answer) = (Arc::clone(&asked), Arc::clone(&closing), Arc::new(answer));
@@ -95,15 +124,7 @@ impl Origin {
 
     /// One that answers with these fields and this body.
     pub fn answering(answer: impl Fn(&Asked) -> (String, Vec<u8>) + Send + Sync + 'static) -> Self {
-        Self::writing(move |asked, tcp| {
-            let (fields, body) = answer(asked);
-            let len = body.len();
-            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len}\r\n{fields}\r\n");
-            let bytes =
-                if asked.head.starts_with("HEAD ") { head.into_bytes() } else { [head.as_bytes(), &body].concat() };
-            // Who is gone needs no answer.
-            let _ = tcp.write_all(&bytes);
-        })
+        Self::writing(whole(answer))
     }
 
     /// Its URL, without a slash at the end.

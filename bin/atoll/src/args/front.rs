@@ -34,15 +34,17 @@ pub(crate) struct FrontArgs {
 
 /// Forget what is stored of origins' answers; the next request for it goes to the origin.
 ///
-/// When the command ends, nothing of it is served any more, answers that were on their way included.
+/// When the command ends, nothing of it is served any more by this node, answers that were on their way included. With --site, the purge
+/// is signed with the site's key and told to all nodes; those that show the site obey, and the command prints node by node. The exit code
+/// is 1 then if one that lives has not said so in time. Nodes that are away are told when they are back.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  atoll purge https://shop.example/price/17\n  \
     atoll purge https://shop.example/price/ --prefix\n  atoll purge https://shop.example/ --group products\n  \
-    atoll purge --all --soft\n\nURLs are written as visitors write them, with the port if there is one; http or https makes no \
-    difference. Groups are what origins name in Cache-Groups (RFC 9875), Surrogate-Key and Cache-Tag.")]
+    atoll purge --all --soft\n  atoll purge --site blog /price/17\n  atoll purge --site blog --group products\n\n\
+    URLs are written as visitors write them, with the port if there is one; http or https makes no difference. Groups are what origins name in Cache-Groups (RFC 9875), Surrogate-Key and Cache-Tag.")]
 pub(crate) struct PurgeArgs {
-    /// URL to forget, in every variant.
-    #[arg(value_name = "URL", required_unless_present = "all")]
+    /// URL to forget, in every variant; with --site also a path, on every host of the site.
+    #[arg(value_name = "URL", required_unless_present_any = ["all", "site"])]
     pub url: Option<String>,
     /// Forget all URLs that begin with it.
     #[arg(long, conflicts_with_all = ["group", "all"])]
@@ -53,15 +55,21 @@ pub(crate) struct PurgeArgs {
     /// Forget everything.
     #[arg(long, conflicts_with = "url")]
     pub all: bool,
+    /// Name of the site key in the keyring: all nodes that show the site forget it.
+    #[arg(long, value_name = "KEY")]
+    pub site: Option<String>,
+    /// With --site, how long to wait for the nodes, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, requires = "site", value_parser = clap::value_parser!(u64).range(0..=300))]
+    pub timeout: u64,
     /// Keep it as stale: it is validated before it is used, and serves when the origin fails.
     #[arg(long)]
     pub soft: bool,
 }
 
-/// Have each server of a site fail in turn, under load, and tell what visitors met.
+/// Have each source of a site fail in turn, under load, and tell what visitors met.
 ///
-/// The node takes the server for dead, or for one that never answers; the server itself is not touched, and is back at the end, or a
-/// few seconds after the command dies. Each request asks for the path with a query of its own, so that a server has to answer. The
+/// Sources are its servers, classic CDNs among them, and what was published of it. The node takes each for dead, or for one that never
+/// answers; the server itself is not touched, and is back at the end, or a few seconds after the command dies. Each request asks for the path with a query of its own, so that a server has to answer. The
 /// exit code is 1 if a request failed. What was found stands on the status page.
 #[derive(Debug, Args)]
 #[command(
@@ -78,7 +86,7 @@ pub(crate) struct DrillArgs {
     /// Requests a second.
     #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rate: u32,
-    /// How long each server fails, in seconds.
+    /// How long each source fails, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=300))]
     pub seconds: u64,
     /// Have each one hang, too, after it was dead.

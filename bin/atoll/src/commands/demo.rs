@@ -3,6 +3,7 @@
 mod drill;
 mod liar;
 mod ring;
+mod shop;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +18,9 @@ use ring::{Published, Ring};
 pub(crate) async fn run(args: DemoArgs, dir: Option<PathBuf>, output: &Output) -> Result<ExitCode> {
     if !args.liar.is_empty() {
         return liar::run(&args.liar).await.map(|()| ExitCode::SUCCESS);
+    }
+    if let Some(address) = args.server {
+        return shop::serve(address).await.map(|()| ExitCode::SUCCESS);
     }
     let site = site_folder(args.site.clone())?;
     let mut ring = Ring::new(dir, args.port, output)?;
@@ -59,7 +63,7 @@ async fn show(ring: &Ring, published: &Published, output: &Output) -> Result<()>
         let label = status.operator_label.clone();
         nodes.push(serde_json::json!({
             "node": node.name(), "operator": label, "gateway": node.gateway(), "status": format!("{}/", node.admin()),
-            "holds": holds, "health": health, "secure": node.secure_url(root), "site": node.site_url(root), "path": node.path_url(root), "name": node.name_url(name),
+            "holds": holds, "health": health, "secure": node.secure_url(root), "site": node.site_url(root), "path": node.path_url(root), "name": node.name_url(name), "shop": node.shop_url(),
         }));
         let holds = if holds { "the site" } else { "-" };
         rows.push([node.name(), &label, node.gateway(), holds, health].map(str::to_owned).to_vec());
@@ -83,6 +87,10 @@ async fn show(ring: &Ring, published: &Published, output: &Output) -> Result<()>
         );
         for node in ring.nodes() {
             text.push_str(&format!("  {}\n", node.secure_url(root)));
+        }
+        text.push_str("A site that has a server, too; it shows what was published when that is dead:\n");
+        for node in ring.nodes() {
+            text.push_str(&format!("  {}\n", node.shop_url()));
         }
         text.push_str("Status page:\n");
         for node in ring.nodes() {

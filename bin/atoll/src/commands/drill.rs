@@ -1,4 +1,4 @@
-//! `atoll drill`: each server of a site fails in turn while requests go on. What it prints is counted, not promised.
+//! `atoll drill`: each source of a site, what was published and its servers, fails in turn while requests go on. What it prints is counted, not promised.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
-use atoll_node::api::{Drill, DrillStep, FaultKind, FaultRequest, OriginStatus, Status};
+use atoll_node::api::{CONTENT_SOURCE, Drill, DrillStep, FaultKind, FaultRequest, SiteStatus, Status};
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{Method, Request, header, response};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -22,14 +22,14 @@ use crate::output::{Output, table};
 
 /// A request that is not answered after this long has failed.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// For how long a server is made to fail without being told so again, and how often it is.
+/// For how long a source is made to fail without being told so again, and how often it is.
 const LEASE_SECONDS: u64 = 6;
 const LEASE_AGAIN: Duration = Duration::from_secs(2);
-/// How long to wait for a server to be asked again.
-const BACK: Duration = Duration::from_secs(60);
+/// How long to wait for a source to be asked again; published content by default leads again after a minute.
+const BACK: Duration = Duration::from_secs(120);
 /// How often it is looked whether it is.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long the calm lasts before the first server fails.
+/// How long the calm lasts before the first source fails.
 const CALM: Duration = Duration::from_secs(2);
 /// The most requests that wait.
 const WAITING_MAX: usize = 4096;
@@ -39,8 +39,8 @@ pub(crate) async fn run(args: DrillArgs, control: &Control, output: &Output) -> 
     let gateway = status.gateway.strip_prefix("http://").and_then(|address| address.parse().ok());
     let gateway: SocketAddr = gateway.context("the node's gateway has no address to ask")?;
     let site = &args.site;
-    let origins = origins(&status, site).with_context(|| format!("this node has no site `{site}` with servers"))?;
-    let names: Vec<String> = origins.iter().map(|origin| origin.name.clone()).collect();
+    let found = find(&status, site).with_context(|| format!("this node has no site `{site}` with servers"))?;
+    let names = sources(found);
     let load = Load::start(gateway, &args);
     let faults = if args.hang { &[FaultKind::Dead, FaultKind::Hangs][..] } else { &[FaultKind::Dead] };
     let count = names.len() * faults.len();
@@ -75,10 +75,24 @@ pub(crate) async fn run(args: DrillArgs, control: &Control, output: &Output) -> 
     Ok(if drill.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The servers of a site; those of every host, if none has this one.
-fn origins<'a>(status: &'a Status, host: &str) -> Option<&'a [OriginStatus]> {
+/// The site of a host; that of every host, if none has this one.
+fn find<'a>(status: &'a Status, host: &str) -> Option<&'a SiteStatus> {
     let find = |host: &str| status.sites.iter().find(|site| site.host == host);
-    find(host).or_else(|| find("*")).map(|site| &*site.origins).filter(|origins| !origins.is_empty())
+    find(host).or_else(|| find("*"))
+}
+
+/// Where its answers come from.
+fn sources(site: &SiteStatus) -> Vec<String> {
+    let content = site.content.as_ref().map(|_| CONTENT_SOURCE.to_owned());
+    content.into_iter().chain(site.origins.iter().map(|origin| origin.name.clone())).collect()
+}
+
+/// Whether one of them is asked when it is its turn.
+fn is_ready(site: &SiteStatus, name: &str) -> bool {
+    match &site.content {
+        Some(content) if name == CONTENT_SOURCE => content.ready,
+        _ => site.origins.iter().any(|origin| origin.name == name && origin.ready),
+    }
 }
 
 fn text(drill: &Drill) -> String {
@@ -98,7 +112,7 @@ fn text(drill: &Drill) -> String {
     format!("{table}\n{} requests, {} failed", drill.requests, drill.failed)
 }
 
-/// A server that is made to fail.
+/// A source that is made to fail.
 struct Fault<'a> {
     control: &'a Control,
     site: &'a str,
@@ -131,8 +145,8 @@ impl Fault<'_> {
         let begun = Instant::now();
         while begun.elapsed() < BACK {
             let status: Status = self.control.get("/v1/status").await?;
-            let Some(origins) = origins(&status, self.site) else { bail!("the site is gone") };
-            if origins.iter().any(|origin| origin.name == self.name && origin.ready) {
+            let Some(found) = find(&status, self.site) else { bail!("the site is gone") };
+            if is_ready(found, self.name) {
                 return Ok(Some(begun.elapsed().as_secs_f64()));
             }
             sleep(LOOK).await;
@@ -223,7 +237,8 @@ async fn go_on(
         let (site, seen, full) = (site.clone(), Arc::clone(&seen), waiting.len() >= WAITING_MAX);
         waiting.spawn(async move {
             let begun = Instant::now();
-            let good = !full && timeout(PATIENCE, ask(gateway, &site, &target)).await.is_ok_and(|asked| asked.is_ok());
+            let asked = async { timeout(PATIENCE, ask(gateway, &site, &target)).await.map_err(drop)?.map_err(drop) };
+            let good = !full && asked.await.is_ok_and(|answer| !answer.status.is_server_error());
             note(&seen, step, begun, good);
         });
     }
@@ -244,8 +259,8 @@ fn note(seen: &Mutex<Seen>, step: usize, begun: Instant, good: bool) {
     step.switch_seconds = Some(step.switch_seconds.map_or(passed, |first| first.min(passed)));
 }
 
-/// One request, as one visitor of many makes it.
-async fn ask(gateway: SocketAddr, site: &str, target: &str) -> Result<()> {
+/// One request, as one visitor of many makes it; the head of its answer, once the body is there too.
+pub(super) async fn ask(gateway: SocketAddr, site: &str, target: &str) -> Result<response::Parts> {
     let stream = TcpStream::connect(gateway).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
@@ -255,13 +270,9 @@ async fn ask(gateway: SocketAddr, site: &str, target: &str) -> Result<()> {
         while let Some(frame) = answer.body_mut().frame().await {
             frame?;
         }
-        anyhow::Ok(answer.status())
+        anyhow::Ok(answer.into_parts().0)
     };
-    let status = asked.await;
+    let answer = asked.await;
     connection.abort();
-    let status = status?;
-    if status.is_server_error() {
-        bail!("answered {status}");
-    }
-    Ok(())
+    answer
 }

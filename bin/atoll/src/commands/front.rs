@@ -1,15 +1,11 @@
-//! `atoll front`, a node with one site, which is every host; and `atoll purge`.
+//! `atoll front`, a node with one site, which is every host.
 
 use anyhow::Result;
-use atoll_node::api::{PurgeRequest, Purged};
 use atoll_node::config::Folder;
 use atoll_node::sites::{OriginConfig, Profile, SiteConfig};
 
-use http::Method;
-
 use super::node;
-use crate::args::{FrontArgs, PurgeArgs};
-use crate::control::Control;
+use crate::args::FrontArgs;
 use crate::output::Output;
 
 /// Runs it until SIGTERM or SIGINT.
@@ -28,12 +24,4 @@ pub(crate) fn run(args: FrontArgs, folder: &Folder, output: &Output) -> Result<(
     // Before what else was set, which wins.
     settings.set.insert(0, format!("sites={}", toml::Value::try_from(vec![site])?));
     node::run(&settings, args.takeover, folder, output)
-}
-
-/// Has the node forget what is stored.
-pub(crate) async fn purge(args: PurgeArgs, control: &Control, output: &Output) -> Result<()> {
-    let request = PurgeRequest { url: args.url, prefix: args.prefix, group: args.group, soft: args.soft };
-    let body = serde_json::to_vec(&request)?.into();
-    let purged: Purged = control.call(Method::POST, "/v1/purge", body).await?;
-    Ok(output.result(&purged, || "purged".to_owned())?)
 }

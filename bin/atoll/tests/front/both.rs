@@ -138,3 +138,27 @@ fn strangers_lead_nobody_into_a_private_network() {
     let said = node.run(&["config"]);
     assert!(String::from_utf8_lossy(&said.stderr).contains("published: no server can agree to every host"));
 }
+
+#[test]
+fn a_drill_has_each_source_fail() {
+    let (origin, cdn) = (server(), server());
+    let publisher = Node::home(env!("CARGO_BIN_EXE_atoll")).started();
+    let root = publisher.import(&folder(&publisher));
+    let more = format!("[[sites.origins]]\nurl = \"{}\"\nname = \"cdn\"\nbackup = true\n", cdn.url());
+    let toml = site(&root, &origin, "") + "name = \"main\"\n" + &more + "[sites.pool]\nejected = \"1s\"\n";
+    let node = Node::home(env!("CARGO_BIN_EXE_atoll")).configured(&toml).started();
+    node.import(&folder(&node));
+    until("what was published leads", || source(&get(&node, "/")) == "content; verified");
+    let drill = node.json(&["drill", "shop.example", "--seconds", "1"]);
+    let steps = drill["steps"].as_array().unwrap();
+    let names: Vec<_> = steps.iter().map(|step| step["name"].as_str().unwrap()).collect();
+    let wanted =
+        ["calm", "verified content dead", "verified content back", "main dead", "main back", "cdn dead", "cdn back"];
+    assert_eq!(names, wanted);
+    assert_eq!(drill["failed"], 0, "{drill}");
+    for step in [1, 3, 5] {
+        assert!(steps[step]["switch_seconds"].is_number() && steps[step]["back_seconds"].is_number(), "{drill}");
+    }
+    assert!(!origin.asked().is_empty(), "the server has answered while what was published was dead");
+    assert_eq!((&node.status()["drills"][0], &node.status()["sites"][0]["content"]["leads"]), (&drill, &true.into()));
+}

@@ -7,12 +7,15 @@
 
 mod both;
 mod coding;
+mod earlier;
 mod framing;
 mod guide;
 mod kills;
 mod passes;
 mod peers;
+mod purges;
 mod quotas;
+mod servers;
 mod sites;
 mod slices;
 mod suite;

@@ -167,3 +167,37 @@ fn a_drill_says_what_visitors_meet() {
     assert!(drill["failed"].as_u64().unwrap() > 0, "{drill}");
     assert!(lonely.run(&["status", "--json"]).status.success());
 }
+
+#[test]
+fn a_server_can_refuse_whoever_is_not_the_node() {
+    let Some(modules) = installed("ATOLL_NODE_MODULES") else { return };
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/front/signs.mjs");
+    let mut node = Node::home(env!("CARGO_BIN_EXE_atoll")).started();
+    let status = node.status();
+    let text = |name: &str| status[name].as_str().unwrap().to_owned();
+    let mut command = Command::new(javascript(&modules));
+    command.arg(script).args([text("answer_key"), text("node_id")]).env("ATOLL_NODE_MODULES", &modules);
+    let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let mut server = Peer { process, lines };
+    let port = server.lines.next().unwrap().unwrap();
+    node.stop();
+    let origin = |host: &str, more: &str| {
+        format!(
+            "[[sites]]\nhosts = [\"{host}\"]\n[[sites.origins]]\nurl = \"http://127.0.0.1:{}\"\n{more}\n",
+            port.trim()
+        )
+    };
+    let toml = origin("signs.example", "sign = true\nhost = \"Client.example:80\"") + &origin("plain.example", "");
+    let node = node.configured(&toml).started();
+    let ask = |host: &str, method: &str, target: &str| {
+        // What a visitor signs, or pretends to, counts for nothing.
+        let lies = ["Signature-Input: atoll=(\"@method\");keyid=\"x\"", "Signature: atoll=:AAAA:", "Content-Length: 0"];
+        let reply = request(node.gateway(), method, host, target, &lies);
+        (reply.status, reply.text().to_owned())
+    };
+    for (method, target) in [("GET", "/"), ("GET", "/a%20b?c=d&e"), ("POST", "/order?"), ("DELETE", "/x//y")] {
+        assert_eq!(ask("signs.example", method, target), (200, format!("signed {method} {target}")));
+    }
+    assert_eq!(ask("plain.example", "GET", "/"), (403, "refused".to_owned()));
+}

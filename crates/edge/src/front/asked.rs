@@ -86,7 +86,7 @@ impl Asked {
         hops::strip_request(&head.method, &mut head.headers);
         let scheme = if seen.https { "https" } else { "http" };
         Ok(Self {
-            key: Key::new(scheme, seen.authority, &head.uri).within(front.number),
+            key: front.key_of(scheme, seen.authority, &head.uri),
             host: HeaderValue::try_from(seen.authority).map_err(|_| Failure::HostMalformed)?,
             client: Arc::clone(client),
             https: seen.https,

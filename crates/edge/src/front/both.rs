@@ -1,12 +1,13 @@
 //! A site that is both published and on servers: who leads answers, and the other one when that fails.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use atoll_content::ReadError;
 use atoll_core::{Cid, FetchError, NameError};
-use atoll_fallback::is_failure;
+use atoll_fallback::{Drilled, Fault, is_failure};
 use http::{HeaderName, HeaderValue, Method, Request, Response, request};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::lead::{Lead, Rules, Source};
 use super::routes::Route;
@@ -28,6 +29,18 @@ const ORIGIN: HeaderValue = HeaderValue::from_static("origin; unverified");
 pub(super) struct Both {
     site: Site,
     lead: Lead,
+    drilled: Drilled,
+}
+
+/// How what was published of a site is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentView {
+    /// Who answers now.
+    pub leads: Source,
+    /// Whether it answers when it is its turn: it has not failed, as far as that was noticed.
+    pub ready: bool,
+    /// What a drill makes of it now.
+    pub fault: Option<Fault>,
 }
 
 impl Both {
@@ -45,7 +58,22 @@ impl Both {
             return Err(wrong());
         }
         let rules = Rules { prefer: config.prefer, hold: config.hold };
-        Ok(Some(Self { site: target.site, lead: Lead::new(rules) }))
+        Ok(Some(Self { site: target.site, lead: Lead::new(rules), drilled: Drilled::default() }))
+    }
+
+    /// How it is.
+    pub(super) fn view(&self) -> ContentView {
+        let leads = self.lead.now();
+        ContentView {
+            leads,
+            ready: leads == Source::Content || self.lead.preferred() == Source::Origin,
+            fault: self.drilled.now(),
+        }
+    }
+
+    /// Has what was published fail for so long, or no longer.
+    pub(super) fn set_fault(&self, fault: Option<(Fault, Duration)>) {
+        self.drilled.set(fault);
     }
 
     /// What is published now, as far as that is known.
@@ -56,12 +84,27 @@ impl Both {
         }
     }
 
+    /// Whether it is what was published that failed, so that the servers lead from now on.
+    pub(super) fn has_failed(&self, failure: &Failure, gateway: &Gateway) -> bool {
+        is_of_source(failure)
+            && self.lead.failed(Source::Content, self.version(gateway), Instant::now()) == Source::Origin
+    }
+
     async fn content(
         &self,
         gateway: &Gateway,
         asked: &request::Parts,
         authority: &str,
     ) -> Result<Response<Body>, Failure> {
+        match self.drilled.now() {
+            Some(Fault::Dead) => return Err(Failure::Drilled),
+            Some(Fault::Hangs) => {
+                let limit = gateway.timeouts.resolve;
+                sleep(limit).await;
+                return Err(Failure::TimedOut { step: Step::Resolve, limit });
+            }
+            None => {}
+        }
         let mount = Mount::Domain(authority.to_owned());
         let target = Target::on_own_host(self.site.clone(), mount, asked.uri.path())?;
         let mut response = content::answer(gateway, target, asked).await?;
@@ -144,6 +187,7 @@ async fn origin(front: &Arc<Front>, asked: Asked, body: Incoming) -> Result<Resp
 /// Whether it is the source that failed, rather than the request.
 fn is_of_source(failure: &Failure) -> bool {
     match failure {
+        Failure::Drilled => true,
         Failure::TimedOut { step, .. } => !matches!(step, Step::Body | Step::Message),
         Failure::Name(cause) => !matches!(cause, NameError::Malformed(_)),
         Failure::Read { cause: ReadError::Fetch(FetchError::Denied { .. }), .. } => false,

@@ -12,6 +12,7 @@ use super::both::Both;
 use super::lead::Source;
 use super::page::Page;
 use super::routes::RouteConfig;
+use crate::route;
 
 /// The most sites, hosts of a site, and origins of a site.
 const MANY_MAX: usize = 1024;
@@ -26,6 +27,8 @@ pub struct SiteConfig {
     pub origins: Vec<OriginConfig>,
     /// What was published of it, as `/ipfs/CID` or `/ipns/NAME`; empty if nothing was.
     pub content: String,
+    /// The name (IPNS) of the key whose signed purges count for it; empty for that of `content`, if that is a name.
+    pub key: String,
     /// Which of the two leads: what was published (`content`), or the servers (`origin`).
     pub prefer: Source,
     /// For how long the other one leads at least, once that has failed.
@@ -62,6 +65,7 @@ impl Default for SiteConfig {
             hosts: Vec::new(),
             origins: Vec::new(),
             content: String::new(),
+            key: String::new(),
             prefer: Source::Content,
             hold: Duration::from_secs(60),
             maintenance: false,
@@ -95,6 +99,12 @@ impl SiteConfig {
             }
         }
         problems
+    }
+
+    /// The name of the key that may purge it, in its canonical form.
+    pub(super) fn purged_by(&self) -> Option<String> {
+        let text = if self.key.is_empty() { self.content.strip_prefix("/ipns/")? } else { &self.key };
+        route::key(text.trim_end_matches('/'))
     }
 
     /// The cache of its own, if it has one.
@@ -137,6 +147,9 @@ impl SiteConfig {
         }
         if self.hosts.len().max(self.origins.len()).max(self.routes.len()) > MANY_MAX {
             wrong(format!("hosts, origins, routes: over the limit of {MANY_MAX}"));
+        }
+        if !self.key.is_empty() && self.purged_by().is_none() {
+            wrong(format!("key: `{}` is no name of a key, such as k51…", self.key));
         }
         if let Err(problem) = Both::of(self) {
             wrong(problem);

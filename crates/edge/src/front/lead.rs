@@ -79,7 +79,12 @@ impl Lead {
         self.rules.prefer
     }
 
-    /// Who answers now; `version` is what is published, as far as that is known.
+    /// Who answers now, if neither fails.
+    pub(super) fn now(&self) -> Source {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).now
+    }
+
+    /// What a request is to do; `version` is what is published, as far as that is known.
     pub(super) fn turn(&self, version: Option<Cid>, now: Instant) -> Turn {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(since) = state.since else { return Turn { source: state.now, tries: false } };

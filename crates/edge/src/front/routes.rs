@@ -2,7 +2,7 @@
 
 use atoll_fallback::{Origin, OriginConfig};
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, Uri, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request};
 use serde::{Deserialize, Serialize};
 
 use super::Asked;
@@ -100,7 +100,13 @@ impl Route {
 
     /// The first that fits.
     pub(super) fn find<'a>(routes: &'a [Self], asked: &Asked) -> Option<&'a Self> {
-        routes.iter().find(|route| route.fits(&asked.head, asked.authority()))
+        let head = (&asked.head.method, &asked.head.uri, &asked.head.headers);
+        routes.iter().find(|route| route.fits(head, asked.authority()))
+    }
+
+    /// Whether one of them fits.
+    pub(super) fn any_fits(routes: &[Self], head: (&Method, &Uri, &HeaderMap), authority: &str) -> bool {
+        routes.iter().any(|route| route.fits(head, authority))
     }
 
     /// The field that it looks at.
@@ -108,18 +114,18 @@ impl Route {
         self.header.as_ref().map(|(name, _)| name)
     }
 
-    fn fits(&self, head: &request::Parts, authority: &str) -> bool {
-        let path = head.uri.path();
+    fn fits(&self, (method, uri, headers): (&Method, &Uri, &HeaderMap), authority: &str) -> bool {
+        let path = uri.path();
         let path =
             if self.is_prefix { path.starts_with(&self.path) } else { self.path.is_empty() || path == self.path };
         let host = || crate::host::name_of(authority).unwrap_or_default();
-        let method = self.methods.is_empty() || self.methods.contains(&head.method);
+        let of_method = self.methods.is_empty() || self.methods.contains(method);
         let field = self.header.as_ref().is_none_or(|(name, wanted)| {
-            let mut values = head.headers.get_all(name).iter();
+            let mut values = headers.get_all(name).iter();
             values.any(|value| wanted.as_ref().is_none_or(|wanted| wanted == value))
         });
         let of_host = |name: &String| name.eq_ignore_ascii_case(host());
-        path && method && field && (self.hosts.is_empty() || self.hosts.iter().any(of_host))
+        path && of_method && field && (self.hosts.is_empty() || self.hosts.iter().any(of_host))
     }
 
     /// The request with the path that its origins know.
@@ -170,7 +176,10 @@ mod tests {
         assert_eq!((&route.origins[..], route.field().unwrap().as_str()), (&[1][..], "x-beta"));
         let fits = |method: &str, uri: &str, host: &str, beta: &str| {
             let request = Request::builder().method(method).uri(uri).header("x-beta", beta);
-            route.fits(&request.body(()).unwrap().into_parts().0, host)
+            {
+                let head = request.body(()).unwrap().into_parts().0;
+                route.fits((&head.method, &head.uri, &head.headers), host)
+            }
         };
         assert!(fits("GET", "/api/1?q", "A.example:80", "yes"));
         assert!(!fits("GET", "/api", "a.example", "yes") && !fits("POST", "/api/1", "a.example", "yes"));

@@ -133,7 +133,7 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
         Failure::UploadBroken => (StatusCode::BAD_REQUEST, "The body of the request broke off."),
         Failure::OnlyIfStored => (StatusCode::GATEWAY_TIMEOUT, "This node has not stored an answer to that."),
         Failure::Origin(cause) => origin(cause),
-        Failure::Neither => (
+        Failure::Neither | Failure::Drilled => (
             StatusCode::BAD_GATEWAY,
             "Neither what was published of this site can be had now, nor do the servers that it comes from answer.",
         ),

@@ -21,7 +21,7 @@ fn before(origin: &Origin, change: impl FnOnce(&mut SiteConfig)) -> (Gateway, Ar
     };
     change(&mut site);
     let cache = CacheConfig { memory_mib: 16, object_mib: 1, ..CacheConfig::default() };
-    let fronts = Arc::new(Fronts::open(&[site], &cache, "atoll-test", None).unwrap());
+    let fronts = Arc::new(Fronts::open(&[site], &cache, ("atoll-test", None), None).unwrap());
     let (mut services, counters) = services(Memory::default());
     services.fronts = Arc::clone(&fronts);
     (Gateway::of(&config(), services, counters), fronts)

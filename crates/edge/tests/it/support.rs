@@ -95,6 +95,7 @@ pub(crate) fn services(memory: Memory) -> (Services, Arc<Counters>) {
     let blocks: Arc<dyn Blocks> = Arc::new(memory);
     let counters = Arc::new(Counters::new(2));
     let services = Services {
+        earlier: Arc::new(atoll_core::earlier::NoopEarlier),
         local: Arc::clone(&blocks),
         blocks,
         names: Arc::new(NoopNames),

@@ -7,8 +7,37 @@ use serde::{Deserialize, Serialize};
 pub struct SiteStatus {
     /// The first of its hosts.
     pub host: String,
+    /// What was published of it; `null` if nothing was.
+    #[serde(default)]
+    pub content: Option<ContentStatus>,
     /// Its servers.
     pub origins: Vec<OriginStatus>,
+}
+
+/// How what was published of a site is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentStatus {
+    /// Whether answers come from it now; else they come from the servers.
+    pub leads: bool,
+    /// Whether it is asked when it is its turn.
+    pub ready: bool,
+    /// What a drill makes of it now.
+    pub fault: Option<FaultKind>,
+}
+
+/// What a site that is held here says of its servers (`atoll.toml`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedView {
+    /// Its id.
+    pub site: String,
+    /// Its name (IPNS), in base36.
+    pub name: String,
+    /// The version that was read.
+    pub root: String,
+    /// How many servers are asked for it.
+    pub servers: usize,
+    /// Why what that version says is refused; what an earlier one said stands then.
+    pub refused: Option<String>,
 }
 
 /// One of its servers.
@@ -34,7 +63,10 @@ pub struct OriginStatus {
     pub ejections: u64,
 }
 
-/// How a drill has a server fail.
+/// What drills call what was published of a site.
+pub const CONTENT_SOURCE: &str = atoll_edge::front::CONTENT;
+
+/// How a drill has a source fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FaultKind {
@@ -44,13 +76,13 @@ pub enum FaultKind {
     Hangs,
 }
 
-/// `POST /v1/faults`: a server is to fail, or no longer.
+/// `POST /v1/faults`: a source of a site is to fail, or no longer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRequest {
     /// A host of its site.
     pub site: String,
-    /// What it is called.
+    /// What it is called; [`CONTENT_SOURCE`] for what was published.
     pub origin: String,
     /// How it is to fail; none: it is to be as it is.
     pub fault: Option<FaultKind>,
@@ -91,4 +123,49 @@ pub struct DrillStep {
     pub slowest_seconds: f64,
     /// Seconds until the server was asked again, once it was back.
     pub back_seconds: Option<f64>,
+}
+
+/// `GET /v1/purges/SITE`: the signed purges of a site that the node knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KnownPurges {
+    /// The signed envelope in hexadecimal digits; none, if there were no purges.
+    pub envelope: Option<String>,
+}
+
+/// What became of a site's purge; the end of `POST /v1/purges`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PurgedNodes {
+    /// The site.
+    pub site: String,
+    /// The purge's sequence.
+    pub seq: u64,
+    /// Every member that is known, by peer id.
+    pub nodes: Vec<PurgedNode>,
+}
+
+/// What one node did about it; a line of `POST /v1/purges`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PurgedNode {
+    /// Its peer id.
+    pub peer: String,
+    /// The label of its operator.
+    pub operator_label: String,
+    /// What it did.
+    pub state: PurgeState,
+    /// Whether it holds the site, or has what its servers answer, by its own word.
+    pub shows: bool,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What a node did about a purge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PurgeState {
+    /// It has signed that nothing of it is shown any more, whatever happens to it.
+    Purged,
+    /// It lives, and has not said so in time.
+    Silent,
+    /// It is not seen; it is told when it is back.
+    Away,
 }

@@ -22,10 +22,9 @@ pub(super) async fn fault(node: &Inner, body: Incoming) -> Routed {
         FaultKind::Dead => (Fault::Dead, time),
         FaultKind::Hangs => (Fault::Hangs, time),
     });
-    let origins = node.fronts.origins_of(&request.site);
-    if !origins.is_some_and(|origins| origins.set_fault(&request.origin, fault)) {
+    if !node.fronts.set_fault(&request.site, &request.origin, fault) {
         let (site, origin) = (&request.site, &request.origin);
-        return Err(events::error(StatusCode::NOT_FOUND, format!("there is no origin `{origin}` of a site `{site}`")));
+        return Err(events::error(StatusCode::NOT_FOUND, format!("there is no source `{origin}` of a site `{site}`")));
     }
     tracing::warn!(site = request.site, origin = request.origin, fault = ?request.fault, "a drill");
     Ok(events::json(&serde_json::json!({ "set": true })))

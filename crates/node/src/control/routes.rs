@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
-use super::{Body, certs, events, intake, jobs, names, origins, pinning, purge, upload};
+use super::{Body, certs, events, intake, jobs, names, origins, pinning, purge, purges, upload};
 use crate::api::{
     BundleRequest, BundleState, BundleView, Entry, ImportRequest, KuboRequest, PinRequest, PinStatus, ReadBack,
     ReadBackRequest, StreamRequest,
@@ -65,9 +65,13 @@ pub(super) async fn route(node: Arc<Inner>, request: Request<Incoming>) -> Respo
         ("POST", "/v1/drills") => origins::remember(&node, body).await,
         ("POST", "/v1/certs/revoke") => certs::revoke(&node, body).await,
         ("POST", "/v1/purge") => purge::purge(&node, body).await,
+        ("POST", "/v1/purges") => purges::announce(node, head.uri.query(), body).await,
         ("POST", "/v1/gc") => Ok(events::run(|_| async move { jobs::gc(node).await })),
         ("POST", "/v1/verify") => Ok(events::run(|reporter| jobs::verify(node, reporter))),
         ("POST", "/v1/car") => upload::car(node, &head.headers, head.uri.query(), body),
+        ("GET", path) if path.starts_with("/v1/purges/") => {
+            purges::known(&node, path.trim_start_matches("/v1/purges/"))
+        }
         (_, path) if path.starts_with("/v1/names") => names::route(&node, &head, body).await,
         ("GET", path) if path.starts_with("/v1/car/") => export_car(node, path).await,
         ("GET", path) if path.starts_with("/v1/ls/") => ls(node, path).await,

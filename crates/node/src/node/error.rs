@@ -1,4 +1,4 @@
-//! What can go wrong while a node starts or stops.
+//! Why a node did not start, or did not stop well. Keeps nothing.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

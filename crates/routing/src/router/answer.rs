@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atoll_core::record::{PROBE_ROOTS_MAX, ProbeAnswer};
+use atoll_core::record::{PROBE_ROOTS_MAX, ProbeAnswer, PurgeAnswer};
 use atoll_core::transport::{RECORDS_MAX, Request, Response};
-use atoll_core::{Answer, BoxFuture, Cid, Signed, TransportError};
+use atoll_core::{Answer, BoxFuture, Cid, Signed, SiteId, TransportError};
 use bytes::Bytes;
 use serde_bytes::ByteBuf;
 
@@ -34,6 +34,7 @@ impl Answer for Answerer {
                     Ok(Response::Announced { accepted })
                 }
                 Request::Probe { nonce, roots } => self.0.probed(nonce, roots).await,
+                Request::Purged { nonce, site } => self.0.purged(nonce, &SiteId(site)),
                 Request::Name { name } => self.0.name_asked(&name),
                 Request::Names { records } => {
                     self.0.names_told(records).await.map(|accepted| Response::Named { accepted })
@@ -82,6 +83,14 @@ impl Shared {
             tokio::task::yield_now().await;
         }
         Ok(accepted)
+    }
+
+    /// Signs how far the purges of a site are obeyed here.
+    fn purged(&self, nonce: [u8; 32], site: &SiteId) -> Result<Response, TransportError> {
+        let (obeyed, exp) = (self.purges.obeyed(site), self.clock.now().after(PROBE_LIFETIME).as_secs());
+        let answer = PurgeAnswer::new(nonce, exp, site, (obeyed.seq, obeyed.shows));
+        let signed = Signed::seal(answer, &self.identity).map_err(|_| TransportError::Malformed)?;
+        Ok(Response::Purged { answer: ByteBuf::from(signed.bytes().to_vec()) })
     }
 
     /// Signs which of `roots` are pinned here.

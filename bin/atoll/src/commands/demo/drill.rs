@@ -1,5 +1,5 @@
 //! `atoll demo --drill`: a client loads the whole site over and over, while each node in turn is killed with SIGKILL and
-//! started again, two are cut off, and one member lies. What it prints is counted, not promised.
+//! started again, two are cut off, a site's server dies, and one member lies. What it prints is counted, not promised.
 
 use std::collections::BTreeMap;
 use std::process::{ExitCode, Stdio};
@@ -19,16 +19,17 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::ring::{Published, REPLICAS, Ring};
+use super::shop;
 use crate::output::{Output, bytes, table};
 
 /// Requests in flight.
 const WORKERS: usize = 4;
 /// A request without verified bytes after this long has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the calm is measured at least.
 const CALM: Duration = Duration::from_secs(8);
 /// How long a killed node stays dead at least, so that the figures of its phase mean something.
-const DEAD: Duration = Duration::from_secs(5);
+pub(super) const DEAD: Duration = Duration::from_secs(5);
 /// The nodes that are cut off, after all have died once: of two operators, the first of them the one that others join through.
 const CUT_OFF: [usize; 2] = [0, 3];
 /// How long to wait for the ring to heal.
@@ -55,7 +56,7 @@ struct Phase {
     p50_ms: f64,
     p99_ms: f64,
     max_ms: f64,
-    /// Until three live copies existed again; none for the calm.
+    /// Until three live copies existed again, or all nodes had switched to another source of the site with a server; none for the calm.
     restored_seconds: Option<f64>,
 }
 
@@ -71,7 +72,7 @@ pub(super) async fn run(ring: &mut Ring, published: &Published, output: &Output)
     await_member(ring, &liar.peer_id).await?;
     let load = Load::start(ring, &liar, &published.root).await?;
     output.note(&format!("\nThe drill: {} files, loaded by {WORKERS} workers from whichever nodes live.", load.files));
-    let bar = output.steps((ring.nodes().len() + CUT_OFF.len()) as u64, "drill");
+    let bar = output.steps((ring.nodes().len() + CUT_OFF.len() + 1) as u64, "drill");
     let mut restored = BTreeMap::new();
     tokio::time::sleep(CALM).await;
     load.whole_pass().await?;
@@ -105,8 +106,12 @@ pub(super) async fn run(ring: &mut Ring, published: &Published, output: &Output)
         await_member_live(ring, &peer_id).await?;
         bar.inc(1);
     }
+    bar.set_prefix("the shop's server dead".to_owned());
+    load.phase("meanwhile");
+    let visits = shop::drill(ring, &mut restored).await?;
     bar.finish_and_clear();
-    let phases = load.stop(&restored).await;
+    let mut phases = load.stop(&restored);
+    phases.extend(visits.iter().map(|recorded| recorded.told(&restored)));
     let dropped = load.dropped();
     let liar_dropped = dropped.iter().any(|dropped| dropped.gateway == liar.address);
     let mut report = Report {
@@ -141,7 +146,7 @@ fn describe(report: &Report) -> String {
             vec![phase.name.clone(), requests, failed, ms(phase.p50_ms), ms(phase.p99_ms), ms(phase.max_ms), restored]
         })
         .collect();
-    let mut text = table(&["PHASE", "REQUESTS", "FAILED", "P50", "P99", "MAX", "3 COPIES AFTER"], &rows);
+    let mut text = table(&["PHASE", "REQUESTS", "FAILED", "P50", "P99", "MAX", "WHOLE AFTER"], &rows);
     for dropped in &report.dropped {
         text.push_str(&format!("{} was {}\n", dropped.gateway, dropped.why));
     }
@@ -224,7 +229,8 @@ async fn await_copies(ring: &Ring, published: &Published, dead: &str) -> Result<
     .await
 }
 
-async fn wait(what: &str, mut done: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+/// Waits until it is so.
+pub(super) async fn wait(what: &str, mut done: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + HEAL;
     while !done().await? {
         if Instant::now() > deadline {
@@ -253,11 +259,42 @@ struct Shared {
     phases: Mutex<Vec<Recorded>>,
 }
 
-struct Recorded {
+/// What requests of a phase met.
+pub(super) struct Recorded {
     name: String,
     failed: u64,
     /// Microseconds.
     times: Histogram<u64>,
+}
+
+impl Recorded {
+    /// None yet.
+    pub(super) fn new(name: &str) -> Option<Self> {
+        // From 1 µs to a minute, within 1 %.
+        let times = Histogram::new_with_bounds(1, 60_000_000, 2).ok()?;
+        Some(Self { name: name.to_owned(), failed: 0, times })
+    }
+
+    /// One more, which was answered within some time, or failed.
+    pub(super) fn note(&mut self, answered: Option<Duration>) {
+        match answered {
+            Some(time) => self.times.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+            None => self.failed = self.failed.saturating_add(1),
+        }
+    }
+
+    fn told(&self, restored: &BTreeMap<String, f64>) -> Phase {
+        let ms = |micros: u64| Duration::from_micros(micros).as_secs_f64() * 1000.0;
+        Phase {
+            name: self.name.clone(),
+            requests: self.times.len().saturating_add(self.failed),
+            failed: self.failed,
+            p50_ms: ms(self.times.value_at_quantile(0.5)),
+            p99_ms: ms(self.times.value_at_quantile(0.99)),
+            max_ms: ms(self.times.max()),
+            restored_seconds: restored.get(&self.name).copied(),
+        }
+    }
 }
 
 impl Load {
@@ -295,11 +332,7 @@ impl Load {
 
     /// From now on requests count for this phase.
     fn phase(&self, name: &str) {
-        let mut phases = self.shared.phases.lock().unwrap_or_else(PoisonError::into_inner);
-        // From 1 µs to a minute, within 1 %.
-        if let Ok(times) = Histogram::new_with_bounds(1, 60_000_000, 2) {
-            phases.push(Recorded { name: name.to_owned(), failed: 0, times });
-        }
+        self.shared.phases.lock().unwrap_or_else(PoisonError::into_inner).extend(Recorded::new(name));
     }
 
     /// Waits until every file was asked for at least once since the start.
@@ -307,20 +340,10 @@ impl Load {
         wait("a whole pass over the site", async || Ok(self.shared.next.load(Ordering::Relaxed) >= self.files)).await
     }
 
-    async fn stop(&self, restored: &BTreeMap<String, f64>) -> Vec<Phase> {
+    fn stop(&self, restored: &BTreeMap<String, f64>) -> Vec<Phase> {
         self.shared.stop.store(true, Ordering::Relaxed);
         let phases = self.shared.phases.lock().unwrap_or_else(PoisonError::into_inner);
-        let ms = |micros: u64| Duration::from_micros(micros).as_secs_f64() * 1000.0;
-        let phase = |recorded: &Recorded| Phase {
-            name: recorded.name.clone(),
-            requests: recorded.times.len().saturating_add(recorded.failed),
-            failed: recorded.failed,
-            p50_ms: ms(recorded.times.value_at_quantile(0.5)),
-            p99_ms: ms(recorded.times.value_at_quantile(0.99)),
-            max_ms: ms(recorded.times.max()),
-            restored_seconds: restored.get(&recorded.name).copied(),
-        };
-        phases.iter().map(phase).collect()
+        phases.iter().map(|recorded| recorded.told(restored)).collect()
     }
 
     fn dropped(&self) -> Vec<Dropped> {
@@ -343,11 +366,11 @@ impl Shared {
             match count {
                 Ok(Ok(count)) => {
                     self.bytes.fetch_add(count, Ordering::Relaxed);
-                    phase.times.saturating_record(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
+                    phase.note(Some(begun.elapsed()));
                 }
                 failure => {
                     tracing::warn!(?failure, ?path, "a request of the drill failed");
-                    phase.failed = phase.failed.saturating_add(1);
+                    phase.note(None);
                 }
             }
         }

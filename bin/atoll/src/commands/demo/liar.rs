@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use atoll_core::keys::{AnswerKey, IdentityKey, OperatorKey};
-use atoll_core::record::{Member, OperatorCertificate, ProbeAnswer};
+use atoll_core::record::{Member, OperatorCertificate, ProbeAnswer, PurgeAnswer};
 use atoll_core::transport::{Request as Message, Response as Reply, encode};
-use atoll_core::{Cid, Multiaddr, Signed, SystemClock, Transport};
+use atoll_core::{Cid, Multiaddr, Signed, SiteId, SystemClock, Transport};
 use atoll_routing::{HttpConfig, HttpTransport, exchange};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -88,6 +88,12 @@ impl Liar {
             Message::Announce { .. } => Reply::Announced { accepted: 0 },
             Message::Name { .. } => Reply::Name { record: Some(serde_bytes::ByteBuf::from(*b"a lie")) },
             Message::Names { .. } => Reply::Named { accepted: 0 },
+            Message::Purged { nonce, site } => {
+                let exp = SystemClock::now().after(Duration::from_secs(30)).as_secs();
+                let answer = PurgeAnswer::new(nonce, exp, &SiteId(site), (u64::MAX, true));
+                let answer = Signed::seal(answer, &self.identity)?;
+                Reply::Purged { answer: serde_bytes::ByteBuf::from(answer.bytes().to_vec()) }
+            }
             // The claim itself is a lie: it holds nothing.
             Message::Probe { nonce, roots } => {
                 let exp = SystemClock::now().after(Duration::from_secs(30)).as_secs();

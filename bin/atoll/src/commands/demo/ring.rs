@@ -7,18 +7,24 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use atoll_core::ipns::Name;
 use atoll_node::api::{Ready, Status};
+use atoll_node::sites::SiteConfig;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use super::shop::{self, Shop};
 use crate::control::Control;
+use crate::keyring::Keyring;
 use crate::output::Output;
 
 /// Node and operator names.
 const NODES: [(&str, &str); 5] =
     [("node1", "lagoon"), ("node2", "lagoon"), ("node3", "reef"), ("node4", "reef"), ("node5", "motu")];
+/// The name of the site's key.
+const SITE: &str = "demo";
 /// Ports of all nodes: gateway, admin listener, swarm, gateway with TLS.
 const PORTS: u16 = 20;
 /// Copies of the site.
@@ -32,6 +38,8 @@ pub(crate) struct Ring {
     dir: PathBuf,
     keep: bool,
     nodes: Vec<RingNode>,
+    /// The server of the site that has one.
+    pub(super) shop: Shop,
     output: Output,
 }
 
@@ -68,7 +76,7 @@ impl Ring {
             process: None,
             peer_id: String::new(),
         });
-        Ok(Self { nodes: nodes.collect(), dir, keep, output: *output })
+        Ok(Self { nodes: nodes.collect(), shop: Shop::new()?, dir, keep, output: *output })
     }
 
     /// Makes operators and their certificates, and starts all nodes.
@@ -79,6 +87,9 @@ impl Ring {
                 let _: serde_json::Value = self.atoll(&["key", "new", operator, "--operator"]).await?;
             }
         }
+        let (site, _) = Keyring::open(Some(&self.dir.join("keyring")))?.site(SITE)?;
+        let name = Name::of(&site.public()).context("the site key has no name")?.to_string();
+        self.shop.start().await?;
         for at in 0..self.nodes.len() {
             let (dir, operator) = (self.nodes[at].dir.clone(), self.nodes[at].operator.clone());
             fs::create_dir_all(&dir)?;
@@ -89,7 +100,7 @@ impl Ring {
             let to = certificate.to_string_lossy();
             self.atoll_quiet(&["key", "certify", &operator, "--peer", &peer, "-o", &to]).await?;
             self.nodes[at].peer_id = peer;
-            self.write_settings(at)?;
+            self.write_settings(at, &name)?;
             self.start_node(at).await?;
             bar.inc(1);
         }
@@ -98,19 +109,19 @@ impl Ring {
     }
 
     /// The settings of node `at`: it joins through the first two, whichever of them lives.
-    fn write_settings(&self, at: usize) -> Result<()> {
+    fn write_settings(&self, at: usize, site: &str) -> Result<()> {
         let node = &self.nodes[at];
         let known =
             self.nodes.iter().take(2).filter(|known| known.peer_id != node.peer_id && !known.peer_id.is_empty());
         let known: Vec<String> = known.map(|known| format!("{}/p2p/{}", known.swarm, known.peer_id)).collect();
-        Ok(fs::write(node.dir.join("node.toml"), settings(&node.swarm, &node.secure, &known)?)?)
+        Ok(fs::write(node.dir.join("node.toml"), settings(&node.swarm, &node.secure, &known, self.shop.site(site))?)?)
     }
 
     /// Publishes `site` through the first node, with the progress of the command itself.
     pub(crate) async fn publish(&self, site: &Path) -> Result<Published> {
         let (replicas, dir) = (REPLICAS.to_string(), self.nodes[0].dir.to_string_lossy().into_owned());
         let site = site.to_string_lossy();
-        let args = ["publish", &site, "--site", "demo", "--replicas", &replicas, "--dir", &dir];
+        let args = ["publish", &site, "--site", SITE, "--replicas", &replicas, "--dir", &dir];
         if self.output.json {
             return self.atoll(&args).await;
         }
@@ -118,8 +129,8 @@ impl Ring {
         if !status.success() {
             bail!("`atoll publish` ended with {status}");
         }
-        let mut published: Published = self.atoll(&["status", "demo", "--dir", &dir]).await?;
-        let record: atoll_node::api::NameRecord = self.atoll(&["name", "show", "demo", "--dir", &dir]).await?;
+        let mut published: Published = self.atoll(&["status", SITE, "--dir", &dir]).await?;
+        let record: atoll_node::api::NameRecord = self.atoll(&["name", "show", SITE, "--dir", &dir]).await?;
         published.name = record.name;
         Ok(published)
     }
@@ -283,6 +294,11 @@ impl RingNode {
         format!("http://{name}.ipns.localhost:{}/", self.gateway.rsplit(':').next().unwrap_or_default())
     }
 
+    /// The site that has a server.
+    pub(crate) fn shop_url(&self) -> String {
+        format!("http://{}:{}/", shop::HOST, self.gateway.rsplit(':').next().unwrap_or_default())
+    }
+
     /// The site by path.
     pub(crate) fn path_url(&self, root: &str) -> String {
         format!("{}/ipfs/{root}/", self.gateway)
@@ -304,18 +320,19 @@ impl RingNode {
 }
 
 /// The pace of the demo, where production takes minutes, and a private swarm of its own.
-fn settings(swarm: &str, secure: &str, known: &[String]) -> Result<String> {
+fn settings(swarm: &str, secure: &str, known: &[String], shop: SiteConfig) -> Result<String> {
     let mut config = atoll_node::config::Config { routing: atoll_routing::Config::demo(), ..Default::default() };
     config.gateway.threads = 1;
     config.gateway.tls.listen = vec![secure.trim_start_matches("https://").parse()?];
     config.certs.self_signed =
         ["localhost", "*.ipfs.localhost", "*.ipns.localhost", "127.0.0.1"].map(str::to_owned).to_vec();
+    config.sites = vec![shop];
     config.swarm.listen = vec![swarm.parse()?];
     config.swarm.bootstrap = known.iter().map(|address| address.parse()).collect::<Result<_, _>>()?;
     config.swarm.network = "atoll-demo".to_owned();
     let mut table = toml::Table::try_from(config)?;
     // The rest stays at its default, or comes by flag.
-    table.retain(|section, _| ["routing", "gateway", "swarm", "certs"].contains(&section));
+    table.retain(|section, _| ["routing", "gateway", "swarm", "certs", "sites"].contains(&section));
     Ok(toml::to_string(&table)?)
 }
 
