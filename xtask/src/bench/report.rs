@@ -170,8 +170,8 @@ const METHOD: &str = "
   for byte. Atoll hashes every block that comes from the disk.
 - **Cold**: 2,048 files of 256 KiB, each asked for once, in the same random order, by 16 clients. Each server is started
   anew for each run, and Linux's page cache emptied once it is ready (`drop_caches`), so that all of them read the disk.
-- **Import**: one file of random bytes from the page cache into a fresh store; the disk is settled with `sync` before each
-  run. Kubo is `ipfs add` with the `unixfs-v1-2025` profile on flatfs, its `sync` off (the default) or on. ipfs-car packs into
+- **Import**: one file of random bytes from the page cache into a fresh store; before each run a file as
+  large is written and removed and the disk settled with `sync`, so that nobody waits for pages of the machine's host. Kubo is `ipfs add` with the `unixfs-v1-2025` profile on flatfs, its `sync` off (the default) or on. ipfs-car packs into
   one file. The bare loop reads, hashes with SHA-256 and writes 1 MiB at a time on two threads, then calls `fdatasync`
   once where synced. Roots are compared with Kubo's.
 - **Publish**: 100 folders of 100 files of 100 to 4,100 bytes, `atoll import` into a running node (a publish without
