@@ -2,7 +2,7 @@
 //! after power loss.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -33,6 +33,13 @@ pub fn replace_secret(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Res
     put(path, create, write)
 }
 
+/// What a file says, if it is there, can be read, and has no more than `bytes_max` bytes.
+pub fn read(path: &Path, bytes_max: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= bytes_max).then_some(bytes)
+}
+
 fn put(
     path: &Path,
     create: impl FnOnce(&Path) -> io::Result<File>,
@@ -55,6 +62,15 @@ fn put(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_too_large_or_not_there_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        assert_eq!(read(&path, 3), None);
+        replace(&path, |file| file.write_all(b"abc")).unwrap();
+        assert_eq!((read(&path, 3), read(&path, 2)), (Some(b"abc".to_vec()), None));
+    }
 
     #[test]
     fn only_its_owner_reads_a_secret() {

@@ -34,7 +34,7 @@ const CHALLENGES: &str = "/.well-known/acme-challenge/";
 /// The largest buffer of a connection, in bytes.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
-/// Serves a connection until it ends, or until `draining` turns true and its request is answered.
+/// Serves a connection until it ends, or until the listener ends and its request is answered.
 pub(crate) async fn serve(mut tcp: TcpStream, mut client: Client, activity: Arc<Activity>, mut draining: Drained) {
     // Nothing is set up before the client says something: a connection that never does costs almost nothing.
     // Peeking waits for bytes; readiness alone is reported once for every new connection.

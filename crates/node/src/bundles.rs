@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use crate::api::{BundleState, BundleView};
 use crate::keys;
 use crate::node::Inner;
+use crate::ticks::Ticks;
 
 /// How often new sites are looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -262,13 +263,8 @@ fn claims(node: &Inner) -> Claims {
 
 /// Makes what is missing and forgets what is not wanted, until `stop` changes.
 pub(crate) async fn run(node: Arc<Inner>, mut stop: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(LOOK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stop.changed() => return,
-        }
+    let mut ticks = Ticks::new(LOOK, stop.clone());
+    while ticks.next().await {
         let wanted = sites(&node.local.store().pins());
         node.bundles.retain(&wanted);
         if node.bundles.heed(&claims(&node)) {
@@ -287,10 +283,18 @@ pub(crate) async fn run(node: Arc<Inner>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// The roots of sites: what is published through this node, and what is placed on it.
+/// The site that something is pinned for, by its text: published through this node, or placed on it.
+pub(crate) fn site_of(pin: &Pin) -> Option<&str> {
+    pin.name.strip_prefix("site:").or_else(|| pin.name.strip_prefix("publish:"))
+}
+
+/// The roots of sites.
 fn sites(pins: &[Pin]) -> BTreeSet<Cid> {
-    let is_site = |pin: &&Pin| pin.name.starts_with("site:") || pin.name.starts_with("publish:");
-    pins.iter().filter(is_site).map(|pin| own(&pin.cid)).filter(|root| root.hash().code() != IDENTITY).collect()
+    pins.iter()
+        .filter(|pin| site_of(pin).is_some())
+        .map(|pin| own(&pin.cid))
+        .filter(|root| root.hash().code() != IDENTITY)
+        .collect()
 }
 
 /// A root as a bundle has it.

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Folder;
+use crate::ticks::Ticks;
 
 /// What authorities issued, if any is to be asked.
 ///
@@ -34,14 +35,9 @@ pub(crate) fn spawn(
 }
 
 /// Follows what certificates are made of until `stop` changes.
-async fn run(store: Arc<Store>, interval: Duration, mut stop: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(interval);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stop.changed() => return,
-        }
+async fn run(store: Arc<Store>, interval: Duration, stop: watch::Receiver<bool>) {
+    let mut ticks = Ticks::new(interval, stop);
+    while ticks.next().await {
         let store = Arc::clone(&store);
         // A panic costs this look, not the next.
         let _ = tokio::task::spawn_blocking(move || store.refresh()).await;

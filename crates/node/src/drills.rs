@@ -22,8 +22,7 @@ pub(crate) struct Drills {
 impl Drills {
     /// Those of a file, if there is one that can be read.
     pub(crate) fn open(file: &Path) -> Self {
-        let small = std::fs::metadata(file).is_ok_and(|data| data.len() <= FILE_BYTES_MAX);
-        let text = small.then(|| std::fs::read(file).ok()).flatten();
+        let text = atoll_durable::read(file, FILE_BYTES_MAX);
         let known = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         Self { file: file.to_owned(), known: Mutex::new(known) }
     }

@@ -11,7 +11,9 @@ use atoll_core::{Cid, SiteId, SystemClock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::bundles::site_of;
 use crate::node::Inner;
+use crate::ticks::Ticks;
 use crate::work::blocking;
 
 /// How often it is looked.
@@ -45,8 +47,7 @@ struct Version {
 impl Versions {
     /// As a file says, if there is one that can be read. Each is kept for so long.
     pub(crate) fn open(file: &Path, lasts: Duration) -> Self {
-        let small = std::fs::metadata(file).is_ok_and(|data| data.len() <= FILE_BYTES_MAX);
-        let text = small.then(|| std::fs::read(file).ok()).flatten();
+        let text = atoll_durable::read(file, FILE_BYTES_MAX);
         let kept = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         Self { file: file.to_owned(), kept: RwLock::new(kept), lasts }
     }
@@ -82,15 +83,10 @@ impl Earlier for Versions {
 }
 
 /// Keeps what is replaced and lets go of what has been kept for long enough, until `stop` changes.
-pub(crate) async fn run(node: Arc<Inner>, mut stop: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(LOOK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+pub(crate) async fn run(node: Arc<Inner>, stop: watch::Receiver<bool>) {
+    let mut ticks = Ticks::new(LOOK, stop);
     let mut seen = HashMap::new();
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stop.changed() => return,
-        }
+    while ticks.next().await {
         look(&node, &mut seen).await;
     }
 }
@@ -98,8 +94,7 @@ pub(crate) async fn run(node: Arc<Inner>, mut stop: watch::Receiver<bool>) {
 async fn look(node: &Inner, seen: &mut HashMap<String, HashSet<String>>) {
     let pins = node.local.store().pins();
     for pin in &pins {
-        let site = pin.name.strip_prefix("site:").or_else(|| pin.name.strip_prefix("publish:"));
-        if let Some(site) = site.filter(|site| site.parse::<SiteId>().is_ok()) {
+        if let Some(site) = site_of(pin).filter(|site| site.parse::<SiteId>().is_ok()) {
             seen.entry(site.to_owned()).or_default().insert(pin.cid.to_string());
         }
     }

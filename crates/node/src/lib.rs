@@ -25,6 +25,7 @@ mod purges;
 mod release;
 mod servers;
 pub mod takeover;
+mod ticks;
 mod transport;
 pub mod work;
 

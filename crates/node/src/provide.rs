@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::keys;
 use crate::network::Network;
 use crate::node::{Inner, NodeError};
+use crate::ticks::Ticks;
 
 /// How often new pins are looked for.
 const LOOK: Duration = Duration::from_secs(2);
@@ -96,20 +97,15 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Looks for what is to be announced, for ever, or until `stop` changes.
-pub(crate) async fn run(node: Arc<Inner>, swarm: Swarm, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn run(node: Arc<Inner>, swarm: Swarm, stop: watch::Receiver<bool>) {
     if let Some((sweep, _)) = node.providing.sweeps.first() {
         let sweep = sweep.clone();
         swarm.set_own(Arc::new(move |key| sweep.provides(key))).await;
     }
     let mut held = Held { what: node.providing.what, roots: BTreeSet::new(), entities: HashMap::new(), looked: None };
     let mut saved = Instant::now();
-    let mut ticks = tokio::time::interval(LOOK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stop.changed() => return,
-        }
+    let mut ticks = Ticks::new(LOOK, stop);
+    while ticks.next().await {
         let (store, sweeps) = (node.local.store().clone(), node.providing.sweeps());
         let looked = tokio::task::spawn_blocking(move || {
             match held.look(&store) {

@@ -16,9 +16,11 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::api::PublishedView;
+use crate::bundles::site_of;
 use crate::config::{Accept, AcceptWord};
 use crate::keys;
 use crate::node::Inner;
+use crate::ticks::Ticks;
 
 /// How often it is looked for new versions.
 const LOOK: Duration = Duration::from_secs(1);
@@ -92,18 +94,13 @@ impl Notices {
 }
 
 /// Takes up what sites say, until `stop` changes.
-pub(crate) async fn run(node: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn run(node: Arc<Inner>, stop: watch::Receiver<bool>) {
     if node.notices.allowed == Accept::Word(AcceptWord::None) {
         return;
     }
     let blocks: Arc<dyn Blocks> = Arc::new(PassingBlocks(LocalBlocks::clone(&node.local)));
-    let mut ticks = tokio::time::interval(LOOK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stop.changed() => return,
-        }
+    let mut ticks = Ticks::new(LOOK, stop);
+    while ticks.next().await {
         let held = held(&node);
         forget(&node, &held);
         for Held { site, name, root } in held {
@@ -119,8 +116,7 @@ pub(crate) async fn run(node: Arc<Inner>, mut stop: watch::Receiver<bool>) {
 fn held(node: &Inner) -> Vec<Held> {
     let mut roots: HashMap<SiteId, Vec<Cid>> = HashMap::new();
     for pin in node.local.store().pins() {
-        let site = pin.name.strip_prefix("site:").or_else(|| pin.name.strip_prefix("publish:"));
-        if let Some(site) = site.and_then(|site| site.parse().ok()) {
+        if let Some(site) = site_of(&pin).and_then(|site| site.parse().ok()) {
             roots.entry(site).or_default().push(pin.cid);
         }
     }
@@ -209,8 +205,7 @@ async fn read(blocks: &Arc<dyn Blocks>, root: &Cid) -> Result<Option<Result<Vec<
 
 /// The last good one of an earlier run.
 fn last(file: &Path) -> Option<Published> {
-    let small = std::fs::metadata(file).is_ok_and(|about| about.len() <= PUBLISHED_BYTES_MAX as u64);
-    small.then(|| std::fs::read(file).ok()).flatten().and_then(|text| Published::parse(&text).ok())
+    Published::parse(&atoll_durable::read(file, PUBLISHED_BYTES_MAX as u64)?).ok()
 }
 
 /// Keeps the last good one, or none.

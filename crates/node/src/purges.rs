@@ -14,6 +14,7 @@ use atoll_edge::front::Degree;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::bundles::site_of;
 use crate::node::Inner;
 
 /// The largest file that is read, in bytes.
@@ -31,8 +32,7 @@ pub(crate) struct Obedience {
 impl Obedience {
     /// As a file says, if there is one that can be read.
     pub(crate) fn open(file: &Path) -> Self {
-        let small = std::fs::metadata(file).is_ok_and(|data| data.len() <= FILE_BYTES_MAX);
-        let text = small.then(|| std::fs::read(file).ok()).flatten();
+        let text = atoll_durable::read(file, FILE_BYTES_MAX);
         let read: BTreeMap<String, u64> = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         // Whether it shows them is found out anew.
         let known = read.into_iter().filter_map(|(site, seq)| Some((site.parse().ok()?, Obeyed { seq, shows: false })));
@@ -109,8 +109,8 @@ async fn obey_all(node: &Inner) -> bool {
 
 /// Whether this node holds the site, or has what its servers answer.
 fn shows(node: &Inner, log: &Signed<PurgeLog>) -> bool {
-    let reasons = [format!("site:{}", log.site()), format!("publish:{}", log.site())];
-    let pinned = node.local.store().pins().iter().any(|pin| reasons.contains(&pin.name));
+    let site = log.site().to_string();
+    let pinned = node.local.store().pins().iter().any(|pin| site_of(pin) == Some(&site));
     pinned || name_of(log).is_some_and(|name| node.fronts.has_named(&name))
 }
 

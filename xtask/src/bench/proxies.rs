@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::Result;
 
 use super::Bench;
-use super::servers::{Cores, Server, free_port};
+use super::servers::{Cores, Server, free_port, nginx, nginx_head};
 use crate::install;
 use crate::shell::run;
 
@@ -68,7 +68,7 @@ pub(super) fn origin(bench: &Bench, files: &Path) -> Result<(Server, PathBuf)> {
             nginx_head(&folder, 1)
         ),
     )?;
-    let command = nginx(bench, &folder, Cores::Own.client(&bench.nginx));
+    let command = nginx(&folder, Cores::Own.client(&bench.nginx));
     Ok((Server::start("origin", command, address, "/".to_owned(), Cores::Own)?, log))
 }
 
@@ -102,25 +102,6 @@ fn atoll(binary: &Path, bench: &Bench, tools: &Tools, origin: &Server) -> Result
     Server::atoll_as_set(binary, &folder, Cores::Own)
 }
 
-/// What every configuration of nginx here begins with; ends within `http`.
-fn nginx_head(folder: &Path, workers: u32) -> String {
-    let at = folder.display();
-    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("  {name}_temp_path {at}/{name};\n"))
-        .concat();
-    format!(
-        "daemon off;\nuser root;\nworker_processes {workers};\nworker_rlimit_nofile 65536;\npid {at}/nginx.pid;\n\
-         events {{ worker_connections 32768; }}\nhttp {{\n{temporary}  access_log off;\n  sendfile on;\n  \
-         keepalive_timeout 1h;\n  keepalive_requests 1000000000;\n  default_type application/octet-stream;\n"
-    )
-}
-
-fn nginx(bench: &Bench, folder: &Path, mut command: Command) -> Command {
-    debug_assert!(bench.nginx.is_absolute());
-    command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg(folder.join("error.log"));
-    command
-}
-
 fn nginx_cache(bench: &Bench, tools: &Tools, origin: &Server) -> Result<Server> {
     let folder = bench.fresh("nginx")?;
     let (address, tls) = (format!("127.0.0.1:{}", free_port()?), format!("127.0.0.1:{}", free_port()?));
@@ -139,7 +120,7 @@ fn nginx_cache(bench: &Bench, tools: &Tools, origin: &Server) -> Result<Server> 
             nginx_head(&folder, 1)
         ),
     )?;
-    let command = nginx(bench, &folder, Cores::Own.server(&bench.nginx));
+    let command = nginx(&folder, Cores::Own.server(&bench.nginx));
     let mut server = Server::start("nginx", command, address, "/".to_owned(), Cores::Own)?;
     server.tls = Some(tls);
     Ok(server)

@@ -84,9 +84,7 @@ impl Server {
         let folder = bench.fresh("nginx")?;
         let address = format!("127.0.0.1:{}", free_port()?);
         fs::write(folder.join("nginx.conf"), nginx_conf(&folder, files, &address, tcp_nopush, cores))?;
-        let mut command = cores.server(&bench.nginx);
-        command.arg("-p").arg(&folder).arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg(folder.join("error.log"));
-        Self::start("nginx", command, address, "/".to_owned(), cores)
+        Self::start("nginx", nginx(&folder, cores.server(&bench.nginx)), address, "/".to_owned(), cores)
     }
 
     /// Starts the server that does the least, over a folder.
@@ -357,15 +355,30 @@ pub(super) fn free_port() -> Result<u16> {
 }
 
 fn nginx_conf(folder: &Path, files: &Path, address: &str, tcp_nopush: &str, cores: Cores) -> String {
-    let (folder, files, workers) = (folder.display(), files.display(), cores.threads());
+    format!(
+        "{}  tcp_nopush {tcp_nopush};\n  open_file_cache max=1000;\n  open_file_cache_valid 60s;\n  \
+         server {{ listen {address}; root {}; }}\n}}\n",
+        nginx_head(folder, cores.threads()),
+        files.display()
+    )
+}
+
+/// What every configuration of nginx here begins with; it ends within `http`.
+pub(super) fn nginx_head(folder: &Path, workers: u32) -> String {
+    let at = folder.display();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("  {name}_temp_path {folder}/{name};\n"))
+        .map(|name| format!("  {name}_temp_path {at}/{name};\n"))
         .concat();
     // Workers keep the user who runs the bench: the files need not be readable by others.
     format!(
-        "daemon off;\nuser root;\nworker_processes {workers};\npid {folder}/nginx.pid;\nevents {{ worker_connections 1024; }}\n\
-         http {{\n{temporary}  access_log off;\n  sendfile on;\n  tcp_nopush {tcp_nopush};\n  open_file_cache max=1000;\n  \
-         open_file_cache_valid 60s;\n  keepalive_timeout 1h;\n  keepalive_requests 1000000000;\n  \
-         default_type application/octet-stream;\n  server {{ listen {address}; root {files}; }}\n}}\n"
+        "daemon off;\nuser root;\nworker_processes {workers};\nworker_rlimit_nofile 65536;\npid {at}/nginx.pid;\n\
+         events {{ worker_connections 32768; }}\nhttp {{\n{temporary}  access_log off;\n  sendfile on;\n  \
+         keepalive_timeout 1h;\n  keepalive_requests 1000000000;\n  default_type application/octet-stream;\n"
     )
+}
+
+/// nginx over the configuration in its folder.
+pub(super) fn nginx(folder: &Path, mut command: Command) -> Command {
+    command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg(folder.join("error.log"));
+    command
 }
