@@ -29,7 +29,7 @@ const PEERS_HEAD: &str = "\n## Attacks of peers\n\nOf `crates/swarm/tests`, over
 
 /// Runs them; `false` when one was not withstood.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
-    let mut command = workspace.cargo(&["test", "--release", "--locked", "--package", "atoll", "--test", "attack"]);
+    let mut command = workspace.cargo(&["test", "--release", "--locked", "--workspace", "--test", "attack"]);
     command.args(["--", "--nocapture"]).env("ATOLL_ATTACK_SECONDS", options.seconds.to_string());
     let page = workspace.root.join("docs/attacks.md");
     if let Some(only) = &options.only {
