@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,8 +24,11 @@ use crate::config::Timeouts;
 use crate::origin::Origin;
 use crate::resolve::{Reach, Resolver};
 
-/// The most idle connections that are kept to one origin.
+/// The most idle connections that a lane keeps to one origin.
 const IDLE_MAX: usize = 128;
+/// The most lanes: threads have connections of their own, so that none waits for another, and no request goes from one to the other
+/// and back.
+const LANES_MAX: usize = 16;
 /// The largest head of an answer, and the most of a body that is read at once, in bytes.
 const READ_BYTES_MAX: usize = 128 * 1024;
 /// The most fields of an answer.
@@ -42,10 +46,17 @@ pub(crate) struct Client {
     keep_alive: Duration,
     resolver: Resolver,
     host: String,
-    /// The connections in use, and how often the origin's addresses had changed when they were begun.
-    current: Mutex<(u64, Pooled<Connector, Noted>)>,
+    lanes: Vec<Mutex<Lane>>,
     /// Our ends of connections that have answered before.
     used: Mutex<HashSet<SocketAddr>>,
+}
+
+/// The connections of one thread, or a few.
+#[derive(Debug)]
+struct Lane {
+    /// How often the origin's addresses had changed when they were begun.
+    changes: u64,
+    pool: Pooled<Connector, Noted>,
 }
 
 /// A request under way, and the connection that it took.
@@ -63,9 +74,11 @@ impl Client {
     ) -> Result<Self, String> {
         let connector = Connector::new(origin, timeouts.connect, tls, (resolver.clone(), reach))?;
         let (http2, keep_alive) = (origin.is_http2(), timeouts.keep_alive);
-        let current = Mutex::new((0, pooled(&connector, http2, keep_alive)));
+        let lanes = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, LANES_MAX);
+        let lane = || Lane { changes: 0, pool: pooled(&connector, http2, keep_alive) };
+        let lanes = std::iter::repeat_with(|| Mutex::new(lane())).take(lanes).collect();
         let host = origin.host().to_owned();
-        Ok(Self { connector, http2, keep_alive, resolver, host, current, used: Mutex::default() })
+        Ok(Self { connector, http2, keep_alive, resolver, host, lanes, used: Mutex::default() })
     }
 
     /// Sends a request.
@@ -81,11 +94,13 @@ impl Client {
             let (resolver, host) = (self.resolver.clone(), self.host.clone());
             tokio::spawn(async move { resolver.resolve(host).await });
         }
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.0 != changes {
-            *current = (changes, pooled(&self.connector, self.http2, self.keep_alive));
+        let pool = || pooled(&self.connector, self.http2, self.keep_alive);
+        let Some(lane) = self.lanes.get(lane_of_thread() % self.lanes.len().max(1)) else { return pool() };
+        let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
+        if lane.changes != changes {
+            *lane = Lane { changes, pool: pool() };
         }
-        current.1.clone()
+        lane.pool.clone()
     }
 
     /// Whether a request's connection has answered before; it has from now on, or is gone.
@@ -116,6 +131,15 @@ impl Sent {
         let used = client.note(&self.connection, answered.is_ok());
         (answered, used)
     }
+}
+
+/// A number that the threads have in turn.
+fn lane_of_thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    OWN.with(|own| *own)
 }
 
 fn pooled(connector: &Connector, http2: bool, keep_alive: Duration) -> Pooled<Connector, Noted> {
