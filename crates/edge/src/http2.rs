@@ -6,6 +6,7 @@ pub(crate) mod frames;
 mod pace;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -32,26 +33,25 @@ const FRAME_BYTES_MAX: u32 = 16 * 1024;
 const KIB: u32 = 1024;
 
 /// Serves a connection until it ends, or until `draining` turns true and its requests are answered.
-pub(crate) async fn speak(stream: ClientStream, client: Client, mut draining: Drained) {
+pub(crate) async fn speak(mut stream: ClientStream, client: Client, mut draining: Drained) {
     let client = Arc::new(client);
     let builder = builder(&client);
-    let home = Home::default();
-    let lent = Lent { stream: Some(TokioIo::new(stream)), home: Arc::clone(&home) };
+    stream.gather();
+    let shared = Shared(Arc::new(Mutex::new(TokioIo::new(stream))));
     let service = service_fn(|request| serve(Arc::clone(&client), request));
-    let mut connection = Box::pin(builder.serve_connection(lent, service));
+    let mut connection = Box::pin(builder.serve_connection(shared.clone(), service));
     let ended = tokio::select! {
-        ended = &mut connection => ended,
+        ended = poll_fn(|cx| shared.poll_turn(connection.as_mut(), cx)) => ended,
         () = draining::begun(&mut draining) => {
             connection.as_mut().graceful_shutdown();
-            connection.as_mut().await
+            poll_fn(|cx| shared.poll_turn(connection.as_mut(), cx)).await
         }
     };
     if let Err(cause) = ended {
         tracing::debug!(%cause, "connection failed");
     }
     drop(connection);
-    let stream = home.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(stream) = stream else { return };
+    let Some(stream) = shared.into_stream() else { return };
     let told = stream.faulty().map(frames::Frames::go_away);
     let mut socket = stream.into_socket();
     if let Some(told) = told {
@@ -103,56 +103,55 @@ pub(crate) fn name_host<B>(request: &mut Request<B>) {
     }
 }
 
-/// Where a stream comes back to.
-type Home = Arc<Mutex<Option<ClientStream>>>;
+/// A stream that its connection shares with whoever serves that: what was written is sent when a turn of the connection ends, and when
+/// it is over, its client can still be told why. One task has both ends.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<TokioIo<ClientStream>>>);
 
-/// A stream that comes back when the connection over it is dropped, so that its client can be told.
-struct Lent {
-    stream: Option<TokioIo<ClientStream>>,
-    home: Home,
-}
-
-impl Lent {
-    fn poll<T>(
-        self: Pin<&mut Self>,
-        poll: impl FnOnce(Pin<&mut TokioIo<ClientStream>>) -> Poll<std::io::Result<T>>,
-    ) -> Poll<std::io::Result<T>> {
-        match &mut self.get_mut().stream {
-            Some(stream) => poll(Pin::new(stream)),
-            None => Poll::Ready(Err(std::io::ErrorKind::NotConnected.into())),
+impl Shared {
+    /// A turn of the connection. Whatever it has written leaves at its end.
+    fn poll_turn<C: Future>(&self, connection: Pin<&mut C>, cx: &mut Context<'_>) -> Poll<C::Output> {
+        let turned = connection.poll(cx);
+        if turned.is_pending() {
+            // What fails here fails again when the connection next reads or writes.
+            let _ = self.poll(|stream| stream.inner_mut().poll_release(cx));
         }
+        turned
+    }
+
+    fn poll<T>(&self, poll: impl FnOnce(&mut TokioIo<ClientStream>) -> T) -> T {
+        poll(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The stream, once the connection is gone.
+    fn into_stream(self) -> Option<ClientStream> {
+        let stream = Arc::into_inner(self.0)?.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Some(stream.into_inner())
     }
 }
 
-impl Drop for Lent {
-    fn drop(&mut self) {
-        let stream = self.stream.take().map(TokioIo::into_inner);
-        *self.home.lock().unwrap_or_else(PoisonError::into_inner) = stream;
-    }
-}
-
-impl Read for Lent {
+impl Read for Shared {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<std::io::Result<()>> {
-        self.poll(|stream| stream.poll_read(cx, buf))
+        self.poll(|stream| Pin::new(stream).poll_read(cx, buf))
     }
 }
 
-impl Write for Lent {
+impl Write for Shared {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        self.poll(|stream| stream.poll_write(cx, buf))
+        self.poll(|stream| Pin::new(stream).poll_write(cx, buf))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        self.poll(|stream| stream.poll_flush(cx))
+        self.poll(|stream| Pin::new(stream).poll_flush(cx))
     }
 
-    /// Left to whoever gets the stream back.
+    /// Left to whoever has the stream in the end.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        self.poll(|stream| stream.poll_flush(cx))
+        self.poll_flush(cx)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.as_ref().is_some_and(Write::is_write_vectored)
+        true
     }
 
     fn poll_write_vectored(
@@ -160,6 +159,6 @@ impl Write for Lent {
         cx: &mut Context<'_>,
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        self.poll(|stream| stream.poll_write_vectored(cx, bufs))
+        self.poll(|stream| Pin::new(stream).poll_write_vectored(cx, bufs))
     }
 }

@@ -18,6 +18,7 @@ use crate::config::Http2;
 use crate::guard::Guard;
 use crate::http2::frames::Frames;
 use crate::sending::Sending;
+use crate::tls::gate::{self, Gate};
 
 /// A watched stream.
 pub(crate) struct ClientStream {
@@ -27,6 +28,8 @@ pub(crate) struct ClientStream {
     activity: Arc<Activity>,
     watched: Watched,
     refused: bool,
+    /// Whether what is written stays here until there is enough of it, or [`ClientStream::poll_release`].
+    gathers: bool,
     sending: Arc<Sending>,
     /// What is being sent, until all that was to be written is.
     sealed: Option<Arc<Sealed>>,
@@ -37,7 +40,7 @@ pub(crate) struct ClientStream {
 /// What a client's bytes come over.
 pub(crate) enum Socket {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Gate>>),
 }
 
 /// What a client's bytes are looked at for, before they are parsed.
@@ -76,7 +79,30 @@ struct Uncopied<'a> {
 impl ClientStream {
     pub(crate) fn new(socket: Socket, already: Bytes, watched: Watched, client: &Client) -> Self {
         let (activity, sending) = (Arc::clone(&client.activity), Arc::clone(&client.sending));
-        Self { socket, already, activity, watched, refused: false, sending, sealed: None, interim: Bytes::new() }
+        Self {
+            socket,
+            already,
+            activity,
+            watched,
+            refused: false,
+            gathers: false,
+            sending,
+            sealed: None,
+            interim: Bytes::new(),
+        }
+    }
+
+    /// From now on it keeps what it is given within TLS, until there is enough of it or [`ClientStream::poll_release`].
+    pub(crate) fn gather(&mut self) {
+        if let Socket::Tls(tls) = &mut self.socket {
+            gate::limit(tls);
+            self.gathers = true;
+        }
+    }
+
+    /// Sends what is kept.
+    pub(crate) fn poll_release(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     /// Writes the first of `bufs`.
@@ -87,6 +113,7 @@ impl ClientStream {
         let next = self.sending.take();
         let tcp = match &mut self.socket {
             Socket::Plain(tcp) => tcp,
+            Socket::Tls(tls) if self.gathers => return gate::poll_gather(tls, cx, bufs),
             Socket::Tls(tls) => return Pin::new(tls).poll_write_vectored(cx, bufs),
         };
         if next.is_some() {
@@ -233,6 +260,9 @@ impl AsyncWrite for ClientStream {
             self.interim = self.sending.take_interim();
         }
         ready!(self.poll_interim(cx))?;
+        if self.gathers {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 
@@ -250,7 +280,7 @@ impl Socket {
     pub(crate) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Tls(tls) => tls.get_ref().0.tcp(),
         }
     }
 }

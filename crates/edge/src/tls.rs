@@ -5,12 +5,14 @@
 //! keys: clients shake hands in full once.
 
 pub(crate) mod config;
+pub(crate) mod gate;
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use self::gate::Gate;
 use atoll_certs::{Challenges, Store};
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicServerConfig};
 use rustls::ServerConfig;
@@ -100,7 +102,7 @@ impl Tls {
     }
 
     /// Shakes hands with a client whose first byte is there; `None` if that does not end in a connection.
-    pub(crate) async fn accept(&self, tcp: TcpStream) -> Option<(TlsStream<TcpStream>, Protocol)> {
+    pub(crate) async fn accept(&self, tcp: TcpStream) -> Option<(TlsStream<Gate>, Protocol)> {
         let Some(_place) = Place::take(self) else {
             self.counts.refused.fetch_add(1, Ordering::Relaxed);
             tracing::debug!("a handshake is refused: too many are under way (gateway.tls.handshakes)");
@@ -149,8 +151,8 @@ impl Tls {
         self.under_way.load(Ordering::Relaxed) > self.under_way_max / BUSY_SHARE
     }
 
-    async fn shake(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+    async fn shake(&self, tcp: TcpStream) -> io::Result<TlsStream<Gate>> {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), Gate::new(tcp)).await?;
         let is_challenge =
             hello.client_hello().alpn().is_some_and(|mut protocols| protocols.any(|name| name == Challenges::PROTOCOL));
         if is_challenge {

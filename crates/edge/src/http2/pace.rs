@@ -16,9 +16,11 @@ use tokio::time::Sleep;
 
 use crate::activity::SLOW_READER_BYTES_MIN;
 use crate::body::{Body, Broken};
+use crate::tls::gate::RECORD_BYTES_MAX;
 
-/// The most of an answer that is handed over at once, in bytes.
-const PART_BYTES_MAX: usize = 64 * 1024;
+/// The most of an answer that is handed over at once: what fills a record of TLS with the head of its frame (RFC 9113, section 4.1),
+/// in bytes.
+const PART_BYTES_MAX: usize = RECORD_BYTES_MAX - 9;
 
 tokio::task_local! {
     /// That of the request whose task this is.
