@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use atoll_sealed::{SEALED_BYTES_MIN, Seal, Seals};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
@@ -39,6 +40,8 @@ pub struct Filled {
     pub parts: Vec<Bytes>,
     /// How many.
     pub len: u64,
+    /// The file that its only part is of, if it was sealed.
+    pub seal: Option<Arc<Seal>>,
 }
 
 /// Memory for bodies that arrive.
@@ -118,10 +121,14 @@ impl Budget {
 impl Fill {
     /// A body to be filled, and who fills it.
     pub(crate) fn begin(budget: Arc<Budget>) -> (Arc<Self>, Writing) {
-        let (whole, arriving, changed, taken) = (OnceLock::new(), Mutex::default(), Notify::new(), Notify::new());
-        let (coded, coding) = Default::default();
-        let fill = Arc::new(Self { whole, arriving, changed, taken, coded, coding, budget });
+        let fill = Arc::new(Self::new(budget, Arriving::default()));
         (Arc::clone(&fill), Writing(fill))
+    }
+
+    fn new(budget: Arc<Budget>, arriving: Arriving) -> Self {
+        let (coded, coding) = Default::default();
+        let (changed, taken) = (Notify::new(), Notify::new());
+        Self { whole: OnceLock::new(), arriving: Mutex::new(arriving), changed, taken, coded, coding, budget }
     }
 
     /// The body, if it is all there.
@@ -144,6 +151,27 @@ impl Fill {
         if let Some(slot) = self.coded.get(coding as usize) {
             let _ = slot.set(coded);
         }
+    }
+
+    /// The same body with the codings that were made, each in a file of its own; `None` if that changes nothing, since they are
+    /// or can have none.
+    pub(crate) fn sealed(&self, seals: &Arc<Seals>) -> Option<Arc<Self>> {
+        let whole = self.whole()?;
+        let fill = Self::new(Arc::clone(&self.budget), Arriving { over: true, ..Arriving::default() });
+        let mut changed = false;
+        let mut sealed = |filled: &Filled| {
+            let sealed = filled.sealed(seals);
+            changed |= sealed.is_some();
+            sealed.unwrap_or_else(|| filled.clone())
+        };
+        let _ = fill.whole.set(sealed(whole));
+        for coding in Coding::ALL {
+            let made = self.coded.get(coding as usize).and_then(OnceLock::get);
+            if let Some(made) = made.filter(|_| fill.begin_coding(coding)) {
+                fill.set_coded(coding, made.as_ref().map(&mut sealed));
+            }
+        }
+        changed.then(|| Arc::new(fill))
     }
 
     /// Bytes of memory that it takes.
@@ -177,6 +205,20 @@ impl Fill {
 }
 
 impl Filled {
+    /// Whether it could be in a file, and is not.
+    pub(crate) fn is_worth_sealing(&self) -> bool {
+        self.len >= SEALED_BYTES_MIN && self.seal.is_none()
+    }
+
+    /// The same in one file; `None` if it is in one, is too small to be worth it, or can have none.
+    fn sealed(&self, seals: &Arc<Seals>) -> Option<Self> {
+        if !self.is_worth_sealing() {
+            return None;
+        }
+        let seal = seals.seal(&self.parts)?;
+        Some(Self { parts: vec![seal.bytes()], len: self.len, seal: Some(seal) })
+    }
+
     /// The bytes of a range, without a copy.
     pub fn range(&self, range: &Range<u64>) -> Vec<Bytes> {
         cut(&self.parts, range)
@@ -249,7 +291,7 @@ impl Writing {
         arriving.over = true;
         if !arriving.passing {
             // Readers find their next part among the old ones: those stay until the last reader is gone.
-            let _ = self.0.whole.set(Filled { parts: arriving.whole(), len: arriving.len });
+            let _ = self.0.whole.set(Filled { parts: arriving.whole(), len: arriving.len, seal: None });
         }
         arriving.forget_if_unread();
     }

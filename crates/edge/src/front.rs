@@ -16,6 +16,7 @@ mod page;
 mod published;
 mod quota;
 mod routes;
+mod send;
 mod slices;
 mod stored;
 mod switch;
@@ -33,8 +34,9 @@ use std::time::{Duration, SystemTime};
 use crate::incoming::Incoming;
 use atoll_cache::{DiskError, Found, Key, Report, Reuse, Rules};
 use atoll_core::keys::AnswerKey;
-use atoll_fallback::{Call, Download, OriginError, Origins, Reach, Settings, Upload};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request};
+use atoll_fallback::{Origins, Reach, Settings};
+use atoll_sealed::Seals;
+use http::{HeaderMap, Method, Request, Response, Uri, request};
 use hyper::ext::Protocol;
 
 pub use atoll_cache::{Config as CacheConfig, Degree, DiskFigures, Profile, Purge, Store};
@@ -87,6 +89,8 @@ pub struct Fronts {
     any: Option<Arc<Front>>,
     /// That of all sites, then those of single ones.
     stores: Vec<Arc<Store>>,
+    /// The budget of files for what they have sealed.
+    seals: Arc<Seals>,
     tally: Arc<Tally>,
     /// Each once, in the order of the settings.
     all: Vec<Arc<Front>>,
@@ -158,15 +162,17 @@ impl Fronts {
         folder: Option<&Path>,
     ) -> Result<Self, FrontError> {
         let folder = folder.filter(|_| !sites.is_empty());
+        let seals = Seals::new();
         let open = |config: &CacheConfig, name: &str| match folder {
-            Some(folder) => Store::open(config, &folder.join(name)).map(Arc::new),
-            None => Ok(Arc::new(Store::new(config))),
+            Some(folder) => Store::open(config, &folder.join(name)).map(|store| Arc::new(store.sharing(&seals))),
+            None => Ok(Arc::new(Store::new(config).sharing(&seals))),
         };
         if let Some(folder) = folder {
             remove_others(folder, sites);
         }
         let shared = open(cache, SHARED)?;
-        let mut fronts = Self { stores: vec![Arc::clone(&shared)], name: Arc::from(name), signer, ..Self::none() };
+        let stores = vec![Arc::clone(&shared)];
+        let mut fronts = Self { stores, seals: Arc::clone(&seals), name: Arc::from(name), signer, ..Self::none() };
         for site in sites {
             let own = site.own_cache(cache).map(|own| open(&own, &site.own_folder())).transpose()?;
             fronts.stores.extend(own.clone());
@@ -219,6 +225,7 @@ impl Fronts {
             by_host: HashMap::new(),
             any: None,
             stores: Vec::new(),
+            seals: Seals::new(),
             tally: Arc::default(),
             all: Vec::new(),
             published: RwLock::default(),
@@ -241,6 +248,11 @@ impl Fronts {
     /// What is stored of their answers, in each cache.
     pub fn stores(&self) -> &[Arc<Store>] {
         &self.stores
+    }
+
+    /// How many of the bodies there are sealed.
+    pub fn sealed(&self) -> usize {
+        self.seals.used()
     }
 
     /// How many requests each site was refused for having used up a quota, by its first host.
@@ -363,46 +375,6 @@ impl Front {
             Some(page) => page.instead(response, request),
             None => response,
         }
-    }
-
-    /// Sends a request to the origins that it is for.
-    async fn send(
-        &self,
-        asked: &Asked,
-        sent: &request::Parts,
-        body: Option<Upload>,
-    ) -> Result<Response<Download>, OriginError> {
-        self.send_as(asked, sent, body, false).await
-    }
-
-    /// Sends one that changes something although it is a GET.
-    async fn send_once(&self, asked: &Asked, sent: &request::Parts) -> Result<Response<Download>, OriginError> {
-        self.send_as(asked, sent, None, true).await
-    }
-
-    async fn send_as(
-        &self,
-        asked: &Asked,
-        sent: &request::Parts,
-        body: Option<Upload>,
-        once: bool,
-    ) -> Result<Response<Download>, OriginError> {
-        let route = Route::find(&self.routes, asked);
-        let rewritten = route.and_then(|route| route.rewritten(sent));
-        let call = Call {
-            head: rewritten.as_ref().unwrap_or(sent),
-            host: &asked.host,
-            body,
-            among: route.map_or(&[], |route| &route.origins),
-            hints: asked.hints.clone().map(early::hints),
-            expects: asked.expects,
-            once,
-        };
-        let mut response = self.origins.send(call).await?;
-        for name in self.routes.iter().filter_map(Route::field) {
-            response.headers_mut().append(header::VARY, HeaderValue::from(name.clone()));
-        }
-        Ok(response)
     }
 
     /// Under what a path and query of it are stored.

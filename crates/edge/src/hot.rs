@@ -7,34 +7,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use atoll_core::{Cid, Resolution};
-use atoll_sealed::Sealed;
+use atoll_sealed::{SEALED_AFTER, SEALED_BYTES_MIN, Seal, Sealed, Seals};
 use bytes::Bytes;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
-use rustix::process::{Resource, getrlimit};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config;
 use crate::respond::Described;
 
 /// What one entry costs beside its body: key, headers, bookkeeping; in bytes.
 const ENTRY_BYTES: u64 = 2048;
-/// A body is sealed if it has so many bytes: below, a copy costs less than what the kernel does for pages.
-const SEALED_BYTES_MIN: u64 = 32 * 1024;
-/// The request that has a body sealed, counted from the first that found it ready: most are not asked for that often.
-const SEALED_AFTER: u8 = 3;
-/// The most sealed bodies, each of which takes a descriptor,
-const SEALED_MAX: usize = 4096;
-/// and the part of the process's descriptors that they may take: one in so many.
-const SEALED_PART: u64 = 8;
 
 /// Ready responses by host and path.
 pub(crate) struct Hot {
     cache: Cache<Key, Arc<Ready>, Weight>,
     body_bytes_max: u64,
-    /// One permit for each of `seals_max` bodies that may be sealed.
-    seals: Arc<Semaphore>,
-    seals_max: usize,
+    seals: Arc<Seals>,
 }
 
 /// A file, or the page of a directory, that is all in memory.
@@ -58,13 +46,8 @@ pub(crate) struct Ready {
 pub(crate) struct Usage {
     /// How often it was found, up to [`SEALED_AFTER`].
     found: AtomicU8,
-    seal: Option<Seal>,
-}
-
-/// The file that a response's only part is of.
-struct Seal {
-    sealed: Arc<Sealed>,
-    _permit: OwnedSemaphorePermit,
+    /// The file that its only part is of.
+    seal: Option<Arc<Seal>>,
 }
 
 impl Ready {
@@ -75,13 +58,13 @@ impl Ready {
 
     /// The file that its bytes are of.
     pub(crate) fn sealed(&self) -> Option<&Arc<Sealed>> {
-        self.usage.seal.as_ref().map(|seal| &seal.sealed)
+        self.usage.seal.as_deref().map(|seal| &**seal)
     }
 
-    fn sealed_as(&self, seal: Seal) -> Self {
+    fn sealed_as(&self, seal: Arc<Seal>) -> Self {
         Self {
             described: self.described.clone(),
-            parts: vec![seal.sealed.bytes()],
+            parts: vec![seal.bytes()],
             name: self.name.clone(),
             root: self.root,
             path: self.path.clone(),
@@ -122,15 +105,12 @@ impl Hot {
         let mib = |count: usize| (count as u64).saturating_mul(1024 * 1024);
         let per_entry = mib(config.memory_mib).saturating_add(ENTRY_BYTES.saturating_mul(config.entries as u64));
         let body_bytes_max = if config.entries == 0 { 0 } else { mib(config.body_mib) };
-        let part = |limit: u64| usize::try_from(limit / SEALED_PART).unwrap_or(SEALED_MAX);
-        let seals_max = getrlimit(Resource::Nofile).current.map_or(SEALED_MAX, part).min(SEALED_MAX);
-        let seals = Arc::new(Semaphore::new(seals_max));
-        Self { cache: Cache::with_weighter(config.entries, per_entry, Weight), body_bytes_max, seals, seals_max }
+        Self { cache: Cache::with_weighter(config.entries, per_entry, Weight), body_bytes_max, seals: Seals::new() }
     }
 
     /// How many of them are sealed.
     pub(crate) fn sealed(&self) -> usize {
-        self.seals_max.saturating_sub(self.seals.available_permits())
+        self.seals.used()
     }
 
     /// The largest body that is kept, in bytes.
@@ -147,20 +127,11 @@ impl Hot {
         if !ready.is_due() {
             return ready;
         }
-        let Ok(permit) = Arc::clone(&self.seals).try_acquire_owned() else { return ready };
-        match Sealed::new(&ready.parts) {
-            Ok(sealed) => {
-                let seal = Seal { sealed, _permit: permit };
-                let ready = Arc::new(ready.sealed_as(seal));
-                // Not put back if it was forgotten meanwhile.
-                let _ = self.cache.replace(Key { host: host.into(), path: path.into() }, Arc::clone(&ready), false);
-                ready
-            }
-            Err(cause) => {
-                tracing::debug!(%cause, "a response could not be sealed; it is served as it is");
-                ready
-            }
-        }
+        let Some(seal) = self.seals.seal(&ready.parts) else { return ready };
+        let ready = Arc::new(ready.sealed_as(seal));
+        // Not put back if it was forgotten meanwhile.
+        let _ = self.cache.replace(Key { host: host.into(), path: path.into() }, Arc::clone(&ready), false);
+        ready
     }
 
     /// Forgets all: what was served may not be held any more, or not be served.

@@ -276,7 +276,7 @@ impl Kept {
             connections: admission.connections(),
             waiting: admission.waiting(),
             sending_bytes: admission.sending(),
-            sealed: self.0.hot.sealed(),
+            sealed: self.0.hot.sealed().saturating_add(self.0.services.fronts.sealed()),
             resting: self.0.resting.load(Ordering::Relaxed),
             handshakes: self.0.tls.handshakes(),
             signatures: self.0.desk.signatures(),

@@ -9,13 +9,25 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::ops::Deref;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use memmap2::{Mmap, MmapOptions};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create, sendfile};
 use rustix::net::{SendFlags, send};
+use rustix::process::{Resource, getrlimit};
+
+/// Fewer bytes are not worth a file: a copy of them costs less than what the kernel does for pages.
+pub const SEALED_BYTES_MIN: u64 = 32 * 1024;
+/// The request that has bytes sealed, counted from the first that found them in memory: most are not asked for that often.
+pub const SEALED_AFTER: u8 = 3;
+/// The most files of one budget, each of which takes a descriptor,
+const FILES_MAX: usize = 4096;
+/// and the part of the process's descriptors that they may take: one in so many.
+const DESCRIPTORS_PART: u64 = 8;
 
 /// Bytes that never change, in memory, and a file that has the same.
 #[derive(Debug)]
@@ -23,6 +35,24 @@ pub struct Sealed {
     file: File,
     map: Mmap,
 }
+
+/// How many files there may be at one time.
+#[derive(Debug)]
+pub struct Seals {
+    used: AtomicUsize,
+    max: usize,
+}
+
+/// Sealed bytes that count in a budget for as long as this is held.
+#[derive(Debug)]
+pub struct Seal {
+    sealed: Arc<Sealed>,
+    _place: Place,
+}
+
+/// One of the files of a budget.
+#[derive(Debug)]
+struct Place(Arc<Seals>);
 
 /// What [`Sealed::bytes`] hands out keeps the file.
 struct Kept(Arc<Sealed>);
@@ -91,5 +121,41 @@ impl Sealed {
         }
         // What stopped the rest is said by the next call.
         Ok(sent.saturating_add(self.send(socket, offset, len).unwrap_or(0)))
+    }
+}
+
+impl Seals {
+    /// A budget of at most 4,096 files, and at most one in eight of the descriptors that this process may have.
+    pub fn new() -> Arc<Self> {
+        let part = |limit: u64| usize::try_from(limit / DESCRIPTORS_PART).unwrap_or(FILES_MAX);
+        let max = getrlimit(Resource::Nofile).current.map_or(FILES_MAX, part).min(FILES_MAX);
+        Arc::new(Self { used: AtomicUsize::new(0), max })
+    }
+
+    /// How many there are.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Copies `parts` into a file, as [`Sealed::new`] does; `None` if there are too many files, or the system gives none.
+    pub fn seal(self: &Arc<Self>, parts: &[impl AsRef<[u8]>]) -> Option<Arc<Seal>> {
+        let more = |used: usize| used.checked_add(1).filter(|used| *used <= self.max);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        let place = Place(Arc::clone(self));
+        Some(Arc::new(Seal { sealed: Sealed::new(parts).ok()?, _place: place }))
+    }
+}
+
+impl Deref for Seal {
+    type Target = Arc<Sealed>;
+
+    fn deref(&self) -> &Arc<Sealed> {
+        &self.sealed
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.used.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -22,10 +22,9 @@ enum Rank {
 impl Rank {
     fn of(package: &str) -> Option<Self> {
         Some(match package {
-            "atoll-core" | "atoll-durable" | "atoll-trust" => Self::Core,
+            "atoll-core" | "atoll-durable" | "atoll-sealed" | "atoll-trust" => Self::Core,
             "atoll-cache" | "atoll-certs" | "atoll-content" | "atoll-routing" | "atoll-ledger" | "atoll-compute"
-            | "atoll-security" | "atoll-identity" | "atoll-fallback" | "atoll-swarm" | "atoll-pinning"
-            | "atoll-sealed" => Self::Layer,
+            | "atoll-security" | "atoll-identity" | "atoll-fallback" | "atoll-swarm" | "atoll-pinning" => Self::Layer,
             "atoll-edge" => Self::Edge,
             "atoll-node" => Self::Node,
             "atoll" => Self::Binary,

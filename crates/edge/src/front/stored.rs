@@ -44,10 +44,14 @@ pub(super) fn answer(
     }
     if let Some((coding, coded)) = coded(front, asked, entry).filter(|_| codable) {
         describe(&mut headers, coding, coded.len);
+        offer(front, asked, entry, coded);
         return Some(with(stored.status(), headers, Body::whole(coded.parts.iter().cloned())));
     }
     // Only GET has parts (RFC 9110, section 14.2), and no date says of which coding they are.
     let dated = asked.head.headers.get(header::IF_RANGE).is_some_and(|condition| !condition.as_bytes().contains(&b'"'));
+    if let Source::Whole(whole) = source {
+        offer(front, asked, entry, whole);
+    }
     let len = source.len().filter(|_| asked.head.method == Method::GET && !(codable && dated));
     let wanted = len.map_or(Part::Whole, |len| part(stored, &asked.head.headers, len));
     match (wanted, len) {
@@ -62,6 +66,16 @@ pub(super) fn answer(
             Some(with(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::empty()))
         }
         _ => Some(with(stored.status(), headers, source.whole(asked))),
+    }
+}
+
+/// Has the kernel send a body without a copy if it can, now or in the future.
+fn offer(front: &Front, asked: &Asked, entry: &Arc<Entry>, body: &Filled) {
+    let client = &asked.client;
+    match &body.seal {
+        Some(seal) => client.sending.offer(seal),
+        None if client.secure || asked.head.method == Method::HEAD => {}
+        None => front.store.note_copy(&asked.key, entry, body),
     }
 }
 

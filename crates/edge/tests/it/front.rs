@@ -405,3 +405,38 @@ fn a_part_of_what_can_be_stored_is_made_of_the_whole() {
         assert_eq!(origin.asked().last().unwrap().field("range").as_deref(), Some("bytes=5-9"));
     }
 }
+
+#[test]
+fn what_is_asked_for_again_and_again_is_sealed_and_stays_the_same() {
+    let noise: Vec<u8> = (0..300_000_u64).map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect();
+    let sent = noise.clone();
+    let origin = Origin::answering(move |asked: &Asked| {
+        let body = if asked.target() == "/small" { b"small".to_vec() } else { sent.clone() };
+        ("Cache-Control: max-age=60\r\nContent-Type: application/octet-stream\r\n".to_owned(), body)
+    });
+    let (gateway, fronts) = before(&origin, |_| {});
+    let sealed = || gateway.running.kept().load().sealed;
+    for _ in 0..6 {
+        assert!(get(&gateway, "/large", &[]).body == noise);
+        assert_eq!(get(&gateway, "/small", &[]).text(), "small");
+    }
+    until("it is sealed", || sealed() == 1);
+    for (from, to) in [(0, 0), (4095, 70_000), (0, 299_999), (299_999, 299_999)] {
+        let part = get(&gateway, "/large", &[&format!("Range: bytes={from}-{to}")]);
+        assert_eq!(part.status, 206);
+        assert!(part.body == noise[from..=to], "{from}-{to}");
+    }
+    let whole = get(&gateway, "/large", &[]);
+    assert!(whole.body == noise && status(&whole).starts_with("atoll-test; hit"));
+    let head = gateway.request("HEAD", "shop.example", "/large", &[]);
+    assert_eq!((head.header("content-length"), head.body.len()), (Some("300000"), 0));
+    assert_eq!(origin.asked().len(), 2);
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(fronts.purge(&Purge::Everything, Degree::Hard))
+        .unwrap();
+    assert_eq!(sealed(), 0);
+    assert!(get(&gateway, "/large", &[]).body == noise);
+    assert_eq!(origin.asked().len(), 3);
+}

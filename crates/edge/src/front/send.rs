@@ -1,0 +1,53 @@
+//! From a request for a site to the origins that it is for.
+
+use atoll_fallback::{Call, Download, OriginError, Upload};
+use http::{HeaderValue, Response, header, request};
+
+use super::routes::Route;
+use super::{Asked, Front, early};
+
+impl Front {
+    /// Sends a request to the origins that it is for.
+    pub(super) async fn send(
+        &self,
+        asked: &Asked,
+        sent: &request::Parts,
+        body: Option<Upload>,
+    ) -> Result<Response<Download>, OriginError> {
+        self.send_as(asked, sent, body, false).await
+    }
+
+    /// Sends one that changes something although it is a GET.
+    pub(super) async fn send_once(
+        &self,
+        asked: &Asked,
+        sent: &request::Parts,
+    ) -> Result<Response<Download>, OriginError> {
+        self.send_as(asked, sent, None, true).await
+    }
+
+    async fn send_as(
+        &self,
+        asked: &Asked,
+        sent: &request::Parts,
+        body: Option<Upload>,
+        once: bool,
+    ) -> Result<Response<Download>, OriginError> {
+        let route = Route::find(&self.routes, asked);
+        let rewritten = route.and_then(|route| route.rewritten(sent));
+        let call = Call {
+            head: rewritten.as_ref().unwrap_or(sent),
+            host: &asked.host,
+            body,
+            among: route.map_or(&[], |route| &route.origins),
+            hints: asked.hints.clone().map(early::hints),
+            expects: asked.expects,
+            once,
+        };
+        let mut response = self.origins.send(call).await?;
+        for name in self.routes.iter().filter_map(Route::field) {
+            response.headers_mut().append(header::VARY, HeaderValue::from(name.clone()));
+        }
+        Ok(response)
+    }
+}
