@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use atoll_core::bundle::{Bundle, LEAVES_MAX};
+use atoll_core::bundle::{Bundle, LEAVES_MAX, Proof, Proved};
 use atoll_core::manifest::{Manifest, is_key};
 use atoll_core::signed::{Answer, SKEW_SECONDS, Subject, check};
 
@@ -27,7 +27,7 @@ pub fn signed(data: &[u8]) {
     assert!(field("signature-input").is_some_and(|input| input.contains(&answer.params())), "off the template");
 }
 
-/// The file of a bundle, or of a manifest alone: what is read is written as the same bytes.
+/// The file of a bundle, of a manifest alone, or a proof: what is read is written as the same bytes.
 pub fn manifest(data: &[u8]) {
     if let Ok(manifest) = Manifest::from_bytes(data) {
         assert_eq!(manifest.to_bytes(), data);
@@ -38,5 +38,13 @@ pub fn manifest(data: &[u8]) {
     if let Some(bundle) = Bundle::from_bytes(data) {
         assert!(bundle.leaves <= LEAVES_MAX);
         assert_eq!(bundle.to_bytes(), data);
+        for key in bundle.manifest.entries().iter().map(|entry| &*entry.key).chain(["/", "/~"]) {
+            let proof = Proof::from_bytes(&bundle.prove(key).to_bytes()).expect("what is proved is read");
+            assert_eq!(proof.bundle(), bundle.id());
+            assert_eq!(proof.of(key), Some(bundle.manifest.get(key).map_or(Proved::Absent, Proved::Entry)));
+        }
+    }
+    if let Some(proof) = Proof::from_bytes(data) {
+        assert_eq!(proof.to_bytes(), data);
     }
 }

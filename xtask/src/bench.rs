@@ -13,9 +13,11 @@ mod large;
 pub(crate) mod least;
 mod load;
 mod proxies;
+mod quic;
 mod report;
 mod rest;
 mod servers;
+mod signed;
 mod soak;
 mod swarm;
 
@@ -52,6 +54,8 @@ pub(crate) struct Options {
 enum Part {
     /// Small and large objects out of memory, over HTTP; resident memory
     Hot,
+    /// What signing answers costs, reused and for each answer
+    Signed,
     /// 64 KiB ranges of a file of 64 MiB
     Ranges,
     /// The page of a directory of 1,000 entries
@@ -78,8 +82,9 @@ enum Part {
 type Measure = fn(&Bench, &mut Report) -> Result<()>;
 
 /// The parts in the order of the page.
-const PARTS: [(Part, Measure); 11] = [
+const PARTS: [(Part, Measure); 12] = [
     (Part::Hot, hot::objects),
+    (Part::Signed, signed::measure),
     (Part::Ranges, hot::ranges),
     (Part::Pages, hot::pages),
     (Part::Car, large::car),
@@ -103,6 +108,8 @@ struct Bench {
     node_modules: PathBuf,
     runs: usize,
     seconds: u64,
+    /// The client that speaks HTTP/3, where that is measured.
+    http3: Option<PathBuf>,
     /// The long form of the soak.
     long: bool,
 }
@@ -137,6 +144,7 @@ impl Bench {
             nginx: install::debian("nginx", "nginx-light")?,
             wrk: install::debian("wrk", "wrk")?,
             node_modules: install::npm(workspace)?,
+            http3: options.wants(Part::Front).then(|| quic::client(workspace)).transpose()?,
             runs: if options.quick { 1 } else { 5 },
             seconds: if options.quick { 1 } else { 4 },
             long: options.long,

@@ -1,6 +1,8 @@
 //! Bundles (`docs/formats.md`, "Bundles"): one version of a site, named by what it holds and by what is answered of it, and the boundary
 //! between whoever makes them and whoever signs by them. Pure; a crash loses nothing.
 
+mod proof;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,6 +11,8 @@ use sha2::{Digest as _, Sha256};
 use crate::block::Cid;
 use crate::manifest::Manifest;
 use crate::merkle::Hash;
+
+pub use proof::{Proof, Proved};
 
 /// The most leaves of a bundle's CAR, of 256 bytes each: 1 GiB.
 pub const LEAVES_MAX: u64 = 1 << 22;
@@ -62,13 +66,17 @@ impl Bundle {
     /// entries), both counts as 8 bytes.
     pub fn id(&self) -> BundleId {
         let entries = self.manifest.entries().len() as u64;
-        let hash = Sha256::new_with_prefix("atoll-bundle-1")
-            .chain_update(Sha256::digest(self.root.to_bytes()))
-            .chain_update(self.car_root)
-            .chain_update(self.manifest.root())
-            .chain_update(self.leaves.to_be_bytes())
-            .chain_update(entries.to_be_bytes());
-        BundleId(hash.finalize().into())
+        BundleId::of(&self.root, [&self.car_root, &self.manifest.root()], [self.leaves, entries])
+    }
+}
+
+impl BundleId {
+    /// Of a root, the roots of both trees, and how many leaves each has.
+    fn of(root: &Cid, trees: [&Hash; 2], counts: [u64; 2]) -> Self {
+        let mut hash = Sha256::new_with_prefix("atoll-bundle-1").chain_update(Sha256::digest(root.to_bytes()));
+        trees.iter().for_each(|tree| hash.update(tree));
+        counts.iter().for_each(|count| hash.update(count.to_be_bytes()));
+        Self(hash.finalize().into())
     }
 }
 

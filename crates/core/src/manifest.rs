@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 pub use file::MalformedManifest;
 pub use head::{head, shown_type};
 
-use crate::merkle::{self, Hash, Tree};
+use crate::merkle::{self, Crown, Hash};
 use crate::site::{self, Asked, Found, Rules, SEGMENT, Shown};
 
 /// The most entries of a manifest.
@@ -39,7 +39,7 @@ pub struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
     entries: Vec<Entry>,
-    root: Hash,
+    tree: Crown,
 }
 
 /// What a site's manifest and rules say about a path.
@@ -68,14 +68,13 @@ impl Manifest {
         if entries.len() > ENTRIES_MAX {
             return Err(ManifestError::TooMany);
         }
-        let mut tree = Tree::default();
-        entries.iter().for_each(|entry| tree.push(entry.leaf()));
-        Ok(Self { root: tree.root(), entries })
+        let tree = Crown::new(entries.iter().map(Entry::leaf));
+        Ok(Self { tree, entries })
     }
 
     /// The root of the tree over its entries.
-    pub fn root(&self) -> &Hash {
-        &self.root
+    pub fn root(&self) -> Hash {
+        self.tree.root()
     }
 
     /// The entries in order.
@@ -85,13 +84,25 @@ impl Manifest {
 
     /// The entry of a key.
     pub fn get(&self, key: &str) -> Option<&Entry> {
-        let at = self.entries.binary_search_by(|entry| (*entry.key).cmp(key)).ok()?;
-        self.entries.get(at)
+        self.entries.get(self.place(key).ok()?)
+    }
+
+    /// Where a key stands, or else would stand.
+    ///
+    /// # Errors
+    /// The place before which it is not there.
+    pub fn place(&self, key: &str) -> Result<usize, usize> {
+        self.entries.binary_search_by(|entry| (*entry.key).cmp(key))
+    }
+
+    /// The hashes that stand beside the way from the entry at `at` up to the root ([`merkle::root_over`]).
+    pub fn beside(&self, at: usize) -> Vec<Hash> {
+        self.tree.beside(at, |at| self.entries.get(at).map(Entry::leaf))
     }
 
     /// The two neighbours between which a key would stand, which prove that it is not there; `None` if it is.
     pub fn between(&self, key: &str) -> Option<(Option<&Entry>, Option<&Entry>)> {
-        let at = self.entries.binary_search_by(|entry| (*entry.key).cmp(key)).err()?;
+        let at = self.place(key).err()?;
         let before = at.checked_sub(1).and_then(|at| self.entries.get(at));
         Some((before, self.entries.get(at)))
     }
@@ -117,13 +128,14 @@ impl Manifest {
 
     /// About how much memory it takes.
     pub fn memory_bytes(&self) -> usize {
-        self.entries.iter().map(|entry| size_of::<Entry>().saturating_add(entry.key.len())).sum()
+        let entries = self.entries.iter().map(|entry| size_of::<Entry>().saturating_add(entry.key.len()));
+        self.tree.memory_bytes().saturating_add(entries.sum())
     }
 }
 
 impl Entry {
     /// The hash of its leaf.
-    fn leaf(&self) -> Hash {
+    pub(crate) fn leaf(&self) -> Hash {
         let len = u16::try_from(self.key.len()).unwrap_or(u16::MAX).to_be_bytes();
         merkle::leaf(&[&len, self.key.as_bytes(), &self.status.to_be_bytes(), &self.digest, &self.head])
     }

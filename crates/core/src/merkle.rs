@@ -70,6 +70,112 @@ impl Tree {
     }
 }
 
+/// How many hashes stand beside the way from a leaf up to the root.
+pub fn height(leaves: u64) -> usize {
+    leaves.checked_next_power_of_two().map_or(64, |full| full.trailing_zeros() as usize)
+}
+
+/// The root of the tree in which a leaf stands at `at`, beside these hashes from below.
+pub fn root_over(leaf: Hash, at: u64, beside: &[Hash]) -> Hash {
+    let step = |(own, at): (Hash, u64), beside: &Hash| {
+        (if at.is_multiple_of(2) { node(&own, beside) } else { node(beside, &own) }, at / 2)
+    };
+    beside.iter().fold((leaf, at), step).0
+}
+
+/// The upper nodes of a tree, by which any leaf is proved without hashing them all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Crown {
+    /// From the nodes over [`Crown::SPAN`] leaves each up to the root; none without leaves.
+    levels: Vec<Vec<Hash>>,
+    leaves: usize,
+}
+
+impl Crown {
+    /// The leaves below each of the lowest nodes that are kept.
+    pub const SPAN: usize = 1 << Self::LOWEST;
+    const LOWEST: usize = 8;
+
+    /// Of leaves, hashed already.
+    pub fn new(leaves: impl ExactSizeIterator<Item = Hash>) -> Self {
+        let count = leaves.len();
+        let (mut lowest, mut waiting) = (Vec::new(), Vec::with_capacity(count.min(Self::SPAN)));
+        for leaf in leaves {
+            waiting.push(leaf);
+            if waiting.len() == Self::SPAN {
+                lowest.extend(rise(&waiting, 0, Self::LOWEST).1);
+                waiting.clear();
+            }
+        }
+        if !waiting.is_empty() {
+            lowest.extend(rise(&waiting, 0, Self::below(count)).1);
+        }
+        if lowest.is_empty() {
+            return Self::default();
+        }
+        let mut levels = vec![lowest];
+        while let Some(level) = levels.last().filter(|level| level.len() > 1) {
+            let next = above(level, &padding(Self::LOWEST.saturating_add(levels.len()).saturating_sub(1)));
+            levels.push(next);
+        }
+        Self { levels, leaves: count }
+    }
+
+    /// The root; [`NO_LEAF`] without leaves.
+    pub fn root(&self) -> Hash {
+        self.levels.last().and_then(|top| top.first()).copied().unwrap_or(NO_LEAF)
+    }
+
+    /// The hashes beside the way from the leaf at `at` up to the root; none of a leaf that is not there. `leaf` hashes those near it.
+    pub fn beside(&self, at: usize, leaf: impl Fn(usize) -> Option<Hash>) -> Vec<Hash> {
+        if at >= self.leaves {
+            return Vec::new();
+        }
+        let first = at / Self::SPAN * Self::SPAN;
+        let near: Vec<Hash> = (first..first.saturating_add(Self::SPAN).min(self.leaves)).filter_map(leaf).collect();
+        let (mut beside, _) = rise(&near, at.saturating_sub(first), Self::below(self.leaves));
+        let mut at = at / Self::SPAN;
+        for (number, level) in self.levels.iter().enumerate().take(self.levels.len().saturating_sub(1)) {
+            let filling = || padding(Self::LOWEST.saturating_add(number));
+            beside.push(level.get(at ^ 1).copied().unwrap_or_else(filling));
+            at /= 2;
+        }
+        beside
+    }
+
+    /// About how much memory it takes.
+    pub fn memory_bytes(&self) -> usize {
+        self.levels.iter().map(|level| level.len().saturating_mul(size_of::<Hash>())).sum()
+    }
+
+    /// The levels below the lowest that is kept, in a tree of so many leaves.
+    fn below(leaves: usize) -> usize {
+        height(leaves as u64).min(Self::LOWEST)
+    }
+}
+
+/// What stands beside the way from the node at `at` of the lowest level over so many levels, and what is at its end.
+fn rise(leaves: &[Hash], mut at: usize, levels: usize) -> (Vec<Hash>, Option<Hash>) {
+    let (mut level, mut beside, mut padding) = (leaves.to_vec(), Vec::with_capacity(levels), NO_LEAF);
+    for _ in 0..levels {
+        beside.push(level.get(at ^ 1).copied().unwrap_or(padding));
+        level = above(&level, &padding);
+        (at, padding) = (at / 2, node(&padding, &padding));
+    }
+    (beside, level.get(at).copied())
+}
+
+/// The level above one.
+fn above(level: &[Hash], padding: &Hash) -> Vec<Hash> {
+    let pairs = level.chunks(2).filter_map(|pair| Some(node(pair.first()?, pair.get(1).unwrap_or(padding))));
+    pairs.collect()
+}
+
+/// What stands at a level, counted from the leaves, where there is nothing below.
+fn padding(level: usize) -> Hash {
+    (0..level).fold(NO_LEAF, |below, _| node(&below, &below))
+}
+
 /// The leaf hashes of bytes that come in any parts: each is of [`Bytes::LEAF_BYTES`], the last of what is left.
 #[derive(Clone, Debug, Default)]
 pub struct Bytes {
@@ -140,6 +246,26 @@ mod tests {
             leaves[..count].iter().for_each(|leaf| tree.push(*leaf));
             assert_eq!((tree.root(), tree.leaves()), (by_definition(&leaves[..count]), count as u64), "{count}");
         }
+    }
+
+    #[test]
+    fn any_leaf_is_proved_by_what_stands_beside_its_way() {
+        for count in [1_usize, 2, 3, 5, 255, 256, 257, 511, 512, 513, 1000, 1024, 1025] {
+            let leaves: Vec<Hash> = (0..count).map(|number| leaf(&[&number.to_be_bytes()])).collect();
+            let crown = Crown::new(leaves.iter().copied());
+            let root = by_definition(&leaves);
+            assert_eq!(crown.root(), root, "{count}");
+            for (at, own) in leaves.iter().enumerate() {
+                let beside = crown.beside(at, |at| leaves.get(at).copied());
+                assert_eq!(beside.len(), height(count as u64), "{count}");
+                assert_eq!(root_over(*own, at as u64, &beside), root, "{at} of {count}");
+                // With one leaf there is one place.
+                assert!(count == 1 || root_over(*own, at as u64 ^ 1, &beside) != root, "{at} of {count}, elsewhere");
+                assert_ne!(root_over(leaf(&[b"another"]), at as u64, &beside), root);
+            }
+            assert!(crown.beside(count, |at| leaves.get(at).copied()).is_empty());
+        }
+        assert_eq!(Crown::new(std::iter::empty::<Hash>().collect::<Vec<_>>().into_iter()).root(), NO_LEAF);
     }
 
     proptest! {

@@ -27,6 +27,7 @@ mod data;
 mod earlier;
 mod keep;
 mod listing;
+mod proof;
 mod said;
 mod site;
 mod tar;
@@ -160,6 +161,10 @@ struct Reading<'a> {
 impl Reading<'_> {
     async fn answer(&self) -> Result<Response<Body>, Failure> {
         let way: Vec<&str> = self.path.way().collect();
+        if self.wanted.format == Format::Proof {
+            self.check_path(&self.path.root, &way)?;
+            return self.proof();
+        }
         let resolved = match self.resolve(&way).await {
             Err(Failure::Read { cause, .. }) if self.wants_car() && cause.is_absence() => {
                 return self.absence(&way).await;
@@ -182,6 +187,7 @@ impl Reading<'_> {
             Format::Data(format) => self.data(&resolved, format).await,
             // Answered before anything was looked up.
             Format::IpnsRecord => Err(Failure::NoRecord),
+            Format::Proof => Err(Failure::NoProof),
             Format::UnixFs => self.shown(&resolved).await,
         }
     }

@@ -74,6 +74,8 @@ pub(crate) enum Failure {
     Name(#[from] NameError),
     #[error("an IPNS record is asked for, and the path names none")]
     NoRecord,
+    #[error("a proof is asked for, and the site has no bundle here")]
+    NoProof,
     #[error("denied by the operator: {}", .0.status())]
     Denied(Denied),
     #[error("{0}")]

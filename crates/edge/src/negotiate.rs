@@ -47,6 +47,8 @@ pub(crate) enum Format {
     Data(DataFormat),
     /// The signed record of a name.
     IpnsRecord,
+    /// What the site's bundle says of the path, proved.
+    Proof,
 }
 
 /// The forms of IPLD data.
@@ -91,6 +93,7 @@ impl Wanted {
             Some(Form::Tar) => Format::Tar,
             Some(Form::Data(format)) => Format::Data(format),
             Some(Form::IpnsRecord) => Format::IpnsRecord,
+            Some(Form::Proof) => Format::Proof,
             Some(Form::Car) => {
                 // What `Accept` says about a CAR counts only where it asks for one.
                 let accepted = accepted.filter(|accepted| accepted.form == Form::Car).map(|accepted| accepted.car);
@@ -143,10 +146,11 @@ enum Form {
     Tar,
     Data(DataFormat),
     IpnsRecord,
+    Proof,
 }
 
 /// The forms by their names in `format=` and in `Accept`.
-const FORMS: [(Form, &str, &str); 8] = [
+const FORMS: [(Form, &str, &str); 9] = [
     (Form::Raw, "raw", "application/vnd.ipld.raw"),
     (Form::Car, "car", "application/vnd.ipld.car"),
     (Form::Tar, "tar", "application/x-tar"),
@@ -155,6 +159,7 @@ const FORMS: [(Form, &str, &str); 8] = [
     (Form::Data(DataFormat::Json), "json", "application/json"),
     (Form::Data(DataFormat::Cbor), "cbor", "application/cbor"),
     (Form::IpnsRecord, "ipns-record", "application/vnd.ipfs.ipns-record"),
+    (Form::Proof, "atoll-proof", "application/vnd.atoll.proof"),
 ];
 
 impl Form {

@@ -12,7 +12,7 @@ use super::load::{self, Asked, Targets};
 use super::proxies::{self, Tools};
 use super::report::{Better, Figure, Report};
 use super::servers::Server;
-use super::{Bench, Noise, h2load};
+use super::{Bench, Noise, h2load, quic};
 
 /// Objects: name, file, bytes, and what is aimed for in plain text and with TLS. Alone on its core, the client is what is
 /// full from 64 KiB on in plain text, so there the server's time is judged.
@@ -49,13 +49,16 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
             server.check(file, &bytes)?;
         }
         let name = format!("cached {name}");
-        let file = file.to_owned();
-        let asked = Asked { name: name.clone(), file, connections: CONNECTIONS, script: None, targets: plain };
+        let asked =
+            Asked { name: name.clone(), file: file.to_owned(), connections: CONNECTIONS, script: None, targets: plain };
         load::measure(bench, report, &servers, &asked)?;
         let name = format!("{name}, HTTP/2 with TLS");
         load::turns(bench, report, &servers, (&name, tls), |server, seconds| {
             h2load::run(bench, &tools.h2load, server, &asked.file, seconds)
         })?;
+        if let Some(server) = servers.iter().find(|server| server.http3.is_some()) {
+            quic::measure(bench, report, &tools, server, (&asked.name, file))?;
+        }
     }
     handshakes(bench, report, &tools, &servers)?;
     idle(report, &tools, &servers)?;

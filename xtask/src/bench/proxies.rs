@@ -23,18 +23,21 @@ pub(super) struct Tools {
     traffic_server: PathBuf,
     caddy: PathBuf,
     /// Of a certificate for loopback, and of its key.
-    certificate: PathBuf,
+    pub(super) certificate: PathBuf,
     key: PathBuf,
 }
 
 impl Tools {
-    /// Installs the programs and makes a certificate: P-256, signed by itself.
+    /// Installs the programs and makes a certificate: P-256, signed by itself, and of no authority, as whoever believes it demands.
     pub(super) fn prepare(bench: &Bench) -> Result<Self> {
         let folder = bench.fresh("certificate")?;
-        let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+        let (certificate, key, config) =
+            (folder.join("certificate.pem"), folder.join("key.pem"), folder.join("openssl.cnf"));
+        fs::write(&config, "[req]\ndistinguished_name = name\n[name]\n")?;
         let mut openssl = Command::new(install::debian("openssl", "openssl")?);
         openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]);
         openssl.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
+        openssl.arg("-config").arg(&config);
         openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate).stderr(Stdio::null());
         run(openssl)?;
         Ok(Self {
@@ -91,7 +94,7 @@ fn atoll(binary: &Path, bench: &Bench, tools: &Tools, origin: &Server) -> Result
     fs::write(
         folder.join("node.toml"),
         format!(
-            "[gateway.tls]\nlisten = [\"127.0.0.1:0\"]\nhandshakes = {BACKLOG}\n\
+            "[gateway.tls]\nlisten = [\"127.0.0.1:0\"]\nhandshakes = {BACKLOG}\n[gateway.http3]\nlisten = [\"127.0.0.1:0\"]\n\
              [gateway.limits]\nconnections = 30000\nconnections_per_address = 30000\nrequests_per_address = 30000\n\
              [gateway.timeouts]\nidle = \"1h\"\n\
              [certs]\nself_signed = []\nfiles = [{{ certificate = {:?}, key = {:?} }}]\n\

@@ -162,6 +162,8 @@ const METHOD: &str = "
   spread over 86,000 to 122,000 requests a second) than about the servers, so they are printed and not judged.
 - **Server's CPU per request**: user and system time of the server's processes, over the requests of the run.
 - **p99**: what 99 of 100 requests of those runs took at most, under that full load.
+- **Signed**: 1 KiB of a site that the node has published, and the same file imported only, which is unsigned. *For a minute*: a signature is made once and reused.
+  *For each answer*: each request brings a nonce of its own; the budget of addresses is raised for that.
 - **Ranges**: 64 KiB from anywhere in a random file of 64 MiB, 64 connections; one range over the border of two blocks is
   compared first. nginx has `tcp_nopush` off here: with it, it delays ranges that do not begin at a page of the file by
   some 40 ms.
@@ -179,7 +181,8 @@ const METHOD: &str = "
 - **Before an origin**: `atoll node` with one site, nginx with `proxy_cache`, Traffic Server and, where nothing is cached, Caddy, with one thread on
   one core; the client and the origin, an nginx, share the other. Nobody writes a log of requests; nginx has `tcp_nopush` off, with which 64 KiB out of its
   cache take 40 ms. *Cached* is asked for with `wrk -c64`, and with `h2load -c16 -m4` over HTTP/2, all with TLS 1.3, X25519, AES-128-GCM and one P-256
-  certificate. *Misses* are new paths each time, fresh for an hour, 1 KiB long; *pass-through* are such that must not be stored. *Handshakes*: 2,000
+  certificate. HTTP/3 and *its own HTTP/2* are both asked for by one client of ours on one thread (`crates/testkit/examples/load.rs`: hyper, and quinn with h3), with as many connections
+  and requests at a time: the client takes its core before the server does, so the server's time is what compares. *Misses* are new paths each time, fresh for an hour, 1 KiB long; *pass-through* are such that must not be stored. *Handshakes*: 2,000
   connections opened at once by h2load, each for one request. *Idle*: connections that come within ten seconds, each with one request
   answered, and the resident memory a moment after the last. *A crowd*: 1,000 connections that ask at once for 64 KiB that take the origin a second.
 - **Three sources**: four nodes of ours over TCP on loopback, then four Kubos; one is new and empty in each run, and a client reads the

@@ -61,6 +61,8 @@ pub(super) struct Server {
     pub(super) cores: Cores,
     /// `127.0.0.1:PORT` where it speaks TLS, if it does.
     pub(super) tls: Option<String>,
+    /// `127.0.0.1:PORT` where it speaks HTTP/3, if it does.
+    pub(super) http3: Option<String>,
     child: Child,
 }
 
@@ -134,7 +136,18 @@ impl Server {
         // Read on, so that the node never waits for a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let address = ready.gateway.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        Ok((Self { name: "Atoll", address, prefix: String::new(), cores, tls: ready.tls(), child }, ready))
+        Ok((
+            Self {
+                name: "Atoll",
+                address,
+                prefix: String::new(),
+                cores,
+                tls: first_of(&ready.secure),
+                http3: first_of(&ready.http3),
+                child,
+            },
+            ready,
+        ))
     }
 
     /// Starts a node of ours that has its settings, with a site for every host, in `folder`.
@@ -177,7 +190,7 @@ impl Server {
         cores: Cores,
     ) -> Result<Self> {
         let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("{name} did not start"))?;
-        let server = Self { name, address, prefix, cores, tls: None, child };
+        let server = Self { name, address, prefix, cores, tls: None, http3: None, child };
         wait_for(name, || TcpStream::connect(&server.address).is_ok())?;
         Ok(server)
     }
@@ -269,14 +282,14 @@ struct Ready {
     #[serde(default)]
     secure: Vec<String>,
     #[serde(default)]
+    http3: Vec<String>,
+    #[serde(default)]
     swarm: Vec<String>,
 }
 
-impl Ready {
-    /// The first address of those with TLS.
-    fn tls(&self) -> Option<String> {
-        self.secure.first().map(|url| url.trim_start_matches("https://").trim_end_matches('/').to_owned())
-    }
+/// The first address of some URLs.
+fn first_of(urls: &[String]) -> Option<String> {
+    urls.first().map(|url| url.trim_start_matches("https://").trim_end_matches('/').to_owned())
 }
 
 /// Brings files into the running node of a folder, synced and pinned: a publish without placing, and returns their root.

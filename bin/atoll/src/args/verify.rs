@@ -17,6 +17,9 @@ pub(crate) struct VerifyArgs {
     /// The node that must have signed: its id, as `atoll status` shows it. Default: any.
     #[arg(long, value_name = "ID")]
     pub signer: Option<String>,
+    /// The version that must have been signed for: its bundle, as `atoll publish --json` prints it. One proof is fetched then, not the site.
+    #[arg(long, value_name = "ID", conflicts_with = "quick")]
+    pub bundle: Option<String>,
     /// Do not fetch the site: check the signature and the body alone.
     #[arg(long)]
     pub quick: bool,

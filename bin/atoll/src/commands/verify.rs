@@ -1,15 +1,18 @@
 //! `atoll verify`: one answer, checked by nothing but what it says and what the site's blocks say.
 
 mod fetch;
+mod proof;
 mod site;
+mod spool;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use atoll_core::SystemClock;
+use atoll_core::bundle::BundleId;
 use atoll_core::id::NodeId;
-use atoll_core::signed::{self, Checked, NO_NONCE, Unsound};
+use atoll_core::signed::{self, Checked, NO_NONCE, Unsound, parse_hex};
 use serde::Serialize;
 
 use crate::args::VerifyArgs;
@@ -54,6 +57,11 @@ struct Report {
 pub(crate) async fn run(args: VerifyArgs, output: &Output) -> Result<ExitCode> {
     let url = Url::parse(&args.url)?;
     let signer = args.signer.as_deref().map(str::parse::<NodeId>).transpose()?;
+    let bundle = args
+        .bundle
+        .as_deref()
+        .map(|text| parse_hex(text).map(BundleId).context("--bundle is `0x` and 64 hexadecimal digits"));
+    let bundle = bundle.transpose()?;
     let limit = Duration::from_secs(args.timeout);
     let nonce = if args.reused { None } else { Some(fetch::nonce()?) };
     let fetched = tokio::time::timeout(limit, fetch::get(&url, nonce.as_ref()));
@@ -65,10 +73,14 @@ pub(crate) async fn run(args: VerifyArgs, output: &Output) -> Result<ExitCode> {
             if args.quick {
                 report.unchecked = Some("not asked for (--quick)".to_owned());
             } else {
-                let compared = tokio::time::timeout(limit, site::compare(&url, &fetched, &checked)).await;
-                report.compared(
-                    compared.unwrap_or_else(|_| site::Compared::Unchecked("the site did not come in time".into())),
-                );
+                let comparing = async {
+                    match bundle {
+                        Some(bundle) => proof::compare(&url, &fetched, &checked, bundle).await,
+                        None => site::compare(&url, &fetched, &checked).await,
+                    }
+                };
+                let late = |_| site::Compared::Unchecked("the site did not come in time".into());
+                report.compared(tokio::time::timeout(limit, comparing).await.unwrap_or_else(late));
             }
         }
         Err(wrong) => wrong.tell(&mut report),

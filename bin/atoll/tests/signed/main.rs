@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
 mod answers;
+mod holders;
 mod keeping;
 mod peers;
 mod verify;

@@ -1,15 +1,18 @@
 //! What `atoll verify` says of answers as they are, and of those that somebody on the way, or the node itself, has changed.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use atoll_core::SystemClock;
-use atoll_core::bundle::BundleId;
+use atoll_core::bundle::{BundleId, Proof};
 use atoll_core::keys::AnswerKey;
 use atoll_core::manifest::digest;
 use atoll_core::signed::{Answer, Subject, parse_hex};
 use atoll_testkit::origin::{Asked, Origin};
+use atoll_testkit::trial::noise;
 use serde_json::Value;
 
 use super::{Site, checked, home};
@@ -165,4 +168,94 @@ fn a_node_that_signs_a_lie_is_found_out_by_the_sites_own_blocks() {
             }
         }
     }
+}
+
+#[test]
+fn whoever_knows_the_bundle_checks_one_path_by_a_proof() {
+    let site = Site::on(home().started());
+    let bundle = site.signed();
+    let (own, path) = (site.host(), format!("{}/ipfs/{}", site.node.gateway(), site.root));
+    for (url, compared) in [
+        (format!("http://{own}/"), true),
+        (format!("http://{own}/a%20b.txt"), true),
+        (format!("http://{own}/big.txt"), true),
+        (format!("http://{own}/dir"), true),
+        (format!("http://{own}/old"), true),
+        (format!("http://{own}/nowhere"), true),
+        (format!("http://{path}/index.html"), true),
+        (format!("http://{path}/nowhere"), true),
+        // Here the site has rules, which are files of it.
+        (format!("http://{own}/app/any/where"), false),
+        (format!("http://{own}/dir/"), false),
+    ] {
+        let (code, said) = verify(&site, &[&url, "--bundle", &bundle]);
+        assert_eq!((code, &said["verdict"]), (0, &"ok".into()), "{url}: {said}");
+        assert_eq!(said["root"] == *site.root, compared, "{url}: {said}");
+        assert_eq!(said["unchecked"].is_null(), compared, "{url}: {said}");
+    }
+    let other = format!("0x{}", "1".repeat(64));
+    let (code, said) = verify(&site, &[&format!("http://{own}/"), "--bundle", &other]);
+    assert_eq!((code, &said["verdict"]), (1, &"bad".into()), "{said}");
+    for wrong in [&["--bundle", "0x12"][..], &["--bundle", &bundle, "--quick"]] {
+        assert!(!site.node.run(&[&["verify", &format!("http://{own}/")], wrong].concat()).status.success());
+    }
+    let proof = site.get("/app.html?format=atoll-proof", &[]);
+    assert_eq!((proof.status, proof.header("content-type")), (200, Some("application/vnd.atoll.proof")));
+    assert_eq!(Proof::from_bytes(&proof.body).unwrap().bundle().to_string(), bundle);
+    let etag = format!("If-None-Match: {}", proof.header("etag").unwrap());
+    assert_eq!(site.get("/app.html?format=atoll-proof", &[&etag]).status, 304);
+    let imported = site.node.import_bytes(b"held, and nobody's site", "size-262144");
+    assert_eq!(site.node.get(&format!("/ipfs/{imported}?format=atoll-proof")).status, 404);
+    // Whoever changes the answer on its way, or the proof.
+    let node = site.node.gateway();
+    let says = |expected: (i32, &str, bool), change: fn(&Asked, Vec<u8>) -> Vec<u8>| {
+        let liar = Origin::writing(move |asked, tcp| {
+            let _ = tcp.write_all(&change(asked, relayed(node, asked)));
+        });
+        let url = format!("http://{}.ipfs.localhost:{}/gone.html", site.root, port(&liar));
+        let (code, said) = verify(&site, &[&url, "--bundle", &bundle]);
+        assert_eq!((code, said["verdict"].as_str().unwrap(), said["root"].is_null()), expected, "{said}");
+    };
+    says((0, "ok", false), |_, answer| answer);
+    says((0, "ok", true), |asked, mut answer| {
+        let last = answer.len() - 1;
+        answer[last] ^= u8::from(asked.target().contains("atoll-proof"));
+        answer
+    });
+    says((1, "bad", true), |asked, answer| match asked.target().contains("atoll-proof") {
+        true => answer,
+        false => String::from_utf8(answer).unwrap().replacen("\r\n\r\ngone", "\r\n\r\ngome", 1).into_bytes(),
+    });
+}
+
+/// More than any site that is compared in memory.
+const LARGE_BYTES: usize = 300 << 20;
+/// The most memory for that, in KiB.
+const MEMORY_KIB_MAX: u64 = 96 << 10;
+
+#[test]
+fn a_large_site_is_compared_in_little_memory() {
+    let node = home().started();
+    let folder = node.path("site");
+    fs::create_dir(&folder).unwrap();
+    for part in 0..3_u64 {
+        fs::write(folder.join(format!("{part}.bin")), noise(part + 1, LARGE_BYTES / 3)).unwrap();
+    }
+    fs::write(folder.join("index.html"), "large").unwrap();
+    let published = node.json(&["publish", folder.to_str().unwrap(), "--replicas", "1"]);
+    let site = Site { root: published["root"].as_str().unwrap().to_owned(), node };
+    site.signed();
+    let mut command = site.node.command(&["verify", "--json", &format!("http://{}/", site.host())]);
+    let mut verifying = command.stdout(Stdio::piped()).spawn().unwrap();
+    let (mut most, status) = (0, format!("/proc/{}/status", verifying.id()));
+    while verifying.try_wait().unwrap().is_none() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+        most = most.max(peak.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let said: Value = serde_json::from_reader(verifying.stdout.take().unwrap()).unwrap();
+    assert_eq!((&said["verdict"], &said["root"]), (&"ok".into(), &(*site.root).into()), "{said}");
+    assert!(most > 0 && most <= MEMORY_KIB_MAX, "{most} KiB");
+    println!("{most} KiB");
 }

@@ -15,11 +15,7 @@ impl Manifest {
         let mut bytes = Vec::with_capacity(len.saturating_add(MAGIC.len()));
         bytes.extend_from_slice(MAGIC);
         for entry in &self.entries {
-            bytes.extend_from_slice(&u16::try_from(entry.key.len()).unwrap_or(u16::MAX).to_be_bytes());
-            bytes.extend_from_slice(entry.key.as_bytes());
-            bytes.extend_from_slice(&entry.status.to_be_bytes());
-            bytes.extend_from_slice(&entry.digest);
-            bytes.extend_from_slice(&entry.head);
+            entry.write(&mut bytes);
         }
         bytes
     }
@@ -34,7 +30,7 @@ impl Manifest {
         let mut rest = bytes.strip_prefix(MAGIC).ok_or(MalformedManifest { offset: 0 })?;
         let mut entries: Vec<Entry> = Vec::new();
         while !rest.is_empty() {
-            let (entry, behind) = read(rest).ok_or_else(|| at(rest))?;
+            let (entry, behind) = Entry::read(rest).ok_or_else(|| at(rest))?;
             if entries.last().is_some_and(|before| before.key >= entry.key) {
                 return Err(at(rest));
             }
@@ -45,16 +41,28 @@ impl Manifest {
     }
 }
 
-fn read(bytes: &[u8]) -> Option<(Entry, &[u8])> {
-    let (len, rest) = bytes.split_first_chunk::<2>()?;
-    let (key, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
-    let key = std::str::from_utf8(key).ok().filter(|key| is_key(key))?;
-    let (status, rest) = rest.split_first_chunk::<2>()?;
-    let (digest, rest) = rest.split_first_chunk::<32>()?;
-    let (head, rest): (&Hash, _) = rest.split_first_chunk::<32>()?;
-    let status = u16::from_be_bytes(*status);
-    let listed = status == 200 || is_listed_redirect(status);
-    listed.then(|| (Entry { key: key.into(), status, digest: *digest, head: *head }, rest))
+impl Entry {
+    /// Adds its bytes.
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&u16::try_from(self.key.len()).unwrap_or(u16::MAX).to_be_bytes());
+        bytes.extend_from_slice(self.key.as_bytes());
+        bytes.extend_from_slice(&self.status.to_be_bytes());
+        bytes.extend_from_slice(&self.digest);
+        bytes.extend_from_slice(&self.head);
+    }
+
+    /// Reads them, and returns what stands behind; `None` for anything that no manifest has.
+    pub(crate) fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (len, rest) = bytes.split_first_chunk::<2>()?;
+        let (key, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+        let key = std::str::from_utf8(key).ok().filter(|key| is_key(key))?;
+        let (status, rest) = rest.split_first_chunk::<2>()?;
+        let (digest, rest) = rest.split_first_chunk::<32>()?;
+        let (head, rest): (&Hash, _) = rest.split_first_chunk::<32>()?;
+        let status = u16::from_be_bytes(*status);
+        let listed = status == 200 || is_listed_redirect(status);
+        listed.then(|| (Self { key: key.into(), status, digest: *digest, head: *head }, rest))
+    }
 }
 
 /// Bytes that are no manifest.

@@ -95,7 +95,7 @@ fn golden() {
     let root = "bafybeifx7yeb55armcsxwwitkymga5xf53dxiarykms3ygqic223w5sk3m".parse().unwrap();
     let bundle = Bundle { root, car_root: [7; 32], leaves: 9, manifest };
     let read: serde_json::Value = serde_json::from_str(include_str!("../../testdata/bundle-v1.json")).unwrap();
-    assert_eq!(crate::signed::hex(bundle.manifest.root()), read["manifest"].as_str().unwrap());
+    assert_eq!(crate::signed::hex(&bundle.manifest.root()), read["manifest"].as_str().unwrap());
     assert_eq!(bundle.id().to_string(), read["bundle"].as_str().unwrap());
 }
 

@@ -17,7 +17,7 @@ use crate::sign::Said;
 
 impl Reading<'_> {
     /// The bundle of the site, if its answers are signed: the path begins at the root that it is of, and the query changes nothing.
-    fn bundle(&self) -> Option<Arc<Named>> {
+    pub(super) fn bundle(&self) -> Option<Arc<Named>> {
         if self.wanted.filename.is_some() || self.wanted.download || self.path.named().next().is_some() {
             return None;
         }

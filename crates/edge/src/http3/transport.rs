@@ -1,6 +1,7 @@
 //! A connection of quinn as `h3` sees it. Against `h3-quinn`, nothing here panics, frames that `h3` would hold are bounded, and a stream
 //! that is dropped before its end is reset, so that no client takes a part for the whole.
 
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,6 +10,7 @@ use bytes::{Buf as _, Bytes};
 use h3::error::Code;
 use h3::quic::{self, ConnectionErrorIncoming, StreamErrorIncoming, StreamId, WriteBuf};
 use quinn::{ConnectionError, ReadError, StoppedError, VarInt, WriteError};
+use tokio::io::ReadBuf;
 
 use super::frames::Frames;
 
@@ -242,16 +244,17 @@ impl quic::RecvStream for Receiving {
     type Buf = Bytes;
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
-        let mut place = [0; READ_BYTES];
-        let read = ready!(self.stream.poll_read(cx, &mut place)).map_err(unread)?;
-        let bytes = place.get(..read).unwrap_or_default();
+        let mut place = [MaybeUninit::uninit(); READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut place);
+        ready!(self.stream.poll_read_buf(cx, &mut read)).map_err(unread)?;
+        let bytes = read.filled();
         if let Err(excessive) = self.frames.inspect(bytes) {
             tracing::debug!(%excessive, "a connection over HTTP/3 ends");
             let code = Code::H3_EXCESSIVE_LOAD.value();
             self.connection.close(number(code), b"");
             return Poll::Ready(Err(of_stream(ConnectionErrorIncoming::ApplicationClose { error_code: code })));
         }
-        Poll::Ready(Ok((read > 0).then(|| Bytes::copy_from_slice(bytes))))
+        Poll::Ready(Ok((!bytes.is_empty()).then(|| Bytes::copy_from_slice(bytes))))
     }
 
     fn stop_sending(&mut self, error_code: u64) {

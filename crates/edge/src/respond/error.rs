@@ -118,14 +118,13 @@ fn explain_fixed(failure: &Failure) -> (StatusCode, &'static str) {
         Failure::NoRecord => {
             (StatusCode::BAD_REQUEST, "A record can be had of an IPNS key only: /ipns/KEY, without a path below it.")
         }
+        Failure::NoProof => (StatusCode::NOT_FOUND, "This node signs nothing of that site, and can prove nothing."),
         Failure::Denied(denied) | Failure::Read { cause: ReadError::Fetch(FetchError::Denied { denied, .. }), .. } => {
             self::denied(*denied)
         }
         Failure::Read { step, cause } => read(*step, cause),
         Failure::TimedOut { step, .. } => (StatusCode::GATEWAY_TIMEOUT, late(*step)),
-        Failure::MessageType => {
-            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Messages of members are application/vnd.ipld.dag-cbor.")
-        }
+        Failure::MessageType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Messages are application/vnd.ipld.dag-cbor."),
         Failure::MessageTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The message is too large."),
         Failure::MessageBroken => (StatusCode::BAD_REQUEST, "The message broke off."),
         Failure::Message(cause) => message(cause),

@@ -4,20 +4,19 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use atoll_content::bundle::{bundle, rules};
-use atoll_content::import::Sink as _;
-use atoll_content::memory::Memory;
-use atoll_core::bundle::Named;
+use atoll_core::bundle::{LEAVES_MAX, Named};
 use atoll_core::manifest::{self, Manifest, Said};
 use atoll_core::signed::{Checked, NO_NONCE};
 use atoll_core::site::{self, Asked, Found, Rules};
-use atoll_core::{Block, Blocks, Cid, car};
+use atoll_core::{Block, Blocks, Cid, car, merkle};
 use http_body_util::BodyExt as _;
 use percent_encoding::percent_decode_str;
 
 use super::fetch::{Fetched, Url, send};
+use super::spool::Spool;
 
-/// The largest site that is compared, as a CAR in bytes: it is held in memory.
-const CAR_BYTES_MAX: u64 = 256 << 20;
+/// The largest site that is compared, as a CAR in bytes: no larger one has a bundle.
+const CAR_BYTES_MAX: u64 = LEAVES_MAX * merkle::Bytes::LEAF_BYTES as u64;
 
 /// What came of it.
 pub(super) enum Compared {
@@ -30,16 +29,16 @@ pub(super) enum Compared {
 }
 
 /// Where a site is seen.
-struct Place {
+pub(super) struct Place {
     /// The path of its root on the host.
-    base: String,
+    pub(super) base: String,
     /// The path below it, decoded.
-    segments: Vec<String>,
-    slash: bool,
+    pub(super) segments: Vec<String>,
+    pub(super) slash: bool,
     /// Whether the site has the host for itself, so that its own rules hold.
-    own: bool,
+    pub(super) own: bool,
     /// The root, if the URL names it.
-    root: Option<Cid>,
+    pub(super) root: Option<Cid>,
 }
 
 /// Compares an answer with the site.
@@ -122,7 +121,7 @@ fn head(rules: &Rules, asked: &Asked<'_>, fetched: &Fetched, checked: &Checked) 
 }
 
 impl Place {
-    fn of(url: &Url) -> Result<Self> {
+    pub(super) fn of(url: &Url) -> Result<Self> {
         let path = url.path();
         let label = url.host().split_once(".ipfs.").map(|(label, _)| label);
         let (base, below, root) = match (label, path.strip_prefix("/ipfs/")) {
@@ -154,30 +153,30 @@ fn segments(path: &str) -> Result<(Vec<String>, bool)> {
 }
 
 /// All blocks of the site, checked, and its root.
-async fn blocks(url: &Url, place: &Place) -> Result<(Cid, Memory)> {
+async fn blocks(url: &Url, place: &Place) -> Result<(Cid, Spool)> {
     let path = if place.base.is_empty() { "/" } else { &place.base };
     let url = url.at(&format!("{path}?format=car&dag-scope=all"))?;
     let (head, mut body) = send(&url, None, "application/vnd.ipld.car").await?.into_parts();
     if !head.status.is_success() {
         bail!("its blocks cannot be had there: status {}", head.status.as_u16());
     }
-    let (mut decoder, mut memory, mut root, mut len) = (car::Decoder::default(), Memory::default(), None, 0_u64);
+    let (mut decoder, mut spool, mut root, mut len) = (car::Decoder::default(), Spool::new()?, None, 0_u64);
     while let Some(frame) = body.frame().await {
         let frame = frame.context("the CAR broke off")?;
         let Some(part) = frame.data_ref() else { continue };
         len = len.saturating_add(part.len() as u64);
         if len > CAR_BYTES_MAX {
-            bail!("it is over 256 MiB");
+            bail!("it is over 1 GiB");
         }
         decoder.push(part);
         while let Some(item) = decoder.next_item()? {
             match item {
                 car::Item::Header(roots) => root = roots.first().copied(),
-                car::Item::Section(section) => memory.put(Block::verified(section.cid, section.bytes)?)?,
+                car::Item::Section(section) => spool.take(Block::verified(section.cid, section.bytes)?)?,
             }
         }
     }
     decoder.finish()?;
     let root = root.context("the CAR names no root")?;
-    Ok((Cid::new_v1(root.codec(), *root.hash()), memory))
+    Ok((Cid::new_v1(root.codec(), *root.hash()), spool))
 }
