@@ -31,7 +31,7 @@ pub use data::data;
 pub use delegated::delegated;
 pub use kad::kad;
 pub use names::{ipns, path};
-pub use node::{config, frames, guard, log, message, proxied, request};
+pub use node::{config, datagram, frames, guard, log, message, proxied, request, takeover};
 pub use pinning::pinning;
 pub use records::{id, record};
 pub use signed::{manifest, signed};
@@ -52,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     ("config", config),
     ("dagpb", dagpb),
     ("data", data),
+    ("datagram", datagram),
     ("delegated", delegated),
     ("deny", deny),
     ("frames", frames),
@@ -75,6 +76,7 @@ pub const TARGETS: &[Target] = &[
     ("request", request),
     ("signed", signed),
     ("stored", stored),
+    ("takeover", takeover),
     ("tar", tar),
     ("unixfs", unixfs),
 ];

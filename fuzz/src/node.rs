@@ -56,6 +56,16 @@ pub fn proxied(data: &[u8]) {
     atoll_edge::fuzzing::proxied(data);
 }
 
+/// A datagram of HTTP/3 that another process sends on.
+pub fn datagram(data: &[u8]) {
+    atoll_edge::fuzzing::datagram(data);
+}
+
+/// What the process says that is to be taken over from.
+pub fn takeover(data: &[u8]) {
+    atoll_node::takeover::judge(data);
+}
+
 /// The bytes of a connection over HTTP/2, behind the preface, or of a stream over HTTP/3.
 pub fn frames(data: &[u8]) {
     atoll_edge::fuzzing::frames(data);

@@ -21,6 +21,9 @@ pub(crate) const H2SPEC_VERSION: &str = "v2.2.1";
 /// The version of pebble; `peers/pebble/go.mod` and its `go.sum` pin the same.
 pub(crate) const PEBBLE_VERSION: &str = "v2.10.1";
 
+/// The version of versitygw; `peers/versitygw/go.mod` and its `go.sum` pin the same.
+pub(crate) const VERSITYGW_VERSION: &str = "v1.8.0";
+
 /// Kubo, from its module.
 const KUBO: GoPeer = GoPeer {
     name: "kubo",
@@ -44,6 +47,14 @@ const PEBBLE: GoPeer = GoPeer {
     module: Some("github.com/letsencrypt/pebble/v2"),
     pins: [include_str!("../peers/pebble/go.mod"), include_str!("../peers/pebble/go.sum")],
     programs: &[("pebble", "./cmd/pebble"), ("pebble-challtestsrv", "./cmd/pebble-challtestsrv")],
+};
+/// An S3-compatible store whose objects are files.
+const VERSITYGW: GoPeer = GoPeer {
+    name: "versitygw",
+    version: VERSITYGW_VERSION,
+    module: Some("github.com/versity/versitygw"),
+    pins: [include_str!("../peers/versitygw/go.mod"), include_str!("../peers/versitygw/go.sum")],
+    programs: &[("versitygw", "./cmd/versitygw")],
 };
 
 /// Programs that are built with Go.
@@ -99,6 +110,11 @@ pub(crate) fn h2spec(workspace: &Workspace) -> Result<PathBuf> {
 /// The same with pebble; the folder of its two programs.
 pub(crate) fn pebble(workspace: &Workspace) -> Result<PathBuf> {
     PEBBLE.build(workspace)
+}
+
+/// The same with versitygw.
+pub(crate) fn versitygw(workspace: &Workspace) -> Result<PathBuf> {
+    Ok(VERSITYGW.build(workspace)?.join("versitygw"))
 }
 
 impl GoPeer {

@@ -36,14 +36,15 @@ struct Step {
 }
 
 /// The steps, in an order in which each finds what it needs.
-const STEPS: [Step; 18] = [
+const STEPS: [Step; 21] = [
     Step { name: "rust", about: "the components that rust-toolchain.toml names", run: rust },
     Step { name: "chromium", about: "Debian's Chromium, which looks at the status page", run: chromium },
     Step { name: "npm", about: "the npm packages that read our CARs and judge our pinning service", run: npm },
     Step { name: "kubo", about: "Kubo, built from its Go module", run: kubo },
     Step { name: "h2spec", about: "h2spec, which judges our HTTP/2, built from its Go module", run: h2spec },
     Step { name: "pebble", about: "pebble, an ACME server, built from its Go module", run: pebble },
-    Step { name: "python", about: "the Python packages that speak HTTP/3 and judge our TLS", run: python },
+    Step { name: "versitygw", about: "versitygw, an S3-compatible store, built from its Go module", run: versitygw },
+    Step { name: "python", about: "the Python packages that speak HTTP/3 and judge TLS and answers", run: python },
     Step { name: "net", about: "Debian's iproute2 and nftables, which make networks for nodes", run: net },
     Step {
         name: "slowhttptest",
@@ -51,6 +52,8 @@ const STEPS: [Step; 18] = [
         run: slowhttptest,
     },
     Step { name: "radicale", about: "Debian's Radicale, an application that Atoll stands before", run: radicale },
+    Step { name: "haproxy", about: "Debian's haproxy, a load balancer before a node", run: haproxy },
+    Step { name: "nsd", about: "Debian's nsd, a DNS server in which servers agree", run: nsd },
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "build", about: "the release build of the demo", run: build },
     Step { name: "tidy", about: "direction, sizes, links, bans, goldens", run: tidy },
@@ -158,6 +161,19 @@ fn pebble(run: &Run<'_>, _: &mut Tally) -> Result<()> {
     install::pebble(run.workspace).map(drop)
 }
 
+fn versitygw(run: &Run<'_>, _: &mut Tally) -> Result<()> {
+    install::debian("curl", "curl")?;
+    install::versitygw(run.workspace).map(drop)
+}
+
+fn haproxy(_: &Run<'_>, _: &mut Tally) -> Result<()> {
+    install::debian("haproxy", "haproxy").map(drop)
+}
+
+fn nsd(_: &Run<'_>, _: &mut Tally) -> Result<()> {
+    install::debian("nsd", "nsd").map(drop)
+}
+
 fn python(run: &Run<'_>, _: &mut Tally) -> Result<()> {
     install::python(run.workspace).map(drop)
 }
@@ -234,6 +250,9 @@ fn run_tests(mut command: Command, run: &Run<'_>, tally: &mut Tally) -> Result<(
         ("ATOLL_KUBO", Some(peers.join(format!("kubo-{}/ipfs", install::KUBO_VERSION)))),
         ("ATOLL_H2SPEC", Some(peers.join(format!("h2spec-{}/h2spec", install::H2SPEC_VERSION)))),
         ("ATOLL_PEBBLE", Some(peers.join(format!("pebble-{}", install::PEBBLE_VERSION)))),
+        ("ATOLL_VERSITYGW", Some(peers.join(format!("versitygw-{}/versitygw", install::VERSITYGW_VERSION)))),
+        ("ATOLL_HAPROXY", find("haproxy")),
+        ("ATOLL_NSD", find("nsd")),
         ("ATOLL_PYTHON", Some(peers.join("python/bin/python"))),
         ("ATOLL_NODE_MODULES", Some(peers.join("npm/node_modules"))),
         ("ATOLL_CHROMIUM", find("chromium")),

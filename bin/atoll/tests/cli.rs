@@ -244,6 +244,44 @@ fn a_publish_says_what_it_reached() {
 }
 
 #[test]
+fn what_nodes_would_refuse_of_a_site_is_said_before_it_is_published() {
+    let bench = start();
+    let folder = bench.path("shop");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("index.html"), "a shop").unwrap();
+    let (file, path) = (folder.join("atoll.toml"), folder.to_str().unwrap());
+    let origin = "version = 1\n[[origins]]\nurl = \"https://api.example\"\n";
+    let publish = ["publish", path, "--replicas", "1"];
+    for (said, why) in [
+        ("version = 1\n[[origins]\n".to_owned(), "line 2, "),
+        ("version = 2\n".to_owned(), "line 1, version: 2 is not known"),
+        (format!("{origin}bucket = {{ name = \"b\" }}\n"), "line 4, origins.bucket: only an operator's own"),
+        (
+            format!("{origin}[[routes]]\npath = \"/a\"\norigins = [\"b\"]\n"),
+            "line 6, routes.origins: the site has none",
+        ),
+        ("#".repeat(65_537), "over 65536 bytes"),
+    ] {
+        fs::write(&file, said).unwrap();
+        for command in [&publish[..], &["import", path], &["import", path, "--offline"]] {
+            let refused = fails(&bench, command);
+            assert!(refused.contains(why) && refused.contains("take it out of the folder"), "{command:?}: {refused}");
+        }
+    }
+    assert_eq!(bench.json(&["pin", "ls"]).as_array().unwrap().len(), 0, "nothing has been taken");
+    assert_eq!(bench.json(&["key", "list"]).as_array().unwrap().len(), 0, "no key was made");
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert!(fails(&bench, &publish).contains("it is no file"));
+    fs::remove_dir(&file).unwrap();
+    // What is merely not known is said, and the rest counts.
+    fs::write(&file, format!("{origin}colour = \"blue\"\n")).unwrap();
+    let published = bench.run(&publish);
+    let noted = String::from_utf8_lossy(&published.stderr);
+    assert!(published.status.success() && noted.contains("origins.colour: is not known, and left out"), "{noted}");
+}
+
+#[test]
 fn keys_stay_private_and_keep_their_roles() {
     let bench = home();
     let made = bench.json(&["key", "new", "blog"]);

@@ -296,3 +296,45 @@ impl Manager {
 fn file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.pem"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Somebody who allows every name; the URL.
+    fn allowing() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut tcp in listener.incoming().flatten() {
+                let _ = tcp.read(&mut [0; 4096]);
+                let _ = tcp.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn who_waits_while_all_authorities_rest_takes_no_order_from_others() {
+        let folder = tempfile::tempdir().unwrap();
+        // Nobody listens there: each order fails at once, and the authority rests for the name.
+        let gone = Authority { directory: "https://127.0.0.1:1/directory".to_owned(), ..Authority::default() };
+        let on_demand = OnDemand { ask: allowing(), per_hour: 2, ..OnDemand::default() };
+        let config = Acme { authorities: vec![gone], agree: true, on_demand, ..Acme::default() };
+        let store = Arc::new(Store::open(folder.path(), &crate::Config::default()).unwrap());
+        let manager = Manager::open(folder.path(), config, store).unwrap();
+        let failures = |name: &str| manager.resting(&(0, name.to_owned())).map(|resting| resting.failures);
+        for _ in 0..5 {
+            manager.meet("one.example").await;
+        }
+        assert_eq!(failures("one.example"), Some(1), "it was asked once, and rests");
+        manager.meet("two.example").await;
+        assert_eq!(failures("two.example"), Some(1), "there was an order left");
+        manager.meet("three.example").await;
+        assert_eq!(failures("three.example"), None, "two orders were this hour's");
+        assert!(manager.demanded.lock().unwrap().is_empty(), "who got none takes no place");
+    }
+}

@@ -77,6 +77,11 @@ pub fn proxied(data: &[u8]) {
     proxied::judge(data);
 }
 
+/// Reads a datagram of HTTP/3 that another process sends on.
+pub fn datagram(data: &[u8]) {
+    http3::socket::judge(data);
+}
+
 /// Reads the bytes of a connection over HTTP/2 behind its preface, and those of a stream over HTTP/3, divided in two ways.
 pub fn frames(data: &[u8]) {
     for begin in [http3::frames::Frames::of_request, http3::frames::Frames::of_control] {

@@ -4,7 +4,7 @@
 mod cid;
 pub(crate) mod config;
 pub(crate) mod frames;
-mod socket;
+pub(crate) mod socket;
 mod transport;
 
 use std::io;

@@ -156,7 +156,7 @@ impl Body for Noted {
 /// The body of an origin's answer, each part within its time.
 #[derive(Debug)]
 pub struct Download {
-    body: Incoming,
+    body: Source,
     limit: Duration,
     /// Set while a part is waited for.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -164,10 +164,25 @@ pub struct Download {
     holding: Option<Holding>,
 }
 
+/// Whose words a body is.
+#[derive(Debug)]
+enum Source {
+    Theirs(Incoming),
+    /// What is said instead, until it has been.
+    Ours(Option<Bytes>),
+}
+
 impl Download {
+    /// What is said instead of what an origin did; empty for nothing.
+    pub(crate) fn instead(text: Bytes) -> Self {
+        let text = Some(text).filter(|text| !text.is_empty());
+        Self { body: Source::Ours(text), limit: Duration::ZERO, deadline: None, holding: None }
+    }
+
     /// `goes_on`: the connection does, in another protocol, although this is over.
     pub(crate) fn new(body: Incoming, limit: Duration, holding: Holding, goes_on: bool) -> Self {
         let over = body.is_end_stream() && !goes_on;
+        let body = Source::Theirs(body);
         Self { body, limit, deadline: None, holding: Some(holding).filter(|_| !over) }
     }
 
@@ -189,7 +204,11 @@ impl Body for Download {
     type Error = OriginError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+        let body = match &mut self.body {
+            Source::Theirs(body) => body,
+            Source::Ours(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+        };
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
             self.deadline = None;
             return match frame {
                 Some(Err(error)) => self.broken(OriginError::Broken(causes(&error))),
@@ -207,10 +226,16 @@ impl Body for Download {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.body {
+            Source::Theirs(body) => body.is_end_stream(),
+            Source::Ours(text) => text.is_none(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Source::Theirs(body) => body.size_hint(),
+            Source::Ours(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+        }
     }
 }

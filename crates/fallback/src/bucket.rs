@@ -4,13 +4,15 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, Response, header, response};
 use percent_encoding::percent_decode_str;
 use rusty_s3::actions::{GetObject, HeadObject};
 use rusty_s3::{Bucket as Place, Credentials, S3Action as _, UrlStyle};
 use serde::{Deserialize, Serialize};
 
+use crate::body::Download;
 use crate::error::OriginError;
 
 /// For how long a signed request is good: it is sent at once, and clocks differ.
@@ -67,7 +69,7 @@ impl Bucket {
     /// What is asked for instead of a visitor's path, and what of the request stays behind: the store takes one kind of authorization.
     ///
     /// # Errors
-    /// [`OriginError::ReadOnly`] for what changes something, or leads out of the bucket.
+    /// [`OriginError::ReadOnly`] for what changes something, [`OriginError::Outside`] for what leads out of the bucket.
     pub(crate) fn sign(
         &self,
         method: &Method,
@@ -90,11 +92,29 @@ impl Bucket {
         };
         // Dots in a path are followed by the URL's own rules.
         if !url.path().starts_with(&format!("/{}/", self.place.name())) {
-            return Err(OriginError::ReadOnly);
+            return Err(OriginError::Outside);
         }
         let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
         PathAndQuery::try_from(target).map_err(|error| OriginError::Broken(error.to_string()))
     }
+}
+
+/// What visitors are told instead of a store's failure, which names the key, what it had signed, and machines.
+pub(crate) fn told(store: &response::Parts, asked: &Method) -> Response<Download> {
+    let status = store.status;
+    let text = format!("{} {}\n", status.as_u16(), status.canonical_reason().unwrap_or_default());
+    let (len, is_head) = (text.len(), *asked == Method::HEAD);
+    let mut response = Response::new(Download::instead(if is_head { Bytes::new() } else { text.into() }));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CONTENT_LENGTH, len.into());
+    for name in [header::DATE, header::RETRY_AFTER, header::CONTENT_RANGE] {
+        if let Some(value) = store.headers.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    response
 }
 
 /// The key and the secret of a file.
@@ -113,8 +133,6 @@ fn credentials(file: &Path) -> Result<Credentials, String> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]

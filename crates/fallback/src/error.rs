@@ -40,9 +40,12 @@ pub enum OriginError {
     /// The request came through here before (RFC 8586).
     #[error("the request came through this node before: its origin leads back here")]
     Loop,
-    /// It is a bucket, and the request is not for reading, or for something outside of it.
+    /// It is a bucket, and the request is not for reading.
     #[error("the origin is a bucket, of which objects are read and nothing else")]
     ReadOnly,
+    /// It is a bucket, and the path leads out of it.
+    #[error("the path leads out of the bucket")]
+    Outside,
     /// The origin has not agreed that the site stands before it.
     #[error("{origin} names the site neither in its /.well-known/atoll nor in a TXT record")]
     NotAgreed {

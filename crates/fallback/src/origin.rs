@@ -98,6 +98,10 @@ impl Origin {
         self.authority.host()
     }
 
+    pub(crate) fn is_bucket(&self) -> bool {
+        self.bucket.is_some()
+    }
+
     pub(crate) fn is_http2(&self) -> bool {
         self.http2
     }

@@ -15,6 +15,10 @@ use serde::{Deserialize, Serialize};
 pub use crate::delegated::DelegatedConfig;
 pub use layers::{Layers, Problem, Problems, Source, Sources};
 
+/// What a takeover may be given: no start is faster, and no visitor waits longer.
+const TAKEOVER_MIN: Duration = Duration::from_secs(1);
+const TAKEOVER_MAX: Duration = Duration::from_secs(3600);
+
 /// All settings of a node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -71,6 +75,10 @@ pub struct NodeConfig {
     /// Of which sites that it holds it asks the servers that these name themselves (`atoll.toml`), if those agree: `none` or `any`; a
     /// list of site ids for some.
     pub servers: Accept,
+    /// How long a process that takes over (`--takeover`) may take from when it is given the folder until it serves; then it is ended, and the
+    /// one before goes on.
+    #[serde(with = "humantime_serde")]
+    pub takeover_timeout: Duration,
 }
 
 impl Default for NodeConfig {
@@ -83,6 +91,7 @@ impl Default for NodeConfig {
             accept: Accept::Word(AcceptWord::Any),
             earlier: Duration::from_secs(86_400),
             servers: Accept::Word(AcceptWord::None),
+            takeover_timeout: Duration::from_secs(120),
         }
     }
 }
@@ -95,6 +104,13 @@ pub enum Accept {
     Word(AcceptWord),
     /// Site ids.
     Sites(Vec<String>),
+}
+
+impl Accept {
+    /// Whether it accepts nothing, whatever comes.
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Self::Word(AcceptWord::None)
+    }
 }
 
 /// See [`Accept`].
@@ -188,6 +204,9 @@ impl Config {
         }
         if self.node.earlier > Duration::from_secs(30 * 86_400) {
             wrong("node.earlier", "is over 30 days".to_owned());
+        }
+        if !(TAKEOVER_MIN..=TAKEOVER_MAX).contains(&self.node.takeover_timeout) {
+            wrong("node.takeover_timeout", format!("is not between {TAKEOVER_MIN:?} and {TAKEOVER_MAX:?}"));
         }
         if self.node.operator_label.len() > atoll_core::record::LABEL_BYTES_MAX {
             wrong("node.operator_label", "is longer than 63 bytes".to_owned());

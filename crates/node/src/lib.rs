@@ -31,7 +31,10 @@ pub mod work;
 
 /// Sites whose content comes from servers elsewhere, as they are set.
 pub mod sites {
-    pub use atoll_edge::front::{CacheConfig, OriginConfig, OriginTimeouts, Profile, SiteConfig, Source};
+    pub use atoll_edge::front::{
+        CacheConfig, OriginConfig, OriginTimeouts, PUBLISHED, PUBLISHED_BYTES_MAX, Profile, Published, SiteConfig,
+        Source,
+    };
 }
 
 pub use atoll_edge::Passed;

@@ -29,6 +29,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::Traffic;
 use crate::bundles::Shelf;
+use crate::config::Config;
 use crate::delegated::Counts;
 use fronts::FrontCollector;
 use providing::SweepCollector;
@@ -81,9 +82,9 @@ impl Metrics {
         self
     }
 
-    /// The same, and those of sites with origins, if there are any.
-    pub(crate) fn with_fronts(mut self, fronts: &Arc<Fronts>) -> Self {
-        if !fronts.is_empty() {
+    /// The same, and those of sites with origins, if there are any, or sites may name some themselves later.
+    pub(crate) fn with_fronts(mut self, fronts: &Arc<Fronts>, config: &Config) -> Self {
+        if !fronts.is_empty() || !config.node.servers.is_none() {
             self.registry.register_collector(Box::new(FrontCollector(Arc::clone(fronts))));
         }
         self

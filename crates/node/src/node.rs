@@ -169,7 +169,7 @@ impl Node {
             router,
             names,
             name_records,
-            metrics: metrics.with_swarm(network.swarm.as_ref(), providing.sweeps()).with_fronts(&fronts),
+            metrics: metrics.with_swarm(network.swarm.as_ref(), providing.sweeps()).with_fronts(&fronts, &config),
             sources,
             kept,
             upload_bytes_max: config.admin.upload_bytes_max,

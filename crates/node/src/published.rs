@@ -95,7 +95,7 @@ impl Notices {
 
 /// Takes up what sites say, until `stop` changes.
 pub(crate) async fn run(node: Arc<Inner>, stop: watch::Receiver<bool>) {
-    if node.notices.allowed == Accept::Word(AcceptWord::None) {
+    if node.notices.allowed.is_none() {
         return;
     }
     let blocks: Arc<dyn Blocks> = Arc::new(PassingBlocks(LocalBlocks::clone(&node.local)));

@@ -3,7 +3,7 @@
 //! Made by `ip` and `nft` (Debian's `iproute2` and `nftables`), which want root. Everything is gone with the last value that stands for
 //! it; the names carry this process's id, so that what a kill leaves is known by them.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -15,6 +15,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Where `ip netns` keeps its namespaces.
 const FOLDER: &str = "/run/netns";
+/// Where it looks for files that programs in one see in `/etc`.
+const ETC: &str = "/etc/netns";
 /// The most hosts, since one byte of the address tells them apart.
 const HOSTS_MAX: usize = 200;
 
@@ -53,6 +55,7 @@ struct Name(String);
 impl Drop for Name {
     fn drop(&mut self) {
         let _ = Command::new("ip").args(["netns", "delete", &self.0]).status();
+        let _ = fs::remove_dir_all(Path::new(ETC).join(&self.0));
     }
 }
 
@@ -134,6 +137,16 @@ impl Namespace {
                      add rule inet atoll input iif lo accept; \
                      add rule inet atoll input ct state established,related accept";
         run(self.command(Path::new("nft")).arg(rules));
+    }
+
+    /// Has programs that are started there from now on see this instead of a file that is in `/etc`.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn file(&self, name: &str, text: &str) {
+        let folder = Path::new(ETC).join(&self.name.0);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(name), text).unwrap();
     }
 
     /// A program that runs there.

@@ -11,7 +11,7 @@ use atoll_node::config::Folder;
 use atoll_node::work;
 
 use super::content::{file_body, import_car, open_store};
-use super::kubo;
+use super::{kubo, rules};
 use crate::args::ImportArgs;
 use crate::control::{Control, encode_path, full};
 use crate::keyring::Keyring;
@@ -29,6 +29,9 @@ pub(crate) async fn import(
     }
     if let Some(car) = &args.car {
         return import_car(car, Some(&args.name), control, output).await;
+    }
+    if let (None, Some(path)) = (stream_of(&args), &args.path) {
+        rules::check_servers(path, output)?;
     }
     let imported = if args.offline {
         offline(&args, folder, control, output).await?

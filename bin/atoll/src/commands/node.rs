@@ -31,7 +31,7 @@ pub(crate) fn run(args: &SettingArgs, takeover: bool, folder: &Folder, output: &
                 cause = signals.next() => return stop(node, cause, &mut signals).await,
                 successor = node.successor() => successor,
             };
-            node = match node.hand_over(successor).await {
+            node = match node.hand_over(successor, settings.node.takeover_timeout).await {
                 Handed::Not(node) => *node,
                 Handed::Over(leaving) => return leave(leaving, &mut signals).await,
                 Handed::Back(leaving, passed) => {

@@ -54,6 +54,7 @@ pub(crate) async fn run(
     if args.only_hash {
         return import::only_hash(&args.path, &args.cut.cut(), output).map(|()| ExitCode::SUCCESS);
     }
+    rules::check_servers(&args.path, output)?;
     rules::note(&args.path, output);
     let started = Instant::now();
     let (key, made) = keyring()?.site(&args.site)?;

@@ -1,12 +1,38 @@
-//! A look at a site's own rules before it is published: what a gateway would refuse or pass over is said in time.
+//! A look at what a site says itself before it is published: what a gateway or node would refuse or pass over is said in time.
 
-use std::fs::File;
+use std::fs::{File, symlink_metadata};
 use std::io::Read as _;
 use std::path::Path;
 
+use anyhow::{Context as _, Result, bail};
 use atoll_core::site::{HEADERS, Headers, REDIRECTS, Redirects, headers, redirects};
+use atoll_node::sites::{PUBLISHED, PUBLISHED_BYTES_MAX, Published};
 
 use crate::output::Output;
+
+/// Looks at what the site in `folder` says of its servers.
+///
+/// # Errors
+/// If nodes would refuse it: they would go on with what an earlier version of the site said, and nobody who publishes looks at their logs.
+pub(crate) fn check_servers(folder: &Path, output: &Output) -> Result<()> {
+    let path = folder.join(PUBLISHED);
+    let Ok(found) = symlink_metadata(&path) else { return Ok(()) };
+    let refused = |why: &str| {
+        format!(
+            "nodes would refuse {}: {why}; mend it, or take it out of the folder, then try again (docs/front.md says what it may say)",
+            path.display()
+        )
+    };
+    if !found.is_file() {
+        bail!(refused("it is no file"));
+    }
+    let text = read(&path, PUBLISHED_BYTES_MAX).with_context(|| format!("cannot read {}", path.display()))?;
+    match Published::parse(&text) {
+        Err(why) => bail!(refused(&why)),
+        Ok(said) => said.warnings.iter().for_each(|warning| output.note(&format!("warning: {PUBLISHED}: {warning}"))),
+    }
+    Ok(())
+}
 
 /// Notes what is wrong with the rules of the site in `folder`. They are content like any other: it is published all the same.
 pub(crate) fn note(folder: &Path, output: &Output) {

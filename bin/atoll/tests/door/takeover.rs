@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 
 use atoll_testkit::http::{Reply, connect};
@@ -20,6 +21,11 @@ const FRONT: &str = "front.example";
 
 /// A node with all that changes hands, and the certificate it shows.
 fn node(origin: &Origin) -> (Node, String) {
+    node_with(origin, &[])
+}
+
+/// With more settings.
+fn node_with(origin: &Origin, settings: &[&str]) -> (Node, String) {
     let port = |udp: bool| match udp {
         true => std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
         false => TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
@@ -32,6 +38,7 @@ fn node(origin: &Origin) -> (Node, String) {
         "swarm.public=false",
         &swarm,
     ]);
+    let node = node.set(settings);
     let (certificate, key) = (node.path("cert.pem"), node.path("key.pem"));
     let (shown, its_key) = made("localhost");
     fs::write(&certificate, &shown).unwrap();
@@ -168,6 +175,34 @@ fn a_process_that_cannot_start_gives_all_back() {
     let mut before = node.takes_over();
     visits.more(50);
     visits.end();
+    assert_eq!(before.wait().unwrap().code(), Some(0), "{}", node.log());
+    assert_eq!(node.stop(), Some(0), "{}", node.log());
+}
+
+/// A process that wants to take over, is given all, and hangs.
+const HANGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/door/hangs.py");
+
+#[test]
+fn a_process_that_hangs_with_all_in_its_hands_is_ended() {
+    let Some(python) = installed("ATOLL_PYTHON") else { return };
+    let origin = origin();
+    let (node, shown) = node_with(&origin, &["node.takeover_timeout=1s"]);
+    let visits = Visits::begin(&site(&node, &shown, "127.0.0.1", vec![INLINE.to_owned()]), None);
+    visits.more(20);
+    let mut hangs = Command::new(python);
+    hangs.arg(HANGS).args([node.path("node/node.sock"), node.path("node/store/lock")]).stdout(Stdio::piped());
+    let mut hangs = hangs.spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(hangs.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "mine\n");
+    assert_eq!(hangs.wait().unwrap().signal(), Some(9), "it is ended");
+    until("the one before goes on", || node.log().contains("this one goes on"));
+    // Whoever came meanwhile has waited, and is served.
+    visits.more(50);
+    visits.end();
+    node.import_bytes(&noise(9, 1000), "size-262144");
+    let mut node = node;
+    let mut before = node.takes_over();
     assert_eq!(before.wait().unwrap().code(), Some(0), "{}", node.log());
     assert_eq!(node.stop(), Some(0), "{}", node.log());
 }

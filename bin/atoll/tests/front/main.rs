@@ -6,7 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking there")]
 
 mod both;
+mod buckets;
 mod coding;
+mod cut;
 mod earlier;
 mod framing;
 mod guide;
@@ -19,6 +21,7 @@ mod servers;
 mod sites;
 mod slices;
 mod suite;
+mod texts;
 mod visit;
 
 use std::fs;

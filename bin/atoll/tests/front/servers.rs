@@ -3,8 +3,13 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
 
-use atoll_testkit::http::{Reply, request};
+use atoll_core::keys::SiteKey;
+use atoll_core::record::Placement;
+use atoll_core::{Signed, SystemClock};
+use atoll_testkit::http::{Reply, exchange, request};
 use atoll_testkit::netns::{Archipelago, Namespace, permitted};
 use atoll_testkit::origin::{Asked, Origin};
 use atoll_testkit::process::Node;
@@ -12,11 +17,11 @@ use atoll_testkit::trial::until;
 use serde_json::Value;
 
 /// Addresses of the public Internet, which lead nowhere but to loopback here.
-const AGREES: Ipv4Addr = Ipv4Addr::new(1, 1, 1, 1);
+pub(crate) const AGREES: Ipv4Addr = Ipv4Addr::new(1, 1, 1, 1);
 const REFUSES: Ipv4Addr = Ipv4Addr::new(1, 1, 1, 2);
 
 /// A server at an address of a host's loopback that answers agreement with `agreed` and says of all else what it was asked.
-fn server(place: &Namespace, address: Ipv4Addr, agreed: &str) -> Origin {
+pub(crate) fn server(place: &Namespace, address: Ipv4Addr, agreed: &str) -> Origin {
     let status = place.command("ip".as_ref()).args(["address", "add", &format!("{address}/32"), "dev", "lo"]).status();
     assert!(status.unwrap().success());
     let agreed = agreed.to_owned();
@@ -28,7 +33,7 @@ fn server(place: &Namespace, address: Ipv4Addr, agreed: &str) -> Origin {
     })
 }
 
-fn node(place: &Namespace, servers: &str, known: Option<&str>) -> Node {
+pub(crate) fn node(place: &Namespace, servers: &str, known: Option<&str>) -> Node {
     let pace = ["routing.gossip_interval=300ms", "routing.probe_interval=500ms", "routing.take_over_after=100ms"];
     let bootstrap = format!("swarm.bootstrap={}", known.unwrap_or_default());
     let settings = [&format!("node.servers={servers}"), "swarm.network=servers", &bootstrap];
@@ -46,13 +51,43 @@ fn folder(node: &Node) -> PathBuf {
     folder
 }
 
-/// Publishes it with a say on its servers; what was published.
-fn publish(node: &Node, said: &str) -> Value {
+/// Publishes it with a say on its servers; what came of that.
+fn try_publish(node: &Node, said: &str) -> Output {
     let folder = folder(node);
     fs::write(folder.join("atoll.toml"), said).unwrap();
-    let output = node.run(&["publish", folder.to_str().unwrap(), "--site", "shop", "--replicas", "2", "--json"]);
+    node.run(&["publish", folder.to_str().unwrap(), "--site", "shop", "--replicas", "2", "--json"])
+}
+
+/// The same; what was published.
+pub(crate) fn publish(node: &Node, said: &str) -> Value {
+    let output = try_publish(node, said);
     let values = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
     values.map(Result::unwrap).last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Publishes it as our own program would not: other ones may.
+fn publish_whatever(node: &Node, said: &str) {
+    let (folder, archive) = (folder(node), node.path("site.tar"));
+    fs::write(folder.join("atoll.toml"), said).unwrap();
+    assert!(Command::new("tar").arg("cf").arg(&archive).arg("-C").arg(folder).arg(".").status().unwrap().success());
+    let key = SiteKey::from_pem(&fs::read_to_string(node.path("keyring/shop.site.pem")).unwrap()).unwrap();
+    let pin = format!("publish:{}", key.site_id());
+    let imported = node.json(&["import", "--tar", archive.to_str().unwrap(), "--name", &pin]);
+    let root = imported["root"].as_str().unwrap();
+    let now = SystemClock::now();
+    let mut placement = Placement::new(root.parse().unwrap(), 2, imported["dag_bytes"].as_u64().unwrap());
+    (placement.seq, placement.exp) = (now.as_millis(), now.after(Duration::from_secs(86_400)).as_secs());
+    let signed = Signed::seal(placement, &key).unwrap();
+    let token = fs::read_to_string(node.path("node/admin.token")).unwrap();
+    let head = format!(
+        "POST /v1/placements HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n",
+        node.admin(),
+        token.trim(),
+        signed.bytes().len()
+    );
+    let asked = [head.as_bytes(), signed.bytes()].concat();
+    let answer = node.there(|| exchange(node.admin(), &asked));
+    assert_eq!(Reply::parse(&answer, false).status, 200, "{}", String::from_utf8_lossy(&answer));
 }
 
 fn said(server: Ipv4Addr) -> String {
@@ -61,17 +96,17 @@ fn said(server: Ipv4Addr) -> String {
     )
 }
 
-fn ask(node: &Node, method: &str, name: &str, target: &str) -> Reply {
+pub(crate) fn ask(node: &Node, method: &str, name: &str, target: &str) -> Reply {
     let (gateway, host) = (node.gateway(), format!("{name}.ipns.localhost:{}", node.gateway().port()));
     node.there(|| request(gateway, method, &host, target, &["Content-Length: 0"]))
 }
 
-fn source(reply: &Reply) -> (u16, &str, &str) {
+pub(crate) fn source(reply: &Reply) -> (u16, &str, &str) {
     (reply.status, reply.text(), reply.header("atoll-source").unwrap_or_default())
 }
 
 /// What a node says of the site.
-fn view(node: &Node, field: &str) -> Value {
+pub(crate) fn view(node: &Node, field: &str) -> Value {
     node.status()["published"][0][field].clone()
 }
 
@@ -98,6 +133,10 @@ fn another_node_asks_the_servers_that_a_site_names() {
     assert_eq!((page.status, page.text()), (200, "published"));
     until("its answers are signed", || ask(&holder, "GET", &key, "/").header("signature").is_some());
     assert!(answered.header("signature").is_none());
+    let figures = holder.there(|| request(holder.admin(), "GET", "127.0.0.1", "/metrics", &[]));
+    let line = format!("atoll_front_origin_requests_total{{site=\"{key}\",origin=\"api\"}} ");
+    let count = figures.text().lines().find_map(|figure| figure.strip_prefix(&line)?.parse::<u32>().ok());
+    assert!(count.is_some_and(|count| count >= 2), "{}", figures.text());
     // By its root it is nothing but content, and an operator who did not allow it is not made to ask.
     let root = published["root"].as_str().unwrap();
     let (gateway, host) = (holder.gateway(), format!("{root}.ipfs.localhost:{}", holder.gateway().port()));
@@ -105,7 +144,11 @@ fn another_node_asks_the_servers_that_a_site_names() {
     assert_eq!(ask(&publisher, "GET", &key, "/api/price").status, 404);
     // A bad one is refused with its reason, and the last good one stands, after a restart too.
     let mut holder = holder;
-    publish(&publisher, "version = 1\n[[origins]]\nurl = \"http://1.1.1.1\"\nhost = \"victim.example\"\n");
+    let bad = "version = 1\n[[origins]]\nurl = \"http://1.1.1.1\"\nhost = \"victim.example\"\n";
+    let refused = try_publish(&publisher, bad);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && why.contains("atoll.toml: line 4, origins.host: "), "{why}");
+    publish_whatever(&publisher, bad);
     until("it is refused", || view(&holder, "refused").as_str().is_some_and(|why| why.contains("origins.host")));
     assert_eq!(ask(&holder, "GET", &key, "/api/again").text(), "GET /v1/again");
     assert_eq!(view(&holder, "servers"), 1);

@@ -9,7 +9,7 @@ use atoll_cache::{Degree, Purge};
 use atoll_core::Names;
 use atoll_core::record::SitePurge;
 
-use super::{Front, FrontError, Fronts, Published};
+use super::{Front, FrontError, Fronts, OriginView, Published};
 use crate::host::{Host, Label};
 use crate::route::Site;
 
@@ -50,6 +50,22 @@ impl Fronts {
         };
         let find = |name: &str| self.published.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         find(&asked).or_else(|| names.cached(&asked)?.via.iter().find_map(|name| find(name)))
+    }
+
+    /// The servers of sites that have named them themselves, each by the site's name and in the order of those: of so many at most, since
+    /// strangers choose how many there are.
+    pub fn published_origins(&self, most: usize) -> Vec<(String, Vec<OriginView>)> {
+        let published = self.published.read().unwrap_or_else(PoisonError::into_inner);
+        let mut sites: Vec<_> = published.iter().collect();
+        sites.sort_unstable_by_key(|(name, _)| *name);
+        let mut left = most;
+        let views = |(name, front): (&String, &Arc<Front>)| {
+            let mut views = front.origins.views();
+            views.truncate(left);
+            left = left.saturating_sub(views.len());
+            (name.clone(), views)
+        };
+        sites.into_iter().map(views).take_while(|(_, views)| !views.is_empty()).collect()
     }
 
     /// Whether a site here is that of this name (an IPNS key in base36).

@@ -6,6 +6,8 @@ use std::time::Duration;
 use atoll_fallback::OriginConfig;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::DeTable;
 
 use super::{Quota, RouteConfig, SiteConfig, Source};
 
@@ -66,46 +68,117 @@ fn hold() -> Duration {
     Duration::from_secs(60)
 }
 
+/// What is wrong with the file, and where.
+#[derive(Debug)]
+struct Problem {
+    place: Place,
+    why: String,
+}
+
+/// Where in the file something stands.
+#[derive(Debug, Default)]
+struct Place {
+    /// Its byte, if the file cannot be read further.
+    byte: Option<usize>,
+    /// The array of tables, and the entry in that, counted from 0.
+    entry: Option<(&'static str, usize)>,
+}
+
+impl Problem {
+    /// One whose words begin with the setting that they are of, if they are of one.
+    fn of_file(why: impl Into<String>) -> Self {
+        Self { place: Place::default(), why: why.into() }
+    }
+
+    fn of_entry(name: &'static str, number: usize, why: impl Into<String>) -> Self {
+        Self { place: Place { byte: None, entry: Some((name, number)) }, why: why.into() }
+    }
+
+    fn of_toml(error: &toml::de::Error) -> Self {
+        let byte = error.span().map(|span| span.start);
+        Self { place: Place { byte, entry: None }, why: error.message().to_owned() }
+    }
+
+    /// In words, with its line if it has one.
+    fn described(self, text: &str) -> String {
+        let byte = self.place.byte.or_else(|| self.byte(&DeTable::parse(text).ok()?));
+        match byte.and_then(|byte| text.as_bytes().get(..byte)) {
+            Some(before) => format!("line {}, {}", before.iter().filter(|byte| **byte == b'\n').count() + 1, self.why),
+            None => self.why,
+        }
+    }
+
+    /// Where its setting stands, or else the entry.
+    fn byte(&self, file: &Spanned<DeTable<'_>>) -> Option<usize> {
+        let setting = self.why.split([':', ',']).next()?;
+        let at = |table: &DeTable<'_>, name: &str| table.keys().find(|key| &**key.get_ref() == name).map(starts);
+        let Some((name, number)) = self.place.entry else { return at(file.get_ref(), setting) };
+        let entry = file.get_ref().get(name)?.get_ref().as_array()?.get(number)?;
+        let key = setting.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')).unwrap_or_default();
+        at(entry.get_ref().as_table()?, key).or_else(|| Some(starts(entry)))
+    }
+}
+
+fn starts<T>(spanned: &Spanned<T>) -> usize {
+    spanned.span().start
+}
+
 impl Published {
     /// Reads the file.
     ///
     /// # Errors
-    /// Why it is refused, for people: at most 300 bytes.
+    /// Why it is refused, and in which line, for people: at most 300 bytes.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
-        Self::read(text).map_err(|mut why| {
+        if text.len() > PUBLISHED_BYTES_MAX {
+            return Err(format!("over {PUBLISHED_BYTES_MAX} bytes"));
+        }
+        let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+        Self::read(text).map_err(|problem| {
+            let mut why = problem.described(text);
             let end = (0..=REASON_BYTES_MAX.min(why.len())).rev().find(|end| why.is_char_boundary(*end));
             why.truncate(end.unwrap_or_default());
             why
         })
     }
 
-    fn read(text: &[u8]) -> Result<Self, String> {
-        if text.len() > PUBLISHED_BYTES_MAX {
-            return Err(format!("over {PUBLISHED_BYTES_MAX} bytes"));
-        }
-        let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
-        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+    fn read(text: &str) -> Result<Self, Problem> {
+        let mut table: toml::Table = text.parse().map_err(|error| Problem::of_toml(&error))?;
         let mut warnings = Vec::new();
         let origins = tables(&mut table, "origins", (ORIGINS_MAX, &ORIGIN), &mut warnings)?;
         let routes = tables(&mut table, "routes", (ROUTES_MAX, &ROUTE), &mut warnings)?;
         keep(&mut table, &FILE, "", &mut warnings);
-        let head: Head = table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
+        let head: Head = table.try_into().map_err(|error| Problem::of_toml(&error))?;
         if head.version != 1 {
-            return Err(format!("version: {} is not known; this node may be too old", head.version));
+            return Err(Problem::of_file(format!("version: {} is not known; this node may be too old", head.version)));
         }
         if let Some(unmet) = head.require.iter().find(|ability| !ABILITIES.contains(&ability.as_str())) {
-            return Err(format!("require: this node cannot meet `{unmet}`"));
+            return Err(Problem::of_file(format!("require: this node cannot meet `{unmet}`")));
         }
         let published = Self { origins, routes, prefer: head.prefer, hold: head.hold, warnings };
         if published.origins.is_empty() {
             let lonely = !published.routes.is_empty() || published.prefer == Source::Origin;
-            return if lonely { Err("origins: is empty: nobody would answer".to_owned()) } else { Ok(published) };
+            let why = "origins: is empty: nobody would answer";
+            return if lonely { Err(Problem::of_file(why)) } else { Ok(published) };
         }
-        // Any name will do: who it is of comes with the key that signed it.
-        match SiteConfig::problems(&[published.site("site.example")]).into_iter().next() {
-            Some(problem) => Err(problem.trim_start_matches("site 1, ").to_owned()),
+        match published.problem() {
+            Some(problem) => Err(problem),
             None => Ok(published),
         }
+    }
+
+    /// What is wrong with its servers and routes.
+    fn problem(&self) -> Option<Problem> {
+        let origin = |(number, origin): (usize, &OriginConfig)| {
+            Some(Problem::of_entry("origins", number, format!("origins.{}", origin.problems().into_iter().next()?)))
+        };
+        let route = |(number, route): (usize, &RouteConfig)| {
+            Some(Problem::of_entry("routes", number, format!("routes.{}", route.problems(&self.origins)?)))
+        };
+        // Any name will do: who it is of comes with the key that signed it.
+        let whole = || SiteConfig::problems(&[self.site("site.example")]).into_iter().next();
+        let found = self.origins.iter().enumerate().find_map(origin);
+        let found = found.or_else(|| self.routes.iter().enumerate().find_map(route));
+        found.or_else(|| whole().map(|problem| Problem::of_file(problem.trim_start_matches("site 1, "))))
     }
 
     /// The site of this name as an operator would have written it.
@@ -130,24 +203,33 @@ impl Published {
 /// Takes an array of tables out of the file.
 fn tables<T: DeserializeOwned>(
     file: &mut toml::Table,
-    name: &str,
+    name: &'static str,
     (most, known): (usize, &[&str]),
     warnings: &mut Vec<String>,
-) -> Result<Vec<T>, String> {
+) -> Result<Vec<T>, Problem> {
     let Some(value) = file.remove(name) else { return Ok(Vec::new()) };
-    let toml::Value::Array(entries) = value else { return Err(format!("{name}: is written [[{name}]]")) };
+    let entries = match value {
+        toml::Value::Array(entries) if entries.iter().all(toml::Value::is_table) => entries,
+        _ => return Err(Problem::of_file(format!("{name}: is written [[{name}]]"))),
+    };
     if entries.len() > most {
-        return Err(format!("{name}: {} are over the limit of {most}", entries.len()));
+        return Err(Problem::of_entry(name, most, format!("{name}: {} are over the limit of {most}", entries.len())));
     }
-    let entry = |value: toml::Value| {
-        let toml::Value::Table(mut table) = value else { return Err(format!("{name}: is written [[{name}]]")) };
+    let entry = |(number, value): (usize, toml::Value)| {
+        let wrong = |why: String| Problem::of_entry(name, number, why);
+        let mut table: toml::Table =
+            value.try_into().map_err(|error: toml::de::Error| wrong(error.message().to_owned()))?;
         if let Some(local) = LOCAL.iter().find(|local| name == "origins" && table.contains_key(**local)) {
-            return Err(format!("origins.{local}: only an operator's own settings have it; it is never published"));
+            return Err(wrong(format!(
+                "origins.{local}: only an operator's own settings have it; it is never published"
+            )));
         }
         keep(&mut table, known, &format!("{name}."), warnings);
-        table.try_into().map_err(|error: toml::de::Error| format!("{name}: {}", error.message()))
+        table.try_into().map_err(|error: toml::de::Error| {
+            wrong(format!("{name}: {}", error.to_string().trim().replace('\n', ", ")))
+        })
     };
-    entries.into_iter().map(entry).collect()
+    entries.into_iter().enumerate().map(entry).collect()
 }
 
 /// Leaves out what is not known.
@@ -201,5 +283,24 @@ mod tests {
             assert!(refused.contains(why) && refused.len() <= REASON_BYTES_MAX, "{text:.100}: {refused}");
         }
         assert!(Published::parse(b"\xff").is_err());
+    }
+
+    #[test]
+    fn reasons_name_the_line() {
+        let origin = "version = 1\n[[origins]]\nurl = \"https://a.example\"\n";
+        for (text, reason) in [
+            ("version = 1\n[[origins]\n", "line 2, "),
+            ("# ours\n\nversion = 2", "line 3, version: 2 is"),
+            ("version = 1\norigins = [1]", "line 2, origins: is written"),
+            (&format!("{origin}[[origins]]\nname = \"b\"\nurl = \"ftp://b\"\n"), "line 6, origins.url: "),
+            (&format!("{origin}\n[[origins]]\nname = \"b\"\n"), "line 5, origins.url: "),
+            (&format!("{origin}weight = \"much\"\n"), "line 2, origins: invalid type"),
+            (&format!("{origin}weight = 0\n"), "line 4, origins.weight: "),
+            (&format!("{origin}sni = \"b\"\n"), "line 4, origins.sni: only"),
+            (&format!("{origin}[[routes]]\npath = \"a\"\norigins = [\"a.example\"]"), "line 5, routes.path: "),
+        ] {
+            let refused = Published::parse(text.as_bytes()).unwrap_err();
+            assert!(refused.starts_with(reason), "{text}: {refused}");
+        }
     }
 }

@@ -32,8 +32,15 @@ pub(crate) fn respond(failure: &Failure, request: &HeaderMap, contact: Option<&C
     headers.insert(header::CONTENT_TYPE, if html { mime::HTML } else { mime::TEXT });
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    allow_any_origin(headers);
-    if let Failure::Method(allowed) = failure {
+    if !is_of_servers(failure) {
+        allow_any_origin(headers);
+    }
+    let allowed = match failure {
+        Failure::Method(allowed) => Some(*allowed),
+        Failure::Origin(OriginError::ReadOnly) => Some("GET, HEAD"),
+        _ => None,
+    };
+    if let Some(allowed) = allowed {
         headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
     }
     if let Some(contact) = contact.filter(|_| status == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS) {
@@ -43,6 +50,21 @@ pub(crate) fn respond(failure: &Failure, request: &HeaderMap, contact: Option<&C
         headers.insert(header::RETRY_AFTER, RETRY_AFTER);
     }
     response
+}
+
+/// Whether it is a failure of a site with servers: which pages may read its answers is theirs to say, not ours.
+fn is_of_servers(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::Origin(_)
+            | Failure::Neither
+            | Failure::Drilled
+            | Failure::Maintenance
+            | Failure::Spent(_)
+            | Failure::OnlyIfStored
+            | Failure::UploadTooLarge
+            | Failure::UploadBroken
+    )
 }
 
 fn page(title: &str, text: &str, more: &str) -> String {
@@ -256,6 +278,10 @@ fn origin(cause: &OriginError) -> (StatusCode, &'static str) {
         OriginError::TimedOut { .. } => {
             (StatusCode::GATEWAY_TIMEOUT, "The server that this site comes from did not answer in time.")
         }
+        OriginError::ReadOnly => {
+            (StatusCode::METHOD_NOT_ALLOWED, "This site is for reading: nothing can be sent to it.")
+        }
+        OriginError::Outside => (StatusCode::BAD_REQUEST, "The path leads out of the site."),
         OriginError::Loop => {
             (StatusCode::LOOP_DETECTED, "The server that this site comes from leads back to this node.")
         }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Shared, is_failure};
 use crate::body::Download;
+use crate::bucket::told;
 use crate::error::OriginError;
 use crate::pool::Plan;
 use crate::server::{Counts, Order};
@@ -104,14 +105,19 @@ async fn attempt(shared: &Arc<Shared>, order: &Order<'_>, n: usize, last: bool) 
         Ok(response) => {
             let failed = is_failure(response.status());
             let goes_on = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            let response = response.map(|body| Download::new(body, timeouts.idle, holding, goes_on));
+            let status = response.status();
+            let response = if server.origin.is_bucket() && (status.is_client_error() || status.is_server_error()) {
+                told(&response.into_parts().0, &order.head.method)
+            } else {
+                response.map(|body| Download::new(body, timeouts.idle, holding, goes_on))
+            };
             if failed { Tried::Failed(Ok(response)) } else { Tried::Answered(response) }
         }
         Err(error @ (OriginError::Connect { .. } | OriginError::None)) => {
             shared.failed(n);
             Tried::Unreached(error)
         }
-        Err(error @ (OriginError::Upload(_) | OriginError::ReadOnly)) => Tried::Given(error),
+        Err(error @ (OriginError::Upload(_) | OriginError::ReadOnly | OriginError::Outside)) => Tried::Given(error),
         Err(error) => Tried::Failed(Err(error)),
     };
     match &tried {

@@ -1,5 +1,7 @@
 //! Another process wants to take over: its connection to the CLI's socket is handed to whoever runs the node.
 
+use std::io;
+
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
@@ -35,7 +37,7 @@ pub(super) fn answer(node: &Inner, door: &Door, request: Request<Incoming>) -> R
     }
     tokio::spawn(async move {
         match hyper::upgrade::on(request).await.map(hyper::upgrade::Upgraded::downcast::<TokioIo<UnixStream>>) {
-            Ok(Ok(parts)) => match parts.io.into_inner().into_std().and_then(Successor::new) {
+            Ok(Ok(parts)) => match successor(parts.io.into_inner()) {
                 Ok(successor) => drop(permit.send(successor)),
                 Err(error) => tracing::warn!(%error, "no process takes over"),
             },
@@ -47,4 +49,9 @@ pub(super) fn answer(node: &Inner, door: &Door, request: Request<Incoming>) -> R
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static(PROTOCOL));
     response
+}
+
+fn successor(stream: UnixStream) -> io::Result<Successor> {
+    let id = stream.peer_cred().ok().and_then(|other| other.pid());
+    Successor::new(stream.into_std()?, id)
 }

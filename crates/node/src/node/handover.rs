@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use atoll_edge::{Passed, Running};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -22,7 +23,7 @@ pub struct Leaving {
 pub enum Handed {
     /// The other process serves. [`Leaving::drain`] is what is left to do.
     Over(Leaving),
-    /// The other process ended before it served: a node has to be started with these sockets, which listen.
+    /// The other process ended before it served, or was ended because it hung: a node has to be started with these sockets, which listen.
     Back(Leaving, Passed),
     /// Nothing has changed.
     Not(Box<Node>),
@@ -49,8 +50,8 @@ impl Node {
     }
 
     /// Hands the node over to another process: first its sockets, then, when that can start, all that only one process may have. In
-    /// between visitors wait for their connections.
-    pub async fn hand_over(mut self, successor: Successor) -> Handed {
+    /// between visitors wait for their connections. `limit` is how long it may take until it serves.
+    pub async fn hand_over(mut self, successor: Successor, limit: Duration) -> Handed {
         let Some((mut successor, passed)) = self.offer(successor).await else { return Handed::Not(Box::new(self)) };
         let store = self.inner.local.store().clone();
         let handed = spawn_blocking(move || store.handover().map(drop)).await;
@@ -63,7 +64,7 @@ impl Node {
         self.server.leave().await;
         self.give_up().await;
         let Self { inner, server, lasting, .. } = self;
-        let told = spawn_blocking(move || successor.is_in_charge().then_some(successor)).await;
+        let told = spawn_blocking(move || successor.is_in_charge(limit).then_some(successor)).await;
         let leaving = Leaving { server, successor: told.ok().flatten(), _lasting: lasting, _inner: inner };
         if leaving.successor.is_some() { Handed::Over(leaving) } else { Handed::Back(leaving, passed) }
     }
