@@ -211,3 +211,54 @@ fn slow_readers_of_many_answers_on_a_connection_keep_nobody_out() {
     drop(readers);
     visits.end();
 }
+
+/// A socket that notes how long the records are that come over it (RFC 8446, section 5.1).
+struct Tapped {
+    tcp: TcpStream,
+    /// What was read since the last whole record.
+    rest: Vec<u8>,
+    records: Vec<usize>,
+}
+
+impl std::io::Read for Tapped {
+    fn read(&mut self, place: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.tcp.read(place)?;
+        self.rest.extend_from_slice(&place[..read]);
+        while let Some(len) = self.rest.get(3..5).map(|len| usize::from(len[0]) << 8 | usize::from(len[1])) {
+            if self.rest.len() < 5 + len {
+                break;
+            }
+            self.rest.drain(..5 + len);
+            self.records.push(len);
+        }
+        Ok(read)
+    }
+}
+
+impl std::io::Write for Tapped {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.tcp.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.tcp.flush()
+    }
+}
+
+#[test]
+fn a_large_answer_comes_in_full_records() {
+    const BYTES: usize = 1 << 20;
+    let (node, visitor, visits, stored) = begin();
+    visits.end();
+    let Tls { conn, sock } = open(&node, &visitor, u32::MAX >> 1);
+    let mut tls = StreamOwned::new(conn, Tapped { tcp: sock, rest: Vec::new(), records: Vec::new() });
+    let request = frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields(&stored));
+    // WINDOW_UPDATE of the connection.
+    tls.write_all(&[frame(8, 0, 0, &(u32::MAX >> 2).to_be_bytes()), request].concat()).unwrap();
+    let mut bytes = vec![0; BYTES];
+    tls.read_exact(&mut bytes).unwrap();
+    let records = tls.sock.records.split_off(tls.sock.records.len() / 2);
+    // With a tag and a type.
+    let full = records.iter().filter(|len| **len == 16 * 1024 + 17).count();
+    assert!(full * 10 >= records.len() * 9, "{full} of {} records are full: {records:?}", records.len());
+}

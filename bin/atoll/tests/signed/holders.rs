@@ -85,7 +85,7 @@ fn a_holder_whose_blocks_make_another_bundle_refuses_to_sign() {
         assert_eq!(said.status.code(), Some(expected), "{more:?}: {said:?}");
     }
     // What is so is signed by the one that refused.
-    let version = publish(&refusing.node, &[FILES[0], ("true.txt", "so")]);
+    let version = publish(&refusing.node, &[FILES[0], ("true.txt", "so")], "2");
     until("the true version is signed", || bundle_of(&refusing.node, &version)["state"] == "signed");
 }
 

@@ -41,7 +41,7 @@ fn the_node_stays_itself_and_its_bundles_survive_it() {
 fn a_new_version_is_signed_for_and_the_old_one_forgotten() {
     let mut site = Site::on(home().started());
     let (old, file) = (site.signed(), site.node.path("node/bundles").join(&site.root));
-    site.root = publish(&site.node, &[FILES[0], ("new.txt", "new")]);
+    site.root = publish(&site.node, &[FILES[0], ("new.txt", "new")], "1");
     assert_ne!(site.signed(), old);
     assert_eq!(&*checked(&site.get("/new.txt", &[]), &site.host()).unwrap().key, "/new.txt");
     until("the old bundle is gone", || !file.exists());

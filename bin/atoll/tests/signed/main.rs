@@ -44,7 +44,7 @@ struct Site {
 impl Site {
     /// Published through a node that holds it itself.
     fn on(node: Node) -> Self {
-        let site = Self { root: publish(&node, &FILES), node };
+        let site = Self { root: publish(&node, &FILES, "1"), node };
         site.signed();
         site
     }
@@ -75,14 +75,14 @@ fn home() -> Node {
 }
 
 /// Publishes files as a site with one copy; its root.
-fn publish(node: &Node, files: &[(&str, &str)]) -> String {
+fn publish(node: &Node, files: &[(&str, &str)], replicas: &str) -> String {
     let folder = node.path("site");
     for (name, content) in files {
         let path = folder.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, if *name == "big.txt" { big() } else { (*content).to_owned() }).unwrap();
     }
-    let published = node.json(&["publish", folder.to_str().unwrap(), "--replicas", "1"]);
+    let published = node.json(&["publish", folder.to_str().unwrap(), "--replicas", replicas]);
     published["root"].as_str().unwrap().to_owned()
 }
 

@@ -77,10 +77,17 @@ impl Manager {
             }
         }
         revoked?;
-        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), again);
+        let note = || self.revoked.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), again);
         if again {
-            return Ok(self.obtain(name).await.is_ok());
+            // Noted only afterwards: whoever looks after all names would ask at the same time, and an authority takes one order
+            // that replaces a certificate (RFC 9773, section 5).
+            let is_there = self.obtain(name).await.is_ok();
+            if !is_there {
+                note();
+            }
+            return Ok(is_there);
         }
+        note();
         self.store.withdrawn(name);
         self.demanded.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         let path = file(&self.folder, name);
