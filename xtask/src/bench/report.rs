@@ -112,8 +112,9 @@ fn number(value: f64) -> String {
 }
 
 impl Report {
-    /// Adds a finished figure.
+    /// Adds a finished figure, and shows it: the whole takes long.
     pub(super) fn push(&mut self, figure: Figure) {
+        eprintln!("{}", figure.row().trim_end());
         self.figures.push(figure);
     }
 
