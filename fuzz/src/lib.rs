@@ -1,7 +1,8 @@
 //! One function for each parser that reads a stranger's bytes. Each takes any bytes and returns; a panic, a hang or a
 //! broken promise (asserted inside) is a bug.
 //!
-//! `fuzz_targets/` hands them to libFuzzer; `tests/corpus.rs` replays `corpus/` on stable Rust. Keeps nothing.
+//! `fuzz_targets/` hands them to libFuzzer; `corpus.rs` replays `corpus/` on stable Rust. Keeps nothing.
+#![expect(clippy::expect_used, reason = "a broken promise is told by a panic")]
 
 mod archive;
 mod bitswap;
@@ -9,6 +10,8 @@ mod blocks;
 mod cache;
 mod car;
 mod consent;
+#[cfg(test)]
+mod corpus;
 mod data;
 mod delegated;
 mod kad;

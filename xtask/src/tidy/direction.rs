@@ -12,6 +12,7 @@ enum Rank {
     Layer,
     Edge,
     Node,
+    /// What is run, and what is fuzzed.
     Binary,
     /// The test kit, which may know everything but the binary, and which only tests may know.
     Testkit,
@@ -27,7 +28,7 @@ impl Rank {
             | "atoll-security" | "atoll-identity" | "atoll-fallback" | "atoll-swarm" | "atoll-pinning" => Self::Layer,
             "atoll-edge" => Self::Edge,
             "atoll-node" => Self::Node,
-            "atoll" => Self::Binary,
+            "atoll" | "atoll-fuzz" => Self::Binary,
             "atoll-testkit" => Self::Testkit,
             "xtask" => Self::Tasks,
             _ => return None,

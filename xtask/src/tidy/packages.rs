@@ -41,7 +41,6 @@ const TLS_PROVIDERS: [&str; 4] = ["aws-lc-rs", "boring", "openssl", "rustls-mbed
 /// Checks our manifests and everything they bring along.
 pub(super) fn check(workspace: &Workspace, report: &mut Report) -> Result<()> {
     check_manifests(workspace, report)?;
-    check_fuzz_lock(workspace, report)?;
     let path = workspace.root.join("deny.toml");
     let deny: Deny = toml::from_str(&fs::read_to_string(path)?).context("deny.toml")?;
     let built = built(workspace)?;
@@ -96,30 +95,6 @@ fn check_manifests(workspace: &Workspace, report: &mut Report) -> Result<()> {
         let inherits = fs::read_to_string(&package.manifest_path)?.contains("[lints]\nworkspace = true");
         if !inherits && *package.name != WITH_UNSAFE {
             report.problem(format!("{}: [lints] does not take the workspace's", package.name));
-        }
-    }
-    Ok(())
-}
-
-/// What is fuzzed has to be what is shipped: a package in both lock files has one version in both.
-fn check_fuzz_lock(workspace: &Workspace, report: &mut Report) -> Result<()> {
-    #[derive(Deserialize)]
-    struct Lock {
-        package: Vec<Locked>,
-    }
-    #[derive(Deserialize)]
-    struct Locked {
-        name: String,
-        version: String,
-    }
-    let read = |path: &str| -> Result<Lock> {
-        toml::from_str(&fs::read_to_string(workspace.root.join(path))?).with_context(|| path.to_owned())
-    };
-    let (ours, fuzz) = (read("Cargo.lock")?, read("fuzz/Cargo.lock")?);
-    for locked in fuzz.package {
-        let mut same = ours.package.iter().filter(|other| other.name == locked.name).peekable();
-        if same.peek().is_some() && !same.any(|other| other.version == locked.version) {
-            report.problem(format!("fuzz/Cargo.lock has {} {}, Cargo.lock another", locked.name, locked.version));
         }
     }
     Ok(())
