@@ -8,11 +8,11 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use atoll_sealed::Seals;
+use atoll_sealed::{Asked, Seals};
 use http::{HeaderMap, header};
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
@@ -94,8 +94,8 @@ pub struct Entry {
     used: AtomicBool,
     /// Whether it is on disk, or was handed over to be written there.
     written: AtomicBool,
-    /// How often a body of it was sent that could be sealed, up to [`SEALED_AFTER`].
-    copied: AtomicU8,
+    /// How often a body of it was sent that could be sealed.
+    copied: Asked,
 }
 
 /// What is stored for a request.
@@ -459,7 +459,7 @@ impl Entry {
     pub fn new(stored: Stored, variant: Variant, fill: Arc<Fill>, begun: u64) -> Arc<Self> {
         let groups = purge::groups(stored.headers());
         let (checked, used, written) = (AtomicU64::new(u64::MAX), AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { stored, variant, fill, begun, groups, checked, used, written, copied: AtomicU8::new(0) })
+        Arc::new(Self { stored, variant, fill, begun, groups, checked, used, written, copied: Asked::default() })
     }
 
     /// The length of an object of which only the head is here: its body is stored in slices, under keys of their own.

@@ -4,10 +4,9 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use atoll_core::{Cid, Resolution};
-use atoll_sealed::{SEALED_AFTER, SEALED_BYTES_MIN, Seal, Sealed, Seals};
+use atoll_sealed::{Asked, SEALED_BYTES_MIN, Seal, Sealed, Seals};
 use bytes::Bytes;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
@@ -44,8 +43,7 @@ pub(crate) struct Ready {
 /// How a ready response is used.
 #[derive(Default)]
 pub(crate) struct Usage {
-    /// How often it was found, up to [`SEALED_AFTER`].
-    found: AtomicU8,
+    found: Asked,
     /// The file that its only part is of.
     seal: Option<Arc<Seal>>,
 }
@@ -70,17 +68,13 @@ impl Ready {
             path: self.path.clone(),
             authority: self.authority.clone(),
             deny_version: self.deny_version,
-            usage: Usage { found: AtomicU8::new(SEALED_AFTER), seal: Some(seal) },
+            usage: Usage { found: Asked::default(), seal: Some(seal) },
         }
     }
 
     /// Whether this is the request that has it sealed.
     fn is_due(&self) -> bool {
-        // Not counted for ever: workers would contend for the count.
-        self.usage.seal.is_none()
-            && self.described.len >= SEALED_BYTES_MIN
-            && self.usage.found.load(Ordering::Relaxed) < SEALED_AFTER
-            && self.usage.found.fetch_add(1, Ordering::Relaxed).saturating_add(1) == SEALED_AFTER
+        self.usage.seal.is_none() && self.described.len >= SEALED_BYTES_MIN && self.usage.found.is_due()
     }
 }
 

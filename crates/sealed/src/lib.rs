@@ -12,7 +12,7 @@ use std::io::{self, Write as _};
 use std::ops::Deref;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use memmap2::{Mmap, MmapOptions};
@@ -23,7 +23,7 @@ use rustix::process::{Resource, getrlimit};
 /// Fewer bytes are not worth a file: a copy of them costs less than what the kernel does for pages.
 pub const SEALED_BYTES_MIN: u64 = 32 * 1024;
 /// The request that has bytes sealed, counted from the first that found them in memory: most are not asked for that often.
-pub const SEALED_AFTER: u8 = 3;
+const SEALED_AFTER: u8 = 3;
 /// The most files of one budget, each of which takes a descriptor,
 const FILES_MAX: usize = 4096;
 /// and the part of the process's descriptors that they may take: one in so many.
@@ -54,8 +54,21 @@ pub struct Seal {
 #[derive(Debug)]
 struct Place(Arc<Seals>);
 
+/// How often bytes in memory were asked for, as far as it matters.
+#[derive(Debug, Default)]
+pub struct Asked(AtomicU8);
+
 /// What [`Sealed::bytes`] hands out keeps the file.
 struct Kept(Arc<Sealed>);
+
+impl Asked {
+    /// Counts a request; whether it is the one that has the bytes sealed.
+    pub fn is_due(&self) -> bool {
+        // Not counted for ever: workers would contend for the count.
+        self.0.load(Ordering::Relaxed) < SEALED_AFTER
+            && self.0.fetch_add(1, Ordering::Relaxed).saturating_add(1) == SEALED_AFTER
+    }
+}
 
 impl AsRef<[u8]> for Kept {
     fn as_ref(&self) -> &[u8] {

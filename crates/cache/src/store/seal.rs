@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use atoll_sealed::{SEALED_AFTER, Seals};
+use atoll_sealed::Seals;
 
 use super::{Entry, Resource, Store};
 use crate::fill::Filled;
@@ -20,11 +20,7 @@ impl Store {
     /// Notes that a body of a response is sent where the kernel could do so without a copy. One that is sent often is sealed, for
     /// those who come later.
     pub fn note_copy(self: &Arc<Self>, key: &Key, entry: &Arc<Entry>, body: &Filled) {
-        // Not counted for ever: workers would contend for the count.
-        let is_due = body.is_worth_sealing()
-            && entry.copied.load(Ordering::Relaxed) < SEALED_AFTER
-            && entry.copied.fetch_add(1, Ordering::Relaxed).saturating_add(1) == SEALED_AFTER;
-        if is_due {
+        if body.is_worth_sealing() && entry.copied.is_due() {
             let (store, key, entry) = (Arc::clone(self), key.clone(), Arc::clone(entry));
             drop(tokio::task::spawn_blocking(move || store.seal(&key, &entry)));
         }
