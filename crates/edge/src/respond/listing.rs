@@ -1,11 +1,13 @@
 //! A page that lists a directory. Names are whatever a publisher wrote: each is escaped.
 
 use std::fmt::{self, Write as _};
+use std::sync::LazyLock;
 
 use atoll_content::reader::{Entry, Resolved};
 use atoll_core::unixfs::Meta;
 use http::{HeaderMap, HeaderValue, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::{Digest as _, Sha256};
 
 use super::{content_headers, insert, mime, modified, page_cache_control};
 use crate::route::{ContentPath, Mount, encode};
@@ -22,9 +24,7 @@ const FORM: u32 = 3;
 pub(super) const EXPLORER: &str = "https://cid.ipfs.tech/";
 /// What stays as it is of an encoded name within a query. It is encoded again: the form decodes once.
 const NON_ALPHANUMERIC_BUT_NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// Nothing on the page runs or loads anything.
-pub(super) const POLICY: HeaderValue =
-    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'");
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy(STYLE));
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}\
 h1{font-size:1.1rem;overflow-wrap:anywhere}table{width:100%;border-collapse:collapse}\
 td{padding:.15rem .5rem;border-top:1px solid #8884;overflow-wrap:anywhere}td+td{text-align:right;white-space:nowrap}";
@@ -34,9 +34,17 @@ pub(crate) fn headers(path: &ContentPath, resolved: &Resolved) -> HeaderMap {
     let mut headers = content_headers(path, resolved);
     headers.insert(header::CONTENT_TYPE, mime::HTML);
     headers.insert(header::CACHE_CONTROL, page_cache_control(path));
-    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
     insert(&mut headers, header::ETAG, format!("\"DirIndex-{FORM}_CID-{}\"", resolved.cid));
     headers
+}
+
+/// The policy of a page on which nothing runs or loads anything, and whose only style is this one (Content Security Policy
+/// Level 3, 2.3.1, "hash-source").
+pub(super) fn policy(style: &str) -> HeaderValue {
+    let hash = multibase::Base::Base64Pad.encode(Sha256::digest(style));
+    let policy = format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'");
+    HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }
 
 /// A page that is being written. Its end says how many of the entries it shows, if not all.

@@ -2,13 +2,14 @@
 //! it is shown. Pure; a crash loses nothing.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use atoll_content::reader::Resolved;
 use atoll_core::Cid;
 use atoll_core::data::{Event, walk};
-use http::{HeaderMap, Response, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 
-use super::listing::{EXPLORER, Escaped, POLICY};
+use super::listing::{EXPLORER, Escaped, policy};
 use super::{content_headers, insert, mime, page_cache_control};
 use crate::body::Body;
 use crate::route::{ContentPath, Mount};
@@ -28,14 +29,15 @@ const FORM: u32 = 1;
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}\
 h1{font-size:1.1rem}h1,li,dd{overflow-wrap:anywhere}ul{padding-left:1.2rem;border-left:1px solid #8884;\
 list-style:none}i{opacity:.6}dt{float:left;clear:left;width:5rem}";
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy(STYLE));
 
 /// The headers of the page, its tag among them.
 pub(crate) fn headers(path: &ContentPath, resolved: &Resolved) -> HeaderMap {
     let mut headers = content_headers(path, resolved);
     headers.insert(header::CONTENT_TYPE, mime::HTML);
     headers.insert(header::CACHE_CONTROL, page_cache_control(path));
-    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
-    headers.insert(header::VARY, header::HeaderValue::from_static("accept"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
     insert(&mut headers, header::ETAG, format!("\"DagIndex-{FORM}_CID-{}\"", resolved.cid));
     headers
 }

@@ -26,7 +26,12 @@ pub(crate) fn to_own_host(
 /// To the same path with a slash behind, against which a directory's relative links are resolved.
 pub(crate) fn to_slash(path: &ContentPath, query: Option<&str>) -> Response<Body> {
     let location = ContentPath { slash: true, ..path.clone() }.link();
-    moved(StatusCode::MOVED_PERMANENTLY, location, query)
+    let mut response = moved(StatusCode::MOVED_PERMANENTLY, location, query);
+    // What a name points at may have no such directory tomorrow.
+    if path.resolution.is_some() {
+        response.headers_mut().insert(header::CACHE_CONTROL, cache_control(path));
+    }
+    response
 }
 
 /// To the content path that an `ipfs://` URI names.

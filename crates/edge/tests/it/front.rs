@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use atoll_edge::front::{CacheConfig, Degree, Fronts, OriginConfig, Outcome, Purge, SiteConfig};
+use atoll_edge::front::{CacheConfig, Degree, Fronts, OriginConfig, Outcome, Published, Purge, SiteConfig};
 use atoll_testkit::origin::{Asked, Origin};
 use atoll_testkit::trial::until;
 
@@ -439,4 +439,58 @@ fn what_is_asked_for_again_and_again_is_sealed_and_stays_the_same() {
     assert_eq!(sealed(), 0);
     assert!(get(&gateway, "/large", &[]).body == noise);
     assert_eq!(origin.asked().len(), 3);
+}
+
+#[test]
+fn what_is_sent_coded_again_and_again_is_sealed_coded() {
+    // Compresses to about a half, and that is large enough to be sealed.
+    let words: String = (0..20_000_u64).map(|at| format!("{:016x}", at.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
+    let sent = words.clone().into_bytes();
+    let origin = Origin::answering(move |_: &Asked| {
+        ("Cache-Control: max-age=60\r\nContent-Type: text/plain\r\n".to_owned(), sent.clone())
+    });
+    let (gateway, _fronts) = before(&origin, |_| {});
+    let sealed = || gateway.running.kept().load().sealed;
+    // The first of them is the plain body.
+    for (coding, count) in [("br", 2), ("zstd", 3), ("gzip", 4)] {
+        let coded = || get(&gateway, "/words", &[&format!("Accept-Encoding: {coding}")]);
+        let is_coded = |reply: &Reply| reply.header("content-encoding") == Some(coding);
+        until("it is coded", || is_coded(&coded()));
+        let first = coded();
+        assert!(first.body.len() < words.len() * 9 / 10 && first.body.len() > 100_000, "{}", first.body.len());
+        until("the coded body is sealed", || coded().body == first.body && sealed() == count);
+        let again = coded();
+        assert!(is_coded(&again) && again.body == first.body, "{coding}");
+        assert_eq!(again.header("content-length"), Some(&*first.body.len().to_string()));
+        let mut read = Vec::new();
+        match coding {
+            "zstd" => read = zstd::decode_all(&again.body[..]).unwrap(),
+            "br" => drop(brotli::Decompressor::new(&again.body[..], 4096).read_to_end(&mut read).unwrap()),
+            _ => drop(flate2::read::GzDecoder::new(&again.body[..]).read_to_end(&mut read).unwrap()),
+        }
+        assert!(read == words.as_bytes(), "{coding}: {} bytes", read.len());
+    }
+    assert_eq!(origin.asked().len(), 1);
+}
+
+#[test]
+fn only_so_many_servers_that_strangers_named_have_figures() {
+    let origin = counting("Cache-Control: no-store");
+    let (_gateway, fronts) = before(&origin, |_| {});
+    let two = "[[origins]]\nurl = \"https://a.example\"\n[[origins]]\nurl = \"https://b.example\"\n";
+    let two = Published::parse(format!("version = 1\n{two}").as_bytes()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    ["c.example", "a.example", "b.example"].iter().for_each(|name| fronts.publish(name, Some(&two)).unwrap());
+    let counts = |most: usize| -> Vec<(String, usize)> {
+        fronts.published_origins(most).into_iter().map(|(name, views)| (name, views.len())).collect()
+    };
+    let expected = |counts: &[(&str, usize)]| -> Vec<(String, usize)> {
+        counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    };
+    assert_eq!(counts(0), []);
+    assert_eq!(counts(3), expected(&[("a.example", 2), ("b.example", 1)]));
+    assert_eq!(counts(256), expected(&[("a.example", 2), ("b.example", 2), ("c.example", 2)]));
+    fronts.publish("a.example", None).unwrap();
+    assert_eq!(counts(3), expected(&[("b.example", 2), ("c.example", 1)]));
 }
