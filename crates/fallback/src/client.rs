@@ -74,9 +74,8 @@ impl Client {
     ) -> Result<Self, String> {
         let connector = Connector::new(origin, timeouts.connect, tls, (resolver.clone(), reach))?;
         let (http2, keep_alive) = (origin.is_http2(), timeouts.keep_alive);
-        let lanes = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, LANES_MAX);
         let lane = || Lane { changes: 0, pool: pooled(&connector, http2, keep_alive) };
-        let lanes = std::iter::repeat_with(|| Mutex::new(lane())).take(lanes).collect();
+        let lanes = std::iter::repeat_with(|| Mutex::new(lane())).take(lanes()).collect();
         let host = origin.host().to_owned();
         Ok(Self { connector, http2, keep_alive, resolver, host, lanes, used: Mutex::default() })
     }
@@ -133,8 +132,13 @@ impl Sent {
     }
 }
 
+/// How many lanes there are.
+pub(crate) fn lanes() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).clamp(1, LANES_MAX)
+}
+
 /// A number that the threads have in turn.
-fn lane_of_thread() -> usize {
+pub(crate) fn lane_of_thread() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed);
