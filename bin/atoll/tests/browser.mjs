@@ -29,6 +29,10 @@ try {
     }
   }
 
+  // The listing's style is the one that its policy names by hash.
+  await page.goto(new URL(`/ipfs/${root}/listed/`, nodes[0].path).href, { waitUntil: "load" });
+  assert.equal(await page.evaluate(() => getComputedStyle(document.body).maxWidth), "960px", "a listing without style");
+
   // Seeking: the browser jumps to the end of a long sound without what lies before it.
   for (const node of nodes) {
     const parts = [];

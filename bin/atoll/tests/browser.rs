@@ -67,12 +67,14 @@ fn a_person_sees_the_site_and_the_status_page() {
     assert!(!Path::new(&dir).exists(), "the demo left {dir} behind");
 }
 
-/// The test's site, and four minutes of a tone beside it.
+/// The test's site, and four minutes of a tone and a folder without a page beside it.
 fn site() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/site/.");
     assert!(Command::new("cp").arg("-r").arg(files).arg(folder.path()).status().unwrap().success());
     fs::write(folder.path().join("tone.wav"), tone(240)).unwrap();
+    fs::create_dir(folder.path().join("listed")).unwrap();
+    fs::write(folder.path().join("listed/note.txt"), "calm water").unwrap();
     folder
 }
 

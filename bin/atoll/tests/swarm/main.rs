@@ -158,15 +158,25 @@ fn a_file_comes_from_two_kubos_and_one_of_ours_at_once() {
     let first = start_untold(&[]);
     let known = first.over("/tcp/");
     let asker = start(&[known]);
-    let kubos: Vec<Kubo> = (0..2).map(|_| Kubo::home(binary.clone()).started()).collect();
     let bytes = noise(7, 40 << 20);
-    let root = first.import_bytes(&bytes, CHUNKS[0]);
-    for kubo in &kubos {
-        kubo.run(&["swarm", "connect", first.over("/tcp/")]);
-        assert_eq!(kubo.add("forty", &bytes, &[&format!("--chunker={}", CHUNKS[0])]), root);
+    // Each has a third that nobody else has: ours as another file, each Kubo with all that leads to it.
+    let (ours, theirs) = (53, [53..107, 107..160]);
+    first.import_bytes(&bytes[..ours << 18], CHUNKS[0]);
+    let mut root = String::new();
+    let kubos = theirs.map(|part| {
+        let kubo = Kubo::home(binary.clone()).started();
+        kubo.run(&["swarm", "connect", known]);
+        root = kubo.add("forty", &bytes, &[&format!("--chunker={}", CHUNKS[0])]);
+        let leaves = kubo.run(&["refs", &root]);
+        let leaves: Vec<&str> = leaves.lines().collect();
+        assert_eq!(leaves.len(), 160);
+        let lacked = leaves.iter().enumerate().filter(|(at, _)| !part.contains(at)).map(|(_, leaf)| *leaf);
+        kubo.run(&["pin", "rm", &root]);
+        kubo.run(&["block", "rm"].into_iter().chain(lacked).collect::<Vec<_>>());
         kubo.run(&["routing", "provide", &root]);
         kubo.run(&["swarm", "connect", asker.over("/tcp/")]);
-    }
+        kubo
+    });
     let mut seen = (0, Vec::new());
     until("the file by the third node", || {
         seen = get(&asker, &format!("/ipfs/{root}"));
