@@ -4,7 +4,7 @@
 //! milliseconds, and the same seed gives the same run.
 //!
 //! And for trials in real time: nodes and other people's peers as processes ([`process`], [`kubo`]), networks for them
-//! ([`netns`]), delays between them ([`relay`]), clients with TLS ([`tls`]), servers that say whatever a test wants ([`origin`]), and what is noticed of
+//! ([`netns`]), delays between them ([`relay`]), clients with TLS ([`tls`]), frames ([`http2`]), servers that say whatever a test wants ([`origin`]), and what is noticed of
 //! attacks ([`ordeal`]).
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test where it stands")]
@@ -12,6 +12,7 @@
 mod clock;
 mod gossip;
 pub mod http;
+pub mod http2;
 pub mod kubo;
 mod memory;
 mod net;

@@ -183,8 +183,9 @@ const METHOD: &str = "
   one core; the client and the origin, an nginx, share the other. Nobody writes a log of requests; nginx has `tcp_nopush` off, with which 64 KiB out of its
   cache take 40 ms. *Cached* is asked for with `wrk -c64`, and with `h2load -c16 -m4` over HTTP/2, all with TLS 1.3, X25519, AES-128-GCM and one P-256
   certificate. HTTP/3 and *its own HTTP/2* are both asked for by one client of ours on one thread (`crates/testkit/examples/load.rs`: hyper, and quinn with h3), with as many connections
-  and requests at a time: the client takes its core before the server does, so the server's time is what compares. *Misses* are new paths each time, fresh for an hour, 1 KiB long; *pass-through* are such that must not be stored. *Handshakes*: 2,000
-  connections opened at once by h2load, each for one request. *Idle*: connections that come within ten seconds, each with one request
+  and requests at a time: the client takes its core before the server does, so the server's time is what compares. *Misses* are new paths each time, fresh for an hour, 1 KiB long; *pass-through* are such that must not be stored, asked of servers that are new:
+  after the misses nginx has a full cache to clear, and takes twice as long. *Handshakes*: 2,000
+  connections opened at once by h2load, each for one request; the client's core is full first, so the server's time is judged. *Idle*: connections that come within ten seconds, each with one request
   answered, and the resident memory a moment after the last. *A crowd*: 1,000 connections that ask at once for 64 KiB that take the origin a second.
 - **Three sources**: four nodes of ours over TCP on loopback, then four Kubos; one is new and empty in each run, and a client reads the
   file from its gateway while it fetches. They are connected before, which a small file shows. Everything shares the two cores.

@@ -6,6 +6,9 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use atoll_testkit::http2::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, frame,
+};
 use atoll_testkit::process::Node;
 use atoll_testkit::tls::{Visitor, made};
 use atoll_testkit::trial::noise;
@@ -14,15 +17,6 @@ use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 use crate::INLINE;
 use crate::visits::{Site, Visits};
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 const ENHANCE_YOUR_CALM: u8 = 0xb;
 /// Attackers at one time.
 const ATTACKERS: usize = 4;
@@ -38,11 +32,6 @@ struct Flood {
     bytes: Vec<u8>,
     /// Whether the connection ends with `ENHANCE_YOUR_CALM`.
     is_cut: bool,
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// The fields of a request, none of them remembered (RFC 7541, section 6.2.2).
@@ -89,7 +78,7 @@ fn open(node: &Node, visitor: &Visitor, window: u32) -> Tls {
     tls.sock.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     // SETTINGS_INITIAL_WINDOW_SIZE
     let window = [&[0, 4][..], &window.to_be_bytes()].concat();
-    let begin = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &window)].concat();
+    let begin = [PREFACE, &frame(SETTINGS, 0, 0, &window)].concat();
     tls.write_all(&begin).unwrap();
     tls
 }

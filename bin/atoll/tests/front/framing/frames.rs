@@ -2,20 +2,14 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 
+use atoll_testkit::http2::{
+    ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, frame,
+};
 use atoll_testkit::process::Node;
 use atoll_testkit::tls::Visitor;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const ACK: u8 = 1;
 /// The only request of a connection.
-const STREAM: u8 = 1;
+const STREAM: u32 = 1;
 
 /// What is sent of one request.
 #[derive(Clone, Debug)]
@@ -41,7 +35,7 @@ pub(super) enum Outcome {
 pub(super) fn exchange(node: &Node, visitor: &Visitor, sent: &Sent) -> Outcome {
     let mut stream = visitor.connect(node.secure(), "shop.example", b"h2");
     let last = if sent.data.is_none() && sent.trailers.is_empty() { END_STREAM } else { 0 };
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let mut bytes = PREFACE.to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
     bytes.extend(frame(HEADERS, END_HEADERS | last, STREAM, &block(&sent.fields)));
     if let Some(data) = &sent.data {
@@ -69,11 +63,6 @@ pub(super) fn exchange(node: &Node, visitor: &Visitor, sent: &Sent) -> Outcome {
             _ => {}
         }
     }
-}
-
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let [_, a, b, c] = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&[a, b, c, kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
 /// Fields as literals that are not indexed, their names new (RFC 7541, section 6.2.2).
