@@ -9,6 +9,9 @@ use crate::error::OriginError;
 /// The most members of `CDN-Loop`, and of the fields that say through whom a request came.
 const HOPS_MAX: usize = 32;
 
+/// About how many fields a request has more when it leaves.
+const ADDED: usize = 8;
+
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -78,9 +81,7 @@ pub fn strip_request(method: &Method, headers: &mut HeaderMap) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
     if *method == Method::GET || *method == Method::HEAD {
-        for name in OF_METHODS {
-            headers.remove(name);
-        }
+        remove(headers, &OF_METHODS);
     }
 }
 
@@ -100,11 +101,19 @@ pub fn strip_response(headers: &mut HeaderMap) {
 
 fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = list(headers, &header::CONNECTION).filter_map(|name| name.parse().ok()).collect();
-    for name in named.iter().chain(&OF_CONNECTION) {
-        // The length is the message's, whatever is said of it.
-        if *name != header::CONTENT_LENGTH {
-            headers.remove(name);
-        }
+    // The length is the message's, whatever is said of it.
+    for name in named.into_iter().filter(|name| *name != header::CONTENT_LENGTH) {
+        headers.remove(name);
+    }
+    remove(headers, &OF_CONNECTION);
+}
+
+/// Removes fields, of which there are few. Most messages have few too, and none of these: looking through what is there beats looking
+/// for each.
+fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
+    let found: Vec<HeaderName> = headers.keys().filter(|name| names.contains(name)).cloned().collect();
+    for name in found {
+        headers.remove(name);
     }
 }
 
@@ -119,23 +128,22 @@ pub fn announce(headers: &mut HeaderMap, hop: &Hop<'_>, version: Version) -> Res
         return Err(OriginError::Loop);
     }
     if !hop.trusted {
-        for name in OF_PROXIES {
-            headers.remove(name);
-        }
+        remove(headers, &OF_PROXIES);
     }
+    // What is added here, and by the origin's own settings.
+    headers.reserve(ADDED);
     let scheme = if hop.https { "https" } else { "http" };
-    add(headers, X_FORWARDED_FOR, &hop.client.to_canonical().to_string());
+    let client = hop.client.to_canonical().to_string();
+    add(headers, X_FORWARDED_FOR, &client);
     if !headers.contains_key(X_FORWARDED_HOST) {
         add(headers, X_FORWARDED_HOST, hop.host);
     }
     if !headers.contains_key(X_FORWARDED_PROTO) {
         add(headers, X_FORWARDED_PROTO, scheme);
     }
-    let node = match hop.client.to_canonical() {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("\"[{ip}]\""),
-    };
-    add(headers, FORWARDED, &format!("for={node};host=\"{}\";proto={scheme}", hop.host.replace(['"', '\\'], "")));
+    let (open, close) = if hop.client.to_canonical().is_ipv6() { ("\"[", "]\"") } else { ("", "") };
+    let host = hop.host.replace(['"', '\\'], "");
+    add(headers, FORWARDED, &format!("for={open}{client}{close};host=\"{host}\";proto={scheme}"));
     add(headers, CDN_LOOP, hop.name);
     via(headers, version);
     Ok(())
@@ -143,21 +151,25 @@ pub fn announce(headers: &mut HeaderMap, hop: &Hop<'_>, version: Version) -> Res
 
 /// Adds to a message that it came through here (RFC 9110, section 7.6.3).
 pub fn via(headers: &mut HeaderMap, version: Version) {
-    let version = match version {
-        Version::HTTP_09 => "0.9",
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        Version::HTTP_3 => "3",
-        _ => "1.1",
+    let via = match version {
+        Version::HTTP_09 => "0.9 atoll",
+        Version::HTTP_10 => "1.0 atoll",
+        Version::HTTP_2 => "2 atoll",
+        Version::HTTP_3 => "3 atoll",
+        _ => "1.1 atoll",
     };
-    add(headers, header::VIA, &format!("{version} atoll"));
+    add(headers, header::VIA, via);
 }
 
 /// Adds a member to a list, in the line of those before it.
 fn add(headers: &mut HeaderMap, name: HeaderName, member: &str) {
-    let before: Vec<_> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
-    let line = [&before[..], &[member.as_bytes()]].concat().join(&b", "[..]);
-    if let Ok(value) = HeaderValue::from_bytes(&line) {
+    let mut line = Vec::new();
+    for before in headers.get_all(&name) {
+        line.extend_from_slice(before.as_bytes());
+        line.extend_from_slice(b", ");
+    }
+    line.extend_from_slice(member.as_bytes());
+    if let Ok(value) = HeaderValue::try_from(line) {
         headers.insert(name, value);
     }
 }

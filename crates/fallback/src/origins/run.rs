@@ -1,5 +1,6 @@
 //! One request on its way: first to one origin, then to others, at most two at a time, until one has answered.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -52,7 +53,7 @@ pub(super) async fn run(
     plan: Plan,
     again: bool,
 ) -> Result<Response<Download>, OriginError> {
-    let mut run = Run {
+    let run = Run {
         shared,
         left: plan.order.into_iter(),
         ready: plan.ready,
@@ -60,29 +61,52 @@ pub(super) async fn run(
         repeats: 0,
         last: Err(OriginError::None),
     };
-    let hedge = plan.hedge.filter(|_| again);
+    match plan.hedge.filter(|_| again && run.left.len() > 1) {
+        Some(hedge) => race(run, order, hedge).await,
+        None => one_by_one(run, order, again).await,
+    }
+}
+
+/// Nobody is asked before the one before has failed.
+async fn one_by_one(mut run: Run<'_>, order: &Order<'_>, again: bool) -> Result<Response<Download>, OriginError> {
+    let mut next = run.next(None);
+    while let Some((n, last)) = next {
+        let (n, tried) = attempt(run.shared, order, n, last).await;
+        next = match run.take(n, tried)? {
+            Taken::Answer(response) => return Ok(response),
+            // A body that was begun is gone.
+            Taken::Unreached if order.body.is_whole() => run.next(None),
+            Taken::Failed if again && run.may_repeat().await => run.next(Some(Kind::Retry)),
+            _ => None,
+        };
+    }
+    run.last
+}
+
+/// A second one is asked if the first has not answered after `hedge`. For requests that may be sent again.
+async fn race(mut run: Run<'_>, order: &Order<'_>, hedge: Duration) -> Result<Response<Download>, OriginError> {
+    let shared = run.shared;
     let mut racing = FuturesUnordered::new();
     racing.extend(run.next(None).map(|(n, last)| attempt(shared, order, n, last)));
-    let mut late = Box::pin(sleep(hedge.unwrap_or_default()));
+    let mut late = pin!(sleep(hedge));
     loop {
         tokio::select! {
             biased;
             tried = racing.next() => {
                 let Some((n, tried)) = tried else { return run.last };
                 let counted = match run.take(n, tried)? {
-                    Taken::Answer(response) => return Ok(*response),
-                    // A body that was begun is gone.
+                    Taken::Answer(response) => return Ok(response),
                     Taken::Unreached if order.body.is_whole() => None,
-                    Taken::Failed if again && racing.is_empty() && run.may_repeat().await => Some(Kind::Retry),
+                    Taken::Failed if racing.is_empty() && run.may_repeat().await => Some(Kind::Retry),
                     _ => continue,
                 };
                 racing.extend(run.next(counted).map(|(n, last)| attempt(shared, order, n, last)));
             }
-            () = &mut late, if hedge.is_some() && racing.len() == 1 && run.ready > 0 && run.has_more() => {
+            () = &mut late, if racing.len() == 1 && run.ready > 0 && run.has_more() => {
                 let mut next = BUDGET_AGAIN;
                 if run.has_budget() {
                     racing.extend(run.next(Some(Kind::Hedge)).map(|(n, last)| attempt(shared, order, n, last)));
-                    next = hedge.unwrap_or(BUDGET_AGAIN);
+                    next = hedge;
                 }
                 late.as_mut().reset(Instant::now() + next);
             }
@@ -139,8 +163,9 @@ enum Kind {
 }
 
 /// How it goes on.
+#[expect(clippy::large_enum_variant, reason = "taken apart where it is made")]
 enum Taken {
-    Answer(Box<Response<Download>>),
+    Answer(Response<Download>),
     Unreached,
     Failed,
 }
@@ -191,7 +216,7 @@ impl Run<'_> {
                 for (slow, _) in self.asked.iter().filter(|(_, since)| Some(*since) < begun) {
                     self.shared.failed(*slow);
                 }
-                Ok(Taken::Answer(Box::new(response)))
+                Ok(Taken::Answer(response))
             }
             Tried::Given(error) => Err(error),
             Tried::Unreached(error) => {
