@@ -156,6 +156,9 @@ const METHOD: &str = "
   (`taskset`), and wrk has the other core; Kubo has two threads that may use both.
   From 64 KiB on that core of wrk's is full, whoever serves (it copies some 4 to 7 GB a second), so the server's processor
   time per request is judged there instead of the rate.
+  From 64 KiB on `tcp_nopush` is nginx's handicap here: without it, by hand in three pairs, 64 KiB have a p99 of 2 to 3 ms instead of 39, and 1 MiB
+  takes 105 to 130 µs of its processor instead of 270 to 340, while 1 KiB takes a fifth more. Until both are measured in one run, believe none
+  of our ratios to nginx at 1 MiB, and none of p99 at 64 KiB.
 - **Bare sendfile**: a loop over epoll that looks for the end of a request and calls `sendfile`, with no other work
   (`xtask/src/bench/least.rs`): what the machine, the kernel and wrk allow any server. A target above it cannot be met.
 - **Cores shared**: the same with two threads each and wrk on the same two cores, as on a small server: three busy threads on
