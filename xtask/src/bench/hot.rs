@@ -7,18 +7,17 @@ use anyhow::Result;
 
 use super::load::{self, Asked, Targets};
 use super::report::{Better, Figure, Report};
-use super::servers::{Cores, Server};
+use super::servers::{Cores, NOPUSH, Server};
 use super::{Bench, Noise};
 
 /// The objects: name, bytes, and what is aimed for with a core of the server's own, and with cores that it shares with
-/// the client. Alone on its core, the client is what is full from 64 KiB on, so there the server's time is judged.
+/// the client. At 64 KiB the client's core is full, whoever serves, so the server's time is judged there.
 const OBJECTS: [(&str, usize, Targets, Targets); 3] = [
     ("1 KiB", 1024, Targets { rate: &[("nginx", 1.0), ("Kubo", 7.0)], processor: &[("nginx", 1.0)] }, NONE),
-    ("64 KiB", 64 * 1024, LARGE_OWN, LARGE_SHARED),
-    ("1 MiB", 1024 * 1024, LARGE_OWN, LARGE_SHARED),
+    ("64 KiB", 64 * 1024, Targets { rate: &[], processor: &[("nginx", 1.2)] }, LARGE),
+    ("1 MiB", 1024 * 1024, LARGE, LARGE),
 ];
-const LARGE_OWN: Targets = Targets { rate: &[], processor: &[("nginx", 1.2)] };
-const LARGE_SHARED: Targets = Targets { rate: &[("nginx", 1.2)], processor: &[] };
+const LARGE: Targets = Targets { rate: &[("nginx", 1.2)], processor: &[] };
 const NONE: Targets = Targets { rate: &[], processor: &[] };
 /// For ranges and for pages.
 const KUBO_TIMES: Targets = Targets { rate: &[("Kubo", 5.0)], processor: &[] };
@@ -49,7 +48,7 @@ pub(super) fn objects(bench: &Bench, report: &mut Report) -> Result<()> {
         report.push(rest);
     }
     for cores in [Cores::Own, Cores::Shared] {
-        let mut servers = start(bench, &files, Some("on"), cores)?;
+        let mut servers = start(bench, &files, &[NOPUSH, "nginx"], cores)?;
         servers.push(Server::least(&files, cores)?);
         for (name, file, bytes, own, shared) in &objects {
             for server in &servers {
@@ -75,7 +74,7 @@ pub(super) fn ranges(bench: &Bench, report: &mut Report) -> Result<()> {
     let files = bench.fresh("files")?;
     let bytes = Noise(4).bytes(RANGED_BYTES);
     fs::write(files.join("ranged.bin"), &bytes)?;
-    let servers = start(bench, &files, Some("off"), Cores::Own)?;
+    let servers = start(bench, &files, &["nginx"], Cores::Own)?;
     for server in &servers {
         // Over the border between two blocks.
         let (from, to) = (3 * 1024 * 1024 - 1000, 3 * 1024 * 1024 + 2000);
@@ -100,7 +99,7 @@ pub(super) fn pages(bench: &Bench, report: &mut Report) -> Result<()> {
     for entry in 0..ENTRIES {
         fs::write(files.join(format!("entries/file-{entry:04}.txt")), format!("This is entry {entry}.\n"))?;
     }
-    let servers = start(bench, &files, None, Cores::Own)?;
+    let servers = start(bench, &files, &[], Cores::Own)?;
     let asked = Asked {
         name: "page of 1,000 entries".to_owned(),
         file: "entries/".to_owned(),
@@ -115,13 +114,14 @@ pub(super) fn pages(bench: &Bench, report: &mut Report) -> Result<()> {
     memory("memory under pages, at most", report, &servers)
 }
 
-fn start(bench: &Bench, files: &Path, nginx: Option<&str>, cores: Cores) -> Result<Vec<Server>> {
+/// `nginxes`: how nginx is set, by the names of [`Server::nginx`].
+fn start(bench: &Bench, files: &Path, nginxes: &[&'static str], cores: Cores) -> Result<Vec<Server>> {
     let mut servers = Vec::new();
     if let Some(atoll) = &bench.atoll {
         servers.push(Server::atoll(atoll, &bench.fresh("node")?, Some(files), cores)?);
     }
-    if let Some(tcp_nopush) = nginx {
-        servers.push(Server::nginx(bench, files, tcp_nopush, cores)?);
+    for name in nginxes {
+        servers.push(Server::nginx(bench, files, name, cores)?);
     }
     servers.push(Server::kubo(bench, files)?);
     Ok(servers)

@@ -96,7 +96,7 @@ pub(super) fn cold(bench: &Bench, report: &mut Report) -> Result<()> {
             server.prefix = format!("/ipfs/{root}/");
             turn(server)?;
         }
-        turn(Server::nginx(bench, &files, "on", Cores::Shared)?)?;
+        turn(Server::nginx(bench, &files, "nginx", Cores::Shared)?)?;
         turn(Server::kubo_over(&repo, &root)?)?;
     }
     report.push(speed);

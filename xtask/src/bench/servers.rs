@@ -13,6 +13,9 @@ use super::fetch::Connection;
 use super::{Bench, text, wait_for};
 use crate::shell::{output, run};
 
+/// nginx that sends heads together with what follows them: better for what is small, worse for what is large.
+pub(super) const NOPUSH: &str = "nginx with tcp_nopush";
+
 /// Which cores a server and the client that loads it may use. Kubo always has [`Cores::Shared`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cores {
@@ -80,13 +83,13 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts nginx over a folder, as its users tune it for static files; `tcp_nopush` is `on` or `off`, whichever serves
-    /// what is asked for better.
-    pub(super) fn nginx(bench: &Bench, files: &Path, tcp_nopush: &str, cores: Cores) -> Result<Self> {
-        let folder = bench.fresh("nginx")?;
+    /// Starts nginx over a folder, as its users tune it for static files, with `tcp_nopush` if it is called [`NOPUSH`].
+    pub(super) fn nginx(bench: &Bench, files: &Path, name: &'static str, cores: Cores) -> Result<Self> {
+        let tcp_nopush = if name == NOPUSH { "on" } else { "off" };
+        let folder = bench.fresh(&format!("nginx-{tcp_nopush}"))?;
         let address = format!("127.0.0.1:{}", free_port()?);
         fs::write(folder.join("nginx.conf"), nginx_conf(&folder, files, &address, tcp_nopush, cores))?;
-        Self::start("nginx", nginx(&folder, cores.server(&bench.nginx)), address, "/".to_owned(), cores)
+        Self::start(name, nginx(&folder, cores.server(&bench.nginx)), address, "/".to_owned(), cores)
     }
 
     /// Starts the server that does the least, over a folder.
