@@ -19,6 +19,8 @@ use crate::error::OriginError;
 const GOOD_FOR: Duration = Duration::from_secs(300);
 /// What a path that ends with a slash stands for.
 const INDEX: &str = "index.html";
+/// The longest prefix, in bytes; a key of S3 has at most 1,024.
+const PREFIX_BYTES_MAX: usize = 512;
 /// The largest file of credentials, in bytes.
 const FILE_BYTES_MAX: u64 = 4096;
 
@@ -28,6 +30,8 @@ const FILE_BYTES_MAX: u64 = 4096;
 pub struct BucketConfig {
     /// What it is called; empty if the origin is none.
     pub name: String,
+    /// What stands before the path of every object, as if it were a folder of the bucket; empty for all of the bucket.
+    pub prefix: String,
     /// Its region.
     pub region: String,
     /// File with its key and its secret, a line each; empty if everybody may read it.
@@ -38,6 +42,10 @@ pub struct BucketConfig {
 #[derive(Clone)]
 pub(crate) struct Bucket {
     place: Place,
+    /// Empty, or with a slash at its end.
+    prefix: String,
+    /// The path of the URL that all objects are below.
+    root: String,
     credentials: Option<Credentials>,
 }
 
@@ -63,7 +71,16 @@ impl Bucket {
             "" => None,
             file => Some(credentials(Path::new(file)).map_err(|why| format!("bucket.credentials: {file}: {why}"))?),
         };
-        Ok(Some(Self { place, credentials }))
+        let mut prefix = config.prefix.clone();
+        if !prefix.is_empty() && !prefix.ends_with('/') {
+            prefix.push('/');
+        }
+        let parts = prefix.strip_suffix('/').into_iter().flat_map(|prefix| prefix.split('/'));
+        if prefix.len() > PREFIX_BYTES_MAX || parts.into_iter().any(|part| matches!(part, "" | "." | "..")) {
+            return Err(format!("bucket.prefix: `{}` is not like a/b", config.prefix));
+        }
+        let root = place.object_url(&prefix).path().to_owned();
+        Ok(Some(Self { place, prefix, root, credentials }))
     }
 
     /// What is asked for instead of a visitor's path, and what of the request stays behind: the store takes one kind of authorization.
@@ -80,7 +97,7 @@ impl Bucket {
             headers.remove(name);
         }
         let path = path.trim_start_matches('/');
-        let mut object = percent_decode_str(path).decode_utf8_lossy().into_owned();
+        let mut object = format!("{}{}", self.prefix, percent_decode_str(path).decode_utf8_lossy());
         if object.is_empty() || object.ends_with('/') {
             object.push_str(INDEX);
         }
@@ -91,7 +108,7 @@ impl Bucket {
             _ => return Err(OriginError::ReadOnly),
         };
         // Dots in a path are followed by the URL's own rules.
-        if !url.path().starts_with(&format!("/{}/", self.place.name())) {
+        if !url.path().starts_with(&self.root) {
             return Err(OriginError::Outside);
         }
         let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
@@ -155,6 +172,22 @@ mod tests {
         }
         assert!(headers.is_empty());
         assert!(matches!(open.sign(&Method::PUT, "/a", &mut headers), Err(OriginError::ReadOnly)));
+        let below = |prefix: &str| {
+            Bucket::of(&BucketConfig { prefix: prefix.into(), ..config.clone() }, "http://127.0.0.1:9000")
+        };
+        for prefix in ["v 1/web", "v 1/web/"] {
+            let below = below(prefix).unwrap().unwrap();
+            for (path, target) in [("/", "/site/v%201/web/index.html"), ("/a%20b", "/site/v%201/web/a%20b")] {
+                assert_eq!(below.sign(&Method::GET, path, &mut headers).unwrap().as_str(), target);
+            }
+            for path in ["/../x", "/%2e%2e/x", "/..%2fx", "/a/../../x"] {
+                let signed = below.sign(&Method::GET, path, &mut headers);
+                assert!(signed.is_err() || signed.unwrap().as_str().starts_with("/site/v%201/web/"), "{path}");
+            }
+        }
+        for prefix in ["/", "/a", "a//b", "../a", "a/..", "./", &"a".repeat(600)] {
+            assert!(below(prefix).unwrap_err().contains("bucket.prefix"), "{prefix}");
+        }
         let file = std::env::temp_dir().join(format!("atoll-bucket-{}", std::process::id()));
         std::fs::write(&file, "KEY\nSECRET\n").unwrap();
         let config = BucketConfig { credentials: file.to_str().unwrap().to_owned(), ..config };
