@@ -285,6 +285,13 @@ impl Writing {
         Pushed::Passing
     }
 
+    /// The body is this, and no more.
+    pub fn end_with(self, part: Bytes) {
+        // If there is no memory for it, it is not stored, and for the reader it is there.
+        self.add(part);
+        self.end();
+    }
+
     /// The body is whole, if it was kept as such.
     pub fn end(self) {
         let mut arriving = self.0.arriving();
@@ -321,6 +328,9 @@ impl Arriving {
 
     /// All bytes, copied out of the buffers that they came in, which are larger.
     fn whole(&self) -> Vec<Bytes> {
+        if let (1, Some(part)) = (self.parts.len(), self.parts.front().filter(|part| part.len() <= PART_BYTES_MAX)) {
+            return vec![Bytes::copy_from_slice(part)];
+        }
         let mut whole = Vec::new();
         let mut buffer = BytesMut::new();
         for part in &self.parts {

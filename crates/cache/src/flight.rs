@@ -10,7 +10,15 @@ use crate::key::Key;
 
 /// The URLs that are being asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Flights(Mutex<HashMap<Key, watch::Receiver<Option<Landed>>>>);
+pub(crate) struct Flights(Mutex<HashMap<Key, Begun>>);
+
+/// A request on its way to the origin.
+#[derive(Debug)]
+struct Begun {
+    landing: watch::Receiver<Option<Landed>>,
+    /// Whether others wait for it.
+    followed: bool,
+}
 
 /// What a request for a URL does.
 #[derive(Debug)]
@@ -47,12 +55,18 @@ pub struct Landing(watch::Receiver<Option<Landed>>);
 impl Flights {
     pub(crate) fn board(self: &Arc<Self>, key: &Key) -> Flight {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(landing) = flights.get(key) {
-            return Flight::Follow(Landing(landing.clone()));
+        if let Some(begun) = flights.get_mut(key) {
+            begun.followed = true;
+            return Flight::Follow(Landing(begun.landing.clone()));
         }
         let (landed, landing) = watch::channel(None);
-        flights.insert(key.clone(), landing);
+        flights.insert(key.clone(), Begun { landing, followed: false });
         Flight::Lead(Leader { key: key.clone(), flights: Arc::clone(self), landed })
+    }
+
+    /// Whether requests wait for another that went to the origin.
+    pub(crate) fn are_followed(&self, key: &Key) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).is_some_and(|begun| begun.followed)
     }
 }
 
@@ -89,12 +103,14 @@ mod tests {
         let Flight::Lead(leader) = flights.board(&key) else { panic!("nobody else was there") };
         let Flight::Follow(landing) = flights.board(&key) else { panic!("one leads") };
         assert!(matches!(flights.board(&Key::of("http", "b", "/")), Flight::Lead(_)));
+        assert!(flights.are_followed(&key));
         let waiting = tokio::spawn(landing.wait());
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         drop(leader);
         assert_eq!(waiting.await.unwrap(), Landed::Gone);
         let Flight::Lead(leader) = flights.board(&key) else { panic!("nobody leads any more") };
+        assert!(!flights.are_followed(&key));
         let Flight::Follow(landing) = flights.board(&key) else { panic!("one leads") };
         leader.land(Landed::Answered);
         assert_eq!(landing.wait().await, Landed::Answered);

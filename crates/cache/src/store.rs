@@ -1,6 +1,7 @@
 //! Responses in memory, by URL and by what they vary by, above those on disk. Bounded in bytes: what was asked for once makes room
 //! before what is asked for often. A crash loses what is not on disk yet; what was purged stays purged.
 
+mod apart;
 mod revive;
 mod seal;
 
@@ -22,7 +23,7 @@ use crate::coding::Coding;
 use crate::config::Config;
 use crate::disk::{Disk, DiskError, DiskFigures, Plan};
 use crate::fill::{Budget, Fill, Writing};
-use crate::flight::{Flight, Flights};
+use crate::flight::Flights;
 use crate::key::Key;
 use crate::purge::{self, Degree, Left, Noted, Purge, Purges};
 use crate::stored::Stored;
@@ -262,28 +263,13 @@ impl Store {
         self.clock.load(Ordering::Acquire)
     }
 
-    /// Goes to the origin for a URL, or waits for who did.
-    pub fn board(&self, key: &Key) -> Flight {
-        self.flights.board(key)
-    }
-
-    /// Remembers that the answer for a URL could not be shared: requests for it need not wait for one another.
-    pub fn set_apart(&self, key: &Key) {
-        self.apart.insert(key.clone(), ());
-    }
-
-    /// Whether the last answer for a URL could not be shared.
-    pub fn is_apart(&self, key: &Key) -> bool {
-        self.apart.get(key).is_some()
-    }
-
     /// A body that is to be stored, and who fills it; `None` if there is no memory for one of `len` bytes, or at least one.
     pub fn begin(&self, len: Option<u64>) -> Option<(Arc<Fill>, Writing)> {
         self.budget.has_room(len.unwrap_or(1)).then(|| Fill::begin(Arc::clone(&self.budget)))
     }
 
     /// Stores a response instead of others that answer the same requests, unless its URL was changed or purged since its request
-    /// began.
+    /// began. One that still arrives is to be settled then.
     pub fn insert(&self, key: &Key, entry: Arc<Entry>) {
         let _lock = self.lock(key);
         let changed = self.changed.get(key).is_some_and(|changed| changed > entry.begun);
@@ -291,6 +277,7 @@ impl Store {
         if changed || self.is_given_up() || is_purged() {
             return;
         }
+        self.offer(key, &entry);
         let mut entries = vec![entry];
         if let Some(others) = self.cache.get(key) {
             let others =

@@ -452,13 +452,17 @@ pub(crate) fn answer(
     let front = Arc::clone(front);
     Answering::waiting(async move {
         let (head, body) = request.into_parts();
-        let (hints, client) = (asked.hear(), Arc::clone(&asked.client));
+        let (is_heard, client) = (asked.hear(), Arc::clone(&asked.client));
         // Boxed: waiting requests are many.
         let answering: Pin<Box<dyn Future<Output = _> + Send>> = match &front.both {
             Some(both) => Box::pin(both::answer(&front, both, asked, (&head, body))),
             None => Box::pin(fetch::answer(&front, asked, body)),
         };
-        match early::heard(answering, hints, &client.sending).await {
+        let answered = match is_heard {
+            true => early::heard(answering, &client.sending).await,
+            false => answering.await,
+        };
+        match answered {
             Ok(response) => exchange.finish(response),
             Err(failure) => {
                 front.tally.count(Outcome::Failed);

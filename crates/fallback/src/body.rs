@@ -11,10 +11,10 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::error::{OriginError, Step, causes};
+use crate::link::Arriving;
 use crate::server::Holding;
 
 /// How long a body waits for its origin to ask for it (`Expect: 100-continue`); then it is sent all the same (RFC 9110, section
@@ -167,7 +167,7 @@ pub struct Download {
 /// Whose words a body is.
 #[derive(Debug)]
 enum Source {
-    Theirs(Incoming),
+    Theirs(Arriving),
     /// What is said instead, until it has been.
     Ours(Option<Bytes>),
 }
@@ -180,10 +180,18 @@ impl Download {
     }
 
     /// `goes_on`: the connection does, in another protocol, although this is over.
-    pub(crate) fn new(body: Incoming, limit: Duration, holding: Holding, goes_on: bool) -> Self {
+    pub(crate) fn new(body: Arriving, limit: Duration, holding: Holding, goes_on: bool) -> Self {
         let over = body.is_end_stream() && !goes_on;
         let body = Source::Theirs(body);
         Self { body, limit, deadline: None, holding: Some(holding).filter(|_| !over) }
+    }
+
+    /// All of it, if it is there in one part, as what is short mostly is; it is over then.
+    pub fn whole(&mut self) -> Option<Bytes> {
+        let Source::Theirs(body) = &mut self.body else { return None };
+        let whole = body.whole()?;
+        self.holding = None;
+        Some(whole)
     }
 
     /// What the origin's limits count it as, for whoever goes on with the connection (RFC 9110, section 7.8).

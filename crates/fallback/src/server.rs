@@ -1,23 +1,24 @@
 //! One origin of a site: its connections, how many requests it may have at a time, and what came of them. A crash loses it.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep_until, timeout};
 
 use crate::body::{Noted, Progress, Unsent};
-use crate::client::Client;
+use crate::client::{Client, SendError, Sent};
 use crate::config::OriginConfig;
 use crate::consent::{self, Consent};
 use crate::drilled::{Drilled, Fault};
-use crate::error::{OriginError, Step, causes};
+use crate::error::{OriginError, Step};
 use crate::framing::framed;
+use crate::link::Arriving;
 use crate::origin::Origin;
 use crate::origins::{Shared, is_failure};
 use crate::texts::Texts;
@@ -142,7 +143,7 @@ impl Server {
     }
 
     /// Sends a request, and again if it met a connection that the origin was closing (RFC 9112, section 9.3.1), and may be.
-    pub(crate) async fn ask(&self, order: &Order<'_>, limit: Duration) -> Result<Response<Incoming>, OriginError> {
+    pub(crate) async fn ask(&self, order: &Order<'_>, limit: Duration) -> Result<Response<Arriving>, OriginError> {
         match self.drilled.now() {
             Some(Fault::Dead) => {
                 let cause = "a drill has it dead".to_owned();
@@ -193,7 +194,7 @@ impl Server {
     }
 
     /// With the answer comes whether the connection had answered before.
-    async fn ask_once(&self, order: &Order<'_>, limit: Duration) -> (Result<Response<Incoming>, OriginError>, bool) {
+    async fn ask_once(&self, order: &Order<'_>, limit: Duration) -> (Result<Response<Arriving>, OriginError>, bool) {
         let progress = Progress::new();
         // Answers before the answer are only heard over HTTP/1.1.
         let expects = order.expects && !self.origin.is_http2();
@@ -213,12 +214,13 @@ impl Server {
                 _ => {}
             });
         }
-        let mut sent = self.client.send(request);
-        let answered = loop {
+        let mut sending = pin!(self.client.send(request));
+        let Sent { answered, used } = loop {
             // Whoever still uploads is not late.
             let until = progress.last() + limit;
             tokio::select! {
-                answered = &mut sent.answer => break answered,
+                biased;
+                sent = &mut sending => break sent,
                 () = sleep_until(until) => {
                     if progress.last() + limit <= until {
                         return (Err(OriginError::TimedOut { step: Step::Head, limit }), false);
@@ -226,16 +228,12 @@ impl Server {
                 }
             }
         };
-        let (answered, used) = sent.noted(&self.client, answered);
-        let answered = answered.map_err(|error| {
-            let (origin, cause) = (self.origin.name().to_owned(), causes(&error));
-            match () {
-                () if progress.is_broken() => OriginError::Upload(cause),
-                () if error.is_connect() => OriginError::Connect { origin, cause },
-                () => OriginError::Broken(cause),
-            }
+        let answered = answered.map_err(|error| match error {
+            SendError::Connect(cause) | SendError::Broken(cause) if progress.is_broken() => OriginError::Upload(cause),
+            SendError::Connect(cause) => OriginError::Connect { origin: self.origin.name().to_owned(), cause },
+            SendError::Broken(cause) => OriginError::Broken(cause),
         });
-        let unasked = |response: &Response<Incoming>| {
+        let unasked = |response: &Response<Arriving>| {
             response.status() == StatusCode::SWITCHING_PROTOCOLS && !order.head.headers.contains_key(header::UPGRADE)
         };
         let answered = answered.and_then(framed).and_then(|response| match unasked(&response) {

@@ -6,21 +6,16 @@ use std::sync::Arc;
 use atoll_cache::{Key, conditional};
 use atoll_fallback::OriginError;
 use atoll_fallback::hops::{self, Hop};
-use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header, request};
 use http_body::Body;
 use hyper::ext::Protocol;
-use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::{Front, METHODS, fields};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::host::Seen;
 use crate::route::TARGET_BYTES_MAX;
-
-/// No more early answers than this wait until the visitor is sent them; others are left out.
-const HINTS_MAX: usize = 4;
 
 /// A request without what concerned its connection.
 pub(crate) struct Asked {
@@ -34,8 +29,8 @@ pub(crate) struct Asked {
     bodiless: bool,
     /// Whether the visitor waits to be asked for the body.
     pub(super) expects: bool,
-    /// Whom to tell what the origin says before its answer.
-    pub(super) hints: Option<Sender<Bytes>>,
+    /// What [`crate::sending::Sending`] names it by, if the visitor is told what the origin says before its answer.
+    pub(super) heard_as: Option<u64>,
 }
 
 /// Path and query, as an origin is to see them: in origin form, or `*` of OPTIONS (RFC 9112, section 3.2).
@@ -93,7 +88,7 @@ impl Asked {
             version: request.version(),
             bodiless: request.body().is_end_stream(),
             expects,
-            hints: None,
+            heard_as: None,
             head,
         })
     }
@@ -112,15 +107,14 @@ impl Asked {
             version: self.version,
             bodiless: true,
             expects: false,
-            hints: None,
+            heard_as: None,
         }
     }
 
-    /// From now on what the origin says before its answer comes out here, if there is a way to tell the visitor.
-    pub(super) fn hear(&mut self) -> Option<Receiver<Bytes>> {
-        let (sender, hints) = mpsc::channel(HINTS_MAX);
-        self.hints = Some(sender).filter(|_| self.version == Version::HTTP_11);
-        self.hints.is_some().then_some(hints)
+    /// From now on the visitor is told what the origin says before its answer, if there is a way to; whether there is.
+    pub(super) fn hear(&mut self) -> bool {
+        self.heard_as = (self.version == Version::HTTP_11).then(|| self.client.sending.begin_wait());
+        self.heard_as.is_some()
     }
 
     /// Whether something stored may answer it.

@@ -1,26 +1,27 @@
 //! What an origin says before its answer (RFC 8297, 103 Early Hints), told to visitors who speak HTTP/1.1. Others are not told: the
 //! HTTP/2 server has no way to.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 
 use atoll_fallback::Hints;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
-use tokio::sync::mpsc::{Receiver, Sender};
 
+use crate::client::Client;
 use crate::sending::Sending;
 
 /// The longest early answer that is passed on, in bytes.
 const HINT_BYTES_MAX: usize = 8 * 1024;
 const EARLY_HINTS: StatusCode = StatusCode::EARLY_HINTS;
 
-/// Listens to an origin.
-pub(super) fn hints(sender: Sender<Bytes>) -> Hints {
+/// Listens to an origin, for the visitor's request that [`Sending`] names so.
+pub(super) fn hints(client: &Arc<Client>, turn: u64) -> Hints {
+    let client = Arc::clone(client);
     Arc::new(move |status, headers| {
         if let Some(head) = Some(headers).filter(|_| status == EARLY_HINTS).and_then(head) {
-            // Whoever says more than is taken goes unheard.
-            let _ = sender.try_send(head);
+            client.sending.precede(turn, &head);
         }
     })
 }
@@ -37,21 +38,16 @@ fn head(headers: &HeaderMap) -> Option<Bytes> {
     (headers.contains_key(header::LINK) && head.len() <= HINT_BYTES_MAX).then(|| head.into())
 }
 
-/// An answer that is waited for; what comes before it goes to the visitor meanwhile.
-pub(super) async fn heard<T>(answer: impl Future<Output = T>, hints: Option<Receiver<Bytes>>, sending: &Sending) -> T {
-    let Some(mut hints) = hints else { return answer.await };
+/// An answer that is waited for. What comes before it is sent whenever this was polled and is not there yet.
+pub(super) async fn heard<T>(answer: impl Future<Output = T>, sending: &Sending) -> T {
     let mut answer = pin!(answer);
-    loop {
-        tokio::select! {
-            biased;
-            answered = &mut answer => {
-                // What was not taken up would come behind the answer's head.
-                drop(sending.take_interim());
-                return answered;
-            }
-            Some(hint) = hints.recv() => sending.precede(&hint),
-        }
-    }
+    let answered = poll_fn(|cx| {
+        sending.wait(cx.waker());
+        answer.as_mut().poll(cx)
+    });
+    let answered = answered.await;
+    sending.end_wait();
+    answered
 }
 
 #[cfg(test)]

@@ -230,7 +230,11 @@ async fn take(
     if front.rules.is_codable(&entry.stored, len) {
         vary_by_coding(&mut parts.headers);
     }
-    Taken::Stored(reported(front, (parts, stored::arriving(asked, reading, len)), report))
+    let body = match entry.fill.whole() {
+        Some(whole) => Body::whole(whole.parts.iter().cloned()),
+        None => stored::arriving(asked, reading, len),
+    };
+    Taken::Stored(reported(front, (parts, body), report))
 }
 
 fn reported(front: &Front, (parts, body): (http::response::Parts, Body), report: Report) -> Response<Body> {
@@ -242,12 +246,15 @@ fn reported(front: &Front, (parts, body): (http::response::Parts, Body), report:
 }
 
 /// An origin's body, as fast as the visitor takes it.
-pub(super) fn passed(asked: &Asked, head: bool, body: Download) -> Body {
+pub(super) fn passed(asked: &Asked, head: bool, mut body: Download) -> Body {
     if head {
         return Body::unknown();
     }
     if body.is_end_stream() {
         return Body::empty();
+    }
+    if let Some(whole) = body.whole() {
+        return Body::one(whole);
     }
     let len = body.size_hint().exact();
     let frames = stream::unfold(body, |mut body| async move { Some((body.frame().await?, body)) });

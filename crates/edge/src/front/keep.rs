@@ -28,13 +28,17 @@ pub(super) fn keep(
     times: Times,
     response: Response<Download>,
 ) -> Kept {
-    let (parts, body) = response.into_parts();
+    let (parts, mut body) = response.into_parts();
     let key = stored_as(asked, &parts);
     let stored = front.rules.store((&sent.method, &asked.head.headers), &parts, times);
     let variant = Variant::of(&asked.head.headers, &parts.headers);
     let (Some(key), Ok(stored), Some(variant)) = (key, stored, variant) else {
         if asked.is_shareable() && parts.status != StatusCode::NOT_MODIFIED {
-            front.store.set_apart(&asked.key);
+            match asked.wants_less() {
+                // It had to ask for all, for everybody.
+                true => front.store.set_apart(&asked.key),
+                false => front.store.set_apart_if_followed(&asked.key),
+            }
         }
         return Kept::Passed(parts, body);
     };
@@ -47,13 +51,23 @@ pub(super) fn keep(
         return Kept::Passed(parts, body);
     };
     let entry = Entry::new(stored, variant, fill, begun);
-    front.store.insert(&key, Arc::clone(&entry));
-    // A body that is there already, an empty one mostly, need not wait for its turn.
-    if body.is_end_stream() {
+    // A body that is there already need not wait for its turn.
+    let arriving = if body.is_end_stream() {
         writing.end();
-        front.store.settle(&key, &entry);
+        None
+    } else if let Some(whole) = body.whole() {
+        writing.end_with(whole);
+        None
     } else {
-        tokio::spawn(fill_up(Arc::clone(&front.store), key, Arc::clone(&entry), writing, body));
+        Some(writing)
+    };
+    front.store.insert(&key, Arc::clone(&entry));
+    match arriving {
+        Some(writing) => {
+            tokio::spawn(fill_up(Arc::clone(&front.store), key, Arc::clone(&entry), writing, body));
+        }
+        None if entry.fill.whole().is_none() => front.store.settle(&key, &entry),
+        None => {}
     }
     Kept::Stored(parts, entry, reading)
 }

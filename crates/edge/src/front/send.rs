@@ -40,11 +40,12 @@ impl Front {
             host: &asked.host,
             body,
             among: route.map_or(&[], |route| &route.origins),
-            hints: asked.hints.clone().map(early::hints),
+            hints: asked.heard_as.map(|turn| early::hints(&asked.client, turn)),
             expects: asked.expects,
             once,
         };
-        let mut response = self.origins.send(call).await?;
+        // Boxed, since it is large, and would be moved with whatever waits for it.
+        let mut response = Box::pin(self.origins.send(call)).await?;
         for name in self.routes.iter().filter_map(Route::field) {
             response.headers_mut().append(header::VARY, HeaderValue::from(name.clone()));
         }

@@ -62,7 +62,8 @@ pub(super) async fn run(
         last: Err(OriginError::None),
     };
     match plan.hedge.filter(|_| again && run.left.len() > 1) {
-        Some(hedge) => race(run, order, hedge).await,
+        // Boxed, since it is large, and most sites have one origin.
+        Some(hedge) => Box::pin(race(run, order, hedge)).await,
         None => one_by_one(run, order, again).await,
     }
 }
@@ -96,7 +97,7 @@ async fn race(mut run: Run<'_>, order: &Order<'_>, hedge: Duration) -> Result<Re
                 let Some((n, tried)) = tried else { return run.last };
                 let counted = match run.take(n, tried)? {
                     Taken::Answer(response) => return Ok(response),
-                    Taken::Unreached if order.body.is_whole() => None,
+                    Taken::Unreached => None,
                     Taken::Failed if racing.is_empty() && run.may_repeat().await => Some(Kind::Retry),
                     _ => continue,
                 };

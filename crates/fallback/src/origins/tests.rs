@@ -5,11 +5,12 @@ use std::sync::atomic::AtomicUsize;
 use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::{BodyExt as _, Full};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::client;
+
+mod kept;
 
 #[test]
 fn origins_are_read() {
@@ -406,61 +407,4 @@ async fn origins_that_know_nodes_by_certificates_are_shown_one() {
     std::fs::remove_dir_all(&folder).unwrap();
     let gone = OriginConfig { client_certificate: "/nowhere".to_owned(), ..stranger };
     assert!(origins(gone).unwrap_err().contains("/nowhere"));
-}
-
-/// A server that keeps its connections, and what was asked over each of them.
-async fn keeping() -> (String, Arc<Mutex<Vec<Vec<String>>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Arc::<Mutex<Vec<Vec<String>>>>::default();
-    let noted = Arc::clone(&asked);
-    tokio::spawn(async move {
-        for connection in 0.. {
-            let Ok((stream, _)) = listener.accept().await else { return };
-            noted.lock().unwrap().push(Vec::new());
-            let noted = Arc::clone(&noted);
-            tokio::spawn(async move {
-                let mut stream = BufReader::new(stream);
-                let mut line = String::new();
-                while stream.read_line(&mut line).await.is_ok_and(|count| count > 0) {
-                    match line.trim_end() {
-                        "" => stream.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 4\r\n\r\nhere").await.unwrap(),
-                        field => {
-                            let path = field.strip_prefix("GET ").and_then(|rest| rest.split(' ').next());
-                            noted.lock().unwrap()[connection].extend(path.map(str::to_owned));
-                        }
-                    }
-                    line.clear();
-                }
-            });
-        }
-    });
-    (url, asked)
-}
-
-#[test]
-fn threads_have_connections_of_their_own_and_use_them_again() {
-    const THREADS: usize = 8;
-    const REQUESTS: usize = 20;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (url, asked) = runtime.block_on(keeping());
-    let origins = runtime.block_on(async { pool(&[&url], |_| ()) });
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                let lane = format!("/{}", client::lane_of_thread() % client::lanes());
-                runtime.block_on(async {
-                    for _ in 0..REQUESTS {
-                        assert_eq!(text(ask_for(&origins, "GET", &lane, None).await.unwrap()).await, "here");
-                    }
-                });
-            });
-        }
-    });
-    let asked = asked.lock().unwrap();
-    assert_eq!(asked.iter().map(Vec::len).sum::<usize>(), THREADS * REQUESTS);
-    for paths in asked.iter() {
-        assert!(paths.iter().all(|path| *path == paths[0]), "two threads used one connection: {paths:?}");
-    }
-    assert!(asked.len() < THREADS * REQUESTS, "no connection was used twice");
 }
