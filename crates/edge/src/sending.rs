@@ -45,6 +45,11 @@ impl Sending {
         self.waiting.register(waiting);
     }
 
+    /// Whether something is to be sent before the answer.
+    pub(crate) fn has_interim(&self) -> bool {
+        self.has_interim.load(Ordering::Relaxed)
+    }
+
     /// The answer is there; what was not taken up would come behind its head.
     pub(crate) fn end_wait(&self) {
         self.turn.fetch_add(1, Ordering::Relaxed);

@@ -161,9 +161,9 @@ const METHOD: &str = "
   is better with it at 1 KiB and worse from 64 KiB on, and each target counts against the better of the two. Kubo (offline) and Atoll
   serve `/ipfs/ROOT/NAME`. Atoll is the `dist` build. Atoll and nginx have one thread each, on a core of its own
   (`taskset`), and wrk has the other core; Kubo has two threads that may use both.
-  At 64 KiB that core of wrk's is full, whoever serves (it copies some 2.5 GB a second), so the server's processor time per
-  request is judged there instead of the rate. At 1 MiB nginx does not fill it: it waits, and needs the less of its own core
-  the longer it does, so there the rate is judged.
+  At 64 KiB that core of wrk's is full, whoever serves (it copies some 2.8 GB a second), so the server's processor time per
+  request is judged there instead of the rate: by rate nobody can be better than the bare loop. At 1 MiB nginx does not fill it: it waits,
+  and needs the less of its own core the longer it does, so there the rate is judged.
 - **Bare sendfile**: a loop over epoll that looks for the end of a request and calls `sendfile`, with no other work
   (`xtask/src/bench/least.rs`): what the machine, the kernel and wrk allow any server. A target above it cannot be met.
 - **Cores shared**: the same with two threads each and wrk on the same two cores, as on a small server: three busy threads on

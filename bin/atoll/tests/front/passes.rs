@@ -30,16 +30,22 @@ fn head(tcp: &mut TcpStream) -> String {
 fn early_hints_reach_the_visitor_before_the_answer() {
     let (go_on, goes_on) = mpsc::channel();
     let goes_on = Mutex::new(goes_on);
-    let origin = Origin::writing(move |_, tcp| {
-        tcp.write_all(b"HTTP/1.1 102 Processing\r\n\r\n").unwrap();
-        tcp.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nX-Other: 1\r\n\r\n").unwrap();
+    let origin = Origin::writing(move |asked, tcp| {
+        let early = b"HTTP/1.1 102 Processing\r\n\r\n\
+            HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nX-Other: 1\r\n\r\n";
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+        if asked.target() == "/together" {
+            return tcp.write_all(&[&early[..], answer].concat()).unwrap();
+        }
+        tcp.write_all(early).unwrap();
         goes_on.lock().unwrap().recv().unwrap();
-        tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").unwrap();
+        tcp.write_all(answer).unwrap();
     });
     let front = before(&origin.url(), "");
     let mut visitor = connect(front.gateway());
     visitor.write_all(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
-    assert_eq!(head(&mut visitor), "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n");
+    assert_eq!(head(&mut visitor), "HTTP/1.1 102 Processing\r\n\r\n");
+    assert_eq!(head(&mut visitor), "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\nx-other: 1\r\n\r\n");
     go_on.send(()).unwrap();
     assert!(head(&mut visitor).starts_with("HTTP/1.1 200 OK\r\n"));
     let mut body = [0; 2];
@@ -47,9 +53,17 @@ fn early_hints_reach_the_visitor_before_the_answer() {
     assert_eq!(&body, b"ok");
     // The connection goes on; whoever speaks HTTP/1.0 knows no such thing.
     visitor.write_all(b"GET /2 HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
+    assert!(head(&mut visitor).starts_with("HTTP/1.1 102 "));
     assert!(head(&mut visitor).starts_with("HTTP/1.1 103 "));
     go_on.send(()).unwrap();
     assert!(head(&mut visitor).starts_with("HTTP/1.1 200 "));
+    visitor.read_exact(&mut body).unwrap();
+    // What comes at once with the answer is passed on too.
+    visitor.write_all(b"GET /together HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
+    for line in ["HTTP/1.1 102 ", "HTTP/1.1 103 ", "HTTP/1.1 200 "] {
+        assert!(head(&mut visitor).starts_with(line));
+    }
+    visitor.read_exact(&mut body).unwrap();
     go_on.send(()).unwrap();
     let old = exchange(front.gateway(), b"GET /3 HTTP/1.0\r\nHost: shop.example\r\n\r\n");
     assert!(old.starts_with(b"HTTP/1.0 200 OK\r\n") || old.starts_with(b"HTTP/1.1 200 OK\r\n"));

@@ -1,41 +1,46 @@
-//! What an origin says before its answer (RFC 8297, 103 Early Hints), told to visitors who speak HTTP/1.1. Others are not told: the
-//! HTTP/2 server has no way to.
+//! What an origin says before its answer (RFC 9110, section 15.2; mostly 103, RFC 8297), told to visitors who speak HTTP/1.1. Others are
+//! not told: the HTTP/2 server has no way to.
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 
-use atoll_fallback::Hints;
-use bytes::Bytes;
+use atoll_fallback::{Hints, hops};
 use http::{HeaderMap, StatusCode, header};
 
 use crate::client::Client;
 use crate::sending::Sending;
 
 /// The longest early answer that is passed on, in bytes.
-const HINT_BYTES_MAX: usize = 8 * 1024;
-const EARLY_HINTS: StatusCode = StatusCode::EARLY_HINTS;
+const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// Listens to an origin, for the visitor's request that [`Sending`] names so.
 pub(super) fn hints(client: &Arc<Client>, turn: u64) -> Hints {
     let client = Arc::clone(client);
     Arc::new(move |status, headers| {
-        if let Some(head) = Some(headers).filter(|_| status == EARLY_HINTS).and_then(head) {
+        if let Some(head) = head(status, headers) {
             client.sending.precede(turn, &head);
         }
     })
 }
 
-/// An early answer as it is sent: links alone, since nothing else of it is of use before the answer.
-fn head(headers: &HeaderMap) -> Option<Bytes> {
-    let mut head = b"HTTP/1.1 103 Early Hints\r\n".to_vec();
-    for link in headers.get_all(header::LINK) {
-        head.extend_from_slice(b"Link: ");
-        head.extend_from_slice(link.as_bytes());
-        head.extend_from_slice(b"\r\n");
+/// An early answer as it is sent. The visitor is asked for its body, and goes on in another protocol, elsewhere.
+fn head(status: StatusCode, headers: &HeaderMap) -> Option<Vec<u8>> {
+    if matches!(status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS) || !status.is_informational() {
+        return None;
+    }
+    let mut headers = headers.clone();
+    hops::strip_response(&mut headers);
+    headers.remove(header::CONTENT_LENGTH);
+    let mut head =
+        format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default()).into_bytes();
+    for (name, value) in &headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(part);
+        }
     }
     head.extend_from_slice(b"\r\n");
-    (headers.contains_key(header::LINK) && head.len() <= HINT_BYTES_MAX).then(|| head.into())
+    (head.len() <= HEAD_BYTES_MAX).then_some(head)
 }
 
 /// An answer that is waited for. What comes before it is sent whenever this was polled and is not there yet.
@@ -46,6 +51,10 @@ pub(super) async fn heard<T>(answer: impl Future<Output = T>, sending: &Sending)
         answer.as_mut().poll(cx)
     });
     let answered = answered.await;
+    if sending.has_interim() {
+        // It came together with the answer; the stream takes it up meanwhile.
+        tokio::task::yield_now().await;
+    }
     sending.end_wait();
     answered
 }
@@ -57,15 +66,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_links_are_passed_on_and_not_too_many() {
+    fn what_concerns_the_visitor_is_passed_on_and_not_too_much() {
         let mut headers = HeaderMap::new();
-        assert_eq!(head(&headers), None);
-        headers.insert(header::SET_COOKIE, HeaderValue::from_static("a=b"));
         headers.append(header::LINK, HeaderValue::from_static("</a.css>; rel=preload"));
         headers.append(header::LINK, HeaderValue::from_static("</b.js>; rel=preload"));
-        let told = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nLink: </b.js>; rel=preload\r\n\r\n";
-        assert_eq!(head(&headers).unwrap(), told);
-        headers.append(header::LINK, HeaderValue::try_from("a".repeat(HINT_BYTES_MAX)).unwrap());
-        assert_eq!(head(&headers), None);
+        for (name, value) in [("connection", "x-own"), ("x-own", "1"), ("content-length", "3"), ("x-step", "2")] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let told = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\nlink: </b.js>; rel=preload\r\nx-step: 2\r\n\r\n";
+        assert_eq!(head(StatusCode::EARLY_HINTS, &headers).unwrap(), told.as_bytes());
+        let processing = head(StatusCode::PROCESSING, &HeaderMap::new());
+        assert_eq!(processing.unwrap(), b"HTTP/1.1 102 Processing\r\n\r\n");
+        for status in [StatusCode::CONTINUE, StatusCode::SWITCHING_PROTOCOLS, StatusCode::OK] {
+            assert_eq!(head(status, &headers), None);
+        }
+        headers.append(header::LINK, HeaderValue::try_from("a".repeat(HEAD_BYTES_MAX)).unwrap());
+        assert_eq!(head(StatusCode::EARLY_HINTS, &headers), None);
     }
 }
