@@ -11,15 +11,15 @@ use anyhow::{Context, Result, ensure};
 use super::load::{self, Asked, Targets};
 use super::proxies::{self, Tools};
 use super::report::{Better, Figure, Report};
-use super::servers::Server;
+use super::servers::{NOPUSH, Server};
 use super::{Bench, Noise, h2load, quic};
 
-/// Objects: name, file, bytes, and what is aimed for in plain text and with TLS. Alone on its core, the client is what is
-/// full from 64 KiB on in plain text, so there the server's time is judged.
+/// Objects: name, file, bytes, and what is aimed for in plain text and with TLS. At 64 KiB in plain text the client's core is full,
+/// whoever serves, so the server's time is judged there.
 const OBJECTS: [(&str, &str, usize, Targets, Targets); 3] = [
     ("1 KiB", "1KiB.bin", 1024, NGINX, NGINX),
     ("64 KiB", "64KiB.bin", 64 * 1024, Targets { rate: &[], processor: &[("nginx", 1.2)] }, NGINX_LARGE),
-    ("1 MiB", "1MiB.bin", 1024 * 1024, Targets { rate: &[], processor: &[("nginx", 1.2)] }, NGINX_LARGE),
+    ("1 MiB", "1MiB.bin", 1024 * 1024, NGINX_LARGE, NGINX_LARGE),
 ];
 const NGINX: Targets = Targets { rate: &[("nginx", 1.0)], processor: &[] };
 const NGINX_LARGE: Targets = Targets { rate: &[("nginx", 1.2)], processor: &[] };
@@ -41,9 +41,12 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
         fs::write(files.join(file), bytes)?;
     }
     let (origin, slow) = proxies::origin(bench, &files)?;
-    let servers = proxies::start(bench, &tools, &origin, false)?;
+    let mut all = proxies::start(bench, &tools, &origin, false)?;
+    // In plain text alone; at the end.
+    all.push(proxies::nginx_cache(bench, &tools, &origin, NOPUSH)?);
+    let servers = all.split_last().map_or(&[][..], |(_, servers)| servers);
     for (name, file, bytes, plain, tls) in objects {
-        for server in &servers {
+        for server in &all {
             // The second time out of the cache.
             server.check(file, &bytes)?;
             server.check(file, &bytes)?;
@@ -51,19 +54,19 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
         let name = format!("cached {name}");
         let asked =
             Asked { name: name.clone(), file: file.to_owned(), connections: CONNECTIONS, script: None, targets: plain };
-        load::measure(bench, report, &servers, &asked)?;
+        load::measure(bench, report, &all, &asked)?;
         let name = format!("{name}, HTTP/2 with TLS");
-        load::turns(bench, report, &servers, (&name, tls), |server, seconds| {
+        load::turns(bench, report, servers, (&name, tls), |server, seconds| {
             h2load::run(bench, &tools.h2load, server, &asked.file, seconds)
         })?;
         if let Some(server) = servers.iter().find(|server| server.http3.is_some()) {
             quic::measure(bench, report, &tools, server, (&asked.name, file))?;
         }
     }
-    handshakes(bench, report, &tools, &servers)?;
-    idle(report, &tools, &servers)?;
-    crowd(bench, report, &tools, &servers, &slow)?;
-    drop(servers);
+    handshakes(bench, report, &tools, servers)?;
+    idle(report, &tools, servers)?;
+    crowd(bench, report, &tools, servers, &slow)?;
+    drop(all);
     uncached(bench, report, &tools, &origin)
 }
 

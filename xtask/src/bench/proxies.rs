@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::Result;
 
 use super::Bench;
-use super::servers::{Cores, Server, free_port, nginx, nginx_head};
+use super::servers::{Cores, NOPUSH, Server, free_port, nginx, nginx_head};
 use crate::install;
 use crate::shell::run;
 
@@ -81,7 +81,7 @@ pub(super) fn start(bench: &Bench, tools: &Tools, origin: &Server, with_caddy: b
     if let Some(atoll) = &bench.atoll {
         servers.push(self::atoll(atoll, bench, tools, origin)?);
     }
-    servers.push(nginx_cache(bench, tools, origin)?);
+    servers.push(nginx_cache(bench, tools, origin, "nginx")?);
     servers.push(traffic_server(bench, tools, origin)?);
     if with_caddy {
         servers.push(caddy(bench, tools, origin)?);
@@ -105,15 +105,17 @@ fn atoll(binary: &Path, bench: &Bench, tools: &Tools, origin: &Server) -> Result
     Server::atoll_as_set(binary, &folder, Cores::Own)
 }
 
-fn nginx_cache(bench: &Bench, tools: &Tools, origin: &Server) -> Result<Server> {
-    let folder = bench.fresh("nginx")?;
+/// nginx with `proxy_cache`, and with `tcp_nopush` if it is called [`NOPUSH`].
+pub(super) fn nginx_cache(bench: &Bench, tools: &Tools, origin: &Server, name: &'static str) -> Result<Server> {
+    let tcp_nopush = if name == NOPUSH { "on" } else { "off" };
+    let folder = bench.fresh(&format!("nginx-{tcp_nopush}"))?;
     let (address, tls) = (format!("127.0.0.1:{}", free_port()?), format!("127.0.0.1:{}", free_port()?));
     let (at, origin) = (folder.display(), &origin.address);
     let (certificate, key) = (tools.certificate.display(), tools.key.display());
     fs::write(
         folder.join("nginx.conf"),
         format!(
-            "{}  open_file_cache max=100000;\n  open_file_cache_valid 60s;\n  \
+            "{}  tcp_nopush {tcp_nopush};\n  open_file_cache max=100000;\n  open_file_cache_valid 60s;\n  \
              proxy_cache_path {at}/cache levels=1:2 keys_zone=c:64m max_size=1g use_temp_path=off;\n  \
              upstream origin {{ server {origin}; keepalive 128; keepalive_requests 1000000000; }}\n  \
              server {{\n    listen {address} backlog={BACKLOG};\n    listen {tls} ssl http2 backlog={BACKLOG};\n    \
@@ -124,7 +126,7 @@ fn nginx_cache(bench: &Bench, tools: &Tools, origin: &Server) -> Result<Server> 
         ),
     )?;
     let command = nginx(&folder, Cores::Own.server(&bench.nginx));
-    let mut server = Server::start("nginx", command, address, "/".to_owned(), Cores::Own)?;
+    let mut server = Server::start(name, command, address, "/".to_owned(), Cores::Own)?;
     server.tls = Some(tls);
     Ok(server)
 }
