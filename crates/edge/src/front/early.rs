@@ -29,9 +29,12 @@ fn head(status: StatusCode, headers: &HeaderMap) -> Option<Vec<u8>> {
     if matches!(status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS) || !status.is_informational() {
         return None;
     }
+    // Whoever says how long it is takes it for an answer (RFC 9110, section 8.6).
+    if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING].iter().any(|name| headers.contains_key(name)) {
+        return None;
+    }
     let mut headers = headers.clone();
     hops::strip_response(&mut headers);
-    headers.remove(header::CONTENT_LENGTH);
     let mut head =
         format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default()).into_bytes();
     for (name, value) in &headers {
@@ -70,7 +73,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(header::LINK, HeaderValue::from_static("</a.css>; rel=preload"));
         headers.append(header::LINK, HeaderValue::from_static("</b.js>; rel=preload"));
-        for (name, value) in [("connection", "x-own"), ("x-own", "1"), ("content-length", "3"), ("x-step", "2")] {
+        for (name, value) in [("connection", "x-own"), ("x-own", "1"), ("x-step", "2")] {
             headers.insert(name, HeaderValue::from_static(value));
         }
         let told = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\nlink: </b.js>; rel=preload\r\nx-step: 2\r\n\r\n";
@@ -79,6 +82,11 @@ mod tests {
         assert_eq!(processing.unwrap(), b"HTTP/1.1 102 Processing\r\n\r\n");
         for status in [StatusCode::CONTINUE, StatusCode::SWITCHING_PROTOCOLS, StatusCode::OK] {
             assert_eq!(head(status, &headers), None);
+        }
+        for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
+            let mut framed = headers.clone();
+            framed.insert(name, HeaderValue::from_static("5"));
+            assert_eq!(head(StatusCode::EARLY_HINTS, &framed), None);
         }
         headers.append(header::LINK, HeaderValue::try_from("a".repeat(HEAD_BYTES_MAX)).unwrap());
         assert_eq!(head(StatusCode::EARLY_HINTS, &headers), None);
