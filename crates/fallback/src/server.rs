@@ -156,7 +156,8 @@ impl Server {
             None => {}
         }
         if let Some(consent) = &self.consent
-            && !consent.is_given(self.document(limit), self.texts(limit)).await
+            // Boxed, since it is large, and few sites need it.
+            && !Box::pin(consent.is_given(self.document(limit), self.texts(limit))).await
         {
             return Err(OriginError::NotAgreed { origin: self.origin.name().to_owned() });
         }

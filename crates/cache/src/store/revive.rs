@@ -42,7 +42,8 @@ impl Store {
                 Flight::Follow(_) => None,
                 Flight::Lead(leader) => Some(leader),
             };
-            let revived = self.read(disk, key, request).await;
+            // Boxed, since it is large, and most look-ups end in memory.
+            let revived = Box::pin(self.read(disk, key, request)).await;
             if let Some(leader) = leader {
                 leader.land(Landed::Answered);
             }

@@ -94,7 +94,8 @@ async fn look(front: &Arc<Front>, asked: &Asked, collapsed: bool) -> Result<Resp
         Reuse::Stale => revalidate(front, asked, &entry),
         Reuse::Fresh => {}
     }
-    if !slices::is_ready(front, asked, &entry).await {
+    // Boxed, as all here that is large and rare: a request's way is moved to where it waits.
+    if entry.sliced().is_some() && !Box::pin(slices::is_ready(front, asked, &entry)).await {
         return Err(need(Forwarded::UriMiss, None));
     }
     let report = Report { collapsed, disk, ..Report::default() };
@@ -168,13 +169,13 @@ async fn forward(
         return stored::answer(front, asked, &fresh, times.response, report).ok_or_else(lost);
     }
     if asked.head.method == Method::HEAD {
-        described(front, asked, need, (response.status(), response.headers(), begun), times).await;
+        Box::pin(described(front, asked, need, (response.status(), response.headers(), begun), times)).await;
     }
     if is_ranged(asked)
         && let Some(entry) = slices::begin(front, asked, (&sent, begun), times, &response)
         // Who was asked for the whole is asked for slices instead.
         && response.status() == StatusCode::OK
-        && slices::is_ready(front, asked, &entry).await
+        && Box::pin(slices::is_ready(front, asked, &entry)).await
         && let Some(sliced) = stored::answer(front, asked, &entry, times.response, Report { stored: true, ..need.report(None) })
     {
         return Ok(sliced);
@@ -210,7 +211,11 @@ async fn take(
     response: Response<Download>,
 ) -> Taken {
     let head = asked.head.method == Method::HEAD;
-    let begun = keep::invalidate(front, asked, &response).await.unwrap_or(begun);
+    let changed = match asked.head.method.is_safe() {
+        true => None,
+        false => Box::pin(keep::invalidate(front, asked, &response)).await,
+    };
+    let begun = changed.unwrap_or(begun);
     let (mut parts, entry, reading) = match keep::keep(front, asked, (sent, begun), times, response) {
         Kept::Stored(parts, entry, reading) => (parts, entry, reading),
         Kept::Passed(parts, body) => {
