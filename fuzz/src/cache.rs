@@ -29,12 +29,13 @@ pub fn cache(data: &[u8]) {
     assert!(changed.len() <= 3 && changed.iter().all(|path| path.starts_with('/') || path.starts_with('*')));
     let _ = invalidated_groups(&response.headers);
     let _ = Purge::of(&first, true, None);
-    let (name, client) = ("atoll", IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let hop = Hop { name, client, trusted: false, https: true, host: "a.example" };
-    if hops::announce(&mut request, &hop, Version::HTTP_11).is_ok() {
+    let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let hop = Hop::new("atoll", (client, false), &HeaderValue::from_static("a.example"), true);
+    if hop.check(&request).is_ok() {
+        hop.announce(&mut request, Version::HTTP_11);
         // Nobody else says who asked.
         assert_eq!(request.get_all("x-forwarded-for").iter().collect::<Vec<_>>(), ["127.0.0.1"]);
-        assert!(hops::announce(&mut request, &hop, Version::HTTP_11).is_err());
+        assert!(hop.check(&request).is_err());
     }
 }
 

@@ -12,13 +12,8 @@ use crate::key::Key;
 #[derive(Debug, Default)]
 pub(crate) struct Flights(Mutex<HashMap<Key, Begun>>);
 
-/// A request on its way to the origin.
-#[derive(Debug)]
-struct Begun {
-    landing: watch::Receiver<Option<Landed>>,
-    /// Whether others wait for it.
-    followed: bool,
-}
+/// A request on its way to the origin: how those who wait for it are told, if any do.
+type Begun = Option<watch::Sender<Option<Landed>>>;
 
 /// What a request for a URL does.
 #[derive(Debug)]
@@ -45,7 +40,7 @@ pub enum Landed {
 pub struct Leader {
     key: Key,
     flights: Arc<Flights>,
-    landed: watch::Sender<Option<Landed>>,
+    landed: Landed,
 }
 
 /// The end of another request's flight.
@@ -56,25 +51,23 @@ impl Flights {
     pub(crate) fn board(self: &Arc<Self>, key: &Key) -> Flight {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(begun) = flights.get_mut(key) {
-            begun.followed = true;
-            return Flight::Follow(Landing(begun.landing.clone()));
+            let told = begun.get_or_insert_with(|| watch::channel(None).0);
+            return Flight::Follow(Landing(told.subscribe()));
         }
-        let (landed, landing) = watch::channel(None);
-        flights.insert(key.clone(), Begun { landing, followed: false });
-        Flight::Lead(Leader { key: key.clone(), flights: Arc::clone(self), landed })
+        flights.insert(key.clone(), None);
+        Flight::Lead(Leader { key: key.clone(), flights: Arc::clone(self), landed: Landed::Gone })
     }
 
     /// Whether requests wait for another that went to the origin.
     pub(crate) fn are_followed(&self, key: &Key) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).is_some_and(|begun| begun.followed)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).is_some_and(Option::is_some)
     }
 }
 
 impl Leader {
     /// Tells those who wait what became of it.
-    pub fn land(self, landed: Landed) {
-        // Nobody may be waiting.
-        let _ = self.landed.send(Some(landed));
+    pub fn land(mut self, landed: Landed) {
+        self.landed = landed;
     }
 }
 
@@ -88,7 +81,10 @@ impl Landing {
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        self.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        let begun = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        if let Some(told) = begun.flatten() {
+            told.send_replace(Some(self.landed));
+        }
     }
 }
 

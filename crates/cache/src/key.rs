@@ -7,6 +7,9 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use sha2::{Digest as _, Sha256};
 
+/// Stands between the scheme of a URL and its host.
+const SEPARATOR: &str = "://";
+
 /// The key of a URL. Its methods share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -27,8 +30,12 @@ impl Key {
 
     /// That of a path and query as text.
     pub fn of(scheme: &str, authority: &str, path_and_query: &str) -> Self {
-        let authority = authority.to_ascii_lowercase();
-        Self { url: format!("{scheme}://{authority}{path_and_query}").into(), site: 0, slice: 0 }
+        let mut url = [scheme, SEPARATOR, authority, path_and_query].concat();
+        let host = scheme.len() + SEPARATOR.len();
+        if let Some(host) = url.get_mut(host..host + authority.len()) {
+            host.make_ascii_lowercase();
+        }
+        Self { url: url.into(), site: 0, slice: 0 }
     }
 
     /// A number for a site, by what makes it what it is.
@@ -55,7 +62,7 @@ impl Key {
 
     /// Host, path and query.
     pub fn url(&self) -> &str {
-        self.url.split_once("://").map_or("", |(_, url)| url)
+        self.url.split_once(SEPARATOR).map_or("", |(_, url)| url)
     }
 
     /// The URL.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use atoll_fallback::hops::Hop;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 
 use crate::activity::Activity;
@@ -36,6 +37,8 @@ pub(crate) struct Client {
     pub(crate) secure: bool,
     pub(crate) activity: Arc<Activity>,
     pub(crate) sending: Arc<Sending>,
+    /// What origins are told about it, for the host that it last asked for.
+    hop: Mutex<Option<Arc<Hop>>>,
     /// How the connection goes on after the answer that is being made.
     switched: Mutex<Option<Box<Switched>>>,
     worker: usize,
@@ -60,8 +63,19 @@ impl Client {
         worker: usize,
         name: u64,
     ) -> Self {
-        let (sending, requests) = (Arc::default(), AtomicU64::new(0));
-        Self { gateway, ticket, trusted, secure, activity, sending, switched: Mutex::default(), worker, name, requests }
+        Self {
+            gateway,
+            ticket,
+            trusted,
+            secure,
+            activity,
+            sending: Arc::default(),
+            hop: Mutex::default(),
+            switched: Mutex::default(),
+            worker,
+            name,
+            requests: AtomicU64::new(0),
+        }
     }
 
     /// The connection goes on in another protocol.
@@ -83,6 +97,17 @@ impl Client {
         self.ticket = self.gateway.admission.connect(ip, true)?;
         self.trusted = self.gateway.trusts(ip);
         Ok(())
+    }
+
+    /// What an origin is told about it, with a request for a host over TLS or not. `name` is what this node calls itself there.
+    pub(crate) fn hop(&self, name: &str, host: &HeaderValue, https: bool) -> Arc<Hop> {
+        let mut last = self.hop.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hop) = last.as_ref().filter(|hop| hop.is_for(host, https)) {
+            return Arc::clone(hop);
+        }
+        let hop = Arc::new(Hop::new(name, (self.ticket.ip(), self.trusted), host, https));
+        *last = Some(Arc::clone(&hop));
+        hop
     }
 
     /// A request begins.

@@ -36,7 +36,8 @@ use atoll_cache::{DiskError, Found, Key, Report, Reuse, Rules};
 use atoll_core::keys::AnswerKey;
 use atoll_fallback::{Origins, Reach, Settings};
 use atoll_sealed::Seals;
-use http::{HeaderMap, Method, Request, Response, Uri, request};
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body::Body as _;
 use hyper::ext::Protocol;
 
 pub use atoll_cache::{Config as CacheConfig, Degree, DiskFigures, Profile, Purge, Store};
@@ -51,11 +52,11 @@ pub use quota::{Quota, Spent};
 pub use routes::RouteConfig;
 pub use tally::{Outcome, Tally};
 
-pub(crate) use asked::Asked;
+pub(crate) use asked::{Asked, RequestLine};
 pub(crate) use quota::Pass;
 
 use crate::body::Body;
-use crate::client::Exchange;
+use crate::client::{Client, Exchange};
 use crate::failure::Failure;
 use crate::host;
 use crate::pipeline::Answering;
@@ -398,26 +399,26 @@ impl Front {
 
 /// Answers a request for a site that has named its servers itself, after what was published of it has failed; `None` if that is not why.
 pub(crate) async fn instead(
-    (front, asked): (Arc<Front>, Result<Asked, Failure>),
+    (front, asked): (Arc<Front>, Asked),
     failure: &Failure,
-    request: (&request::Parts, Incoming),
+    body: Incoming,
 ) -> Option<Result<Response<Body>, Failure>> {
     let both = front.both.as_ref()?;
-    if !both.has_failed(failure, &asked.as_ref().ok()?.client.gateway) {
+    if !both.has_failed(failure, &asked.client.gateway) {
         return None;
     }
-    Some(Box::pin(both::answer(&front, both, asked.ok()?, request)).await)
+    Some(Box::pin(both::answer(&front, both, &asked, body)).await)
 }
 
 /// Answers a request for a site: at once from what is stored and fresh, or as soon as its origin did.
 pub(crate) fn answer(
     front: &Arc<Front>,
-    asked: Result<Asked, Failure>,
-    mut exchange: Exchange,
-    request: Request<Incoming>,
+    line: Result<RequestLine, Failure>,
+    (mut exchange, request): (Exchange, Request<Incoming>),
+    client: &Arc<Client>,
 ) -> Answering {
-    let mut asked = match asked {
-        Ok(asked) => asked,
+    let line = match line {
+        Ok(line) => line,
         Err(failure) => return Answering::ready(exchange.fail(&failure, request.headers())),
     };
     if front.maintenance {
@@ -430,12 +431,15 @@ pub(crate) fn answer(
         Err(spent) => return Answering::ready(exchange.fail(&Failure::Spent(spent), request.headers())),
     }
     if let Some(protocol) = switch::wanted(front, &request) {
+        let asked = Asked::of(front, line, (request.headers().clone(), true), client);
         return switch::answer(front, asked, (exchange, request), protocol);
     }
     if request.extensions().get::<Protocol>().is_some() {
         // An answer would be taken for agreement.
         return Answering::ready(exchange.fail(&Failure::Method(METHODS), request.headers()));
     }
+    let (head, body) = request.into_parts();
+    let mut asked = Asked::of(front, line, (head.headers, body.is_end_stream()), client);
     let now = SystemTime::now();
     if front.both.is_none()
         && asked.is_readable()
@@ -447,26 +451,25 @@ pub(crate) fn answer(
         return Answering::ready(exchange.hit(response));
     }
     if !exchange.wait() {
-        return Answering::ready(exchange.fail(&Failure::TooManyWaiting, request.headers()));
+        return Answering::ready(exchange.fail(&Failure::TooManyWaiting, &asked.head.headers));
     }
-    let front = Arc::clone(front);
+    let (front, is_heard) = (Arc::clone(front), asked.hear());
     Answering::waiting(async move {
-        let (head, body) = request.into_parts();
-        let (is_heard, client) = (asked.hear(), Arc::clone(&asked.client));
         // Boxed: waiting requests are many.
         let answering: Pin<Box<dyn Future<Output = _> + Send>> = match &front.both {
-            Some(both) => Box::pin(both::answer(&front, both, asked, (&head, body))),
-            None => Box::pin(fetch::answer(&front, asked, body)),
+            Some(both) => Box::pin(both::answer(&front, both, &asked, body)),
+            None => Box::pin(fetch::answer(&front, &asked, body)),
         };
         let answered = match is_heard {
-            true => early::heard(answering, &client.sending).await,
+            true => early::heard(answering, &asked.client.sending).await,
             false => answering.await,
         };
         match answered {
             Ok(response) => exchange.finish(response),
             Err(failure) => {
                 front.tally.count(Outcome::Failed);
-                exchange.fail_with(&failure, &head.headers, |response| front.failed(response, &head.headers))
+                let headers = &asked.head.headers;
+                exchange.fail_with(&failure, headers, |response| front.failed(response, headers))
             }
         }
     })

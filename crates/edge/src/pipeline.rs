@@ -11,12 +11,13 @@ use std::task::{Context, Poll};
 use atoll_core::signed;
 use atoll_routing::exchange;
 use http::{Method, Request, Response, header};
+use http_body::Body as _;
 
 use crate::body::Body;
 use crate::client::Client;
 use crate::content;
 use crate::failure::Failure;
-use crate::front::{self, Asked};
+use crate::front::{self, Asked, RequestLine};
 use crate::host::{Host, Label, Seen};
 use crate::incoming::Incoming;
 use crate::message;
@@ -42,8 +43,7 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
     };
     // 3. Front: does its content come from a server elsewhere, as the operator has set it or as the site says itself?
     if let Some(front) = front {
-        let asked = Asked::of(front, &request, seen, client);
-        return front::answer(front, asked, exchange, request);
+        return front::answer(front, RequestLine::of(&request, seen), (exchange, request), client);
     }
     let host = match gateway.names.classify(seen.authority) {
         Ok(host) => host,
@@ -51,7 +51,7 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
     };
     let published = gateway.services.fronts.published(host, &*gateway.services.names);
     if let Some(front) = published.as_ref().filter(|front| front.is_for_servers(&request, seen.authority)) {
-        return front::answer(front, Asked::of(front, &request, seen, client), exchange, request);
+        return front::answer(front, RequestLine::of(&request, seen), (exchange, request), client);
     }
     // 4. Hot cache: is the answer ready?
     if let Some(response) = hot(client, host, seen, &request) {
@@ -70,9 +70,10 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
     if !exchange.wait() {
         return Answering::ready(exchange.fail(&Failure::TooManyWaiting, request.headers()));
     }
-    let published = published.map(|front| {
-        let asked = Asked::of(&front, &request, seen, client);
-        (front, asked)
+    let published = published.and_then(|front| {
+        let line = RequestLine::of(&request, seen).ok()?;
+        let asked = Asked::of(&front, line, (request.headers().clone(), request.body().is_end_stream()), client);
+        Some((front, asked))
     });
     let (gateway, asker) = (Arc::clone(gateway), Asker::new(seen.authority, seen.https, client.ticket.address()));
     Answering::waiting(async move {
@@ -94,7 +95,7 @@ pub(crate) fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer
             }
             Err(failure) => {
                 let instead = match published {
-                    Some(published) => front::instead(published, &failure, (&request, body)).await,
+                    Some(published) => front::instead(published, &failure, body).await,
                     None => None,
                 };
                 exchange.settle(instead.unwrap_or(Err(failure)), &request.headers)

@@ -26,26 +26,34 @@ pub type Upload = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
 /// A body that is there until an origin takes it.
 #[derive(Clone, Default)]
-pub(crate) struct Unsent(Arc<Mutex<(Option<Upload>, bool)>>);
+pub(crate) struct Unsent(Option<Arc<Mutex<(Option<Upload>, bool)>>>);
 
 impl Unsent {
     pub(crate) fn new(body: Option<Upload>) -> Self {
-        Self(Arc::new(Mutex::new((body, false))))
+        Self(body.map(|body| Arc::new(Mutex::new((Some(body), false)))))
+    }
+
+    /// Whether there never was one.
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.is_none()
     }
 
     /// Whether nobody has taken it.
     pub(crate) fn is_whole(&self) -> bool {
-        !self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+        self.0.as_ref().is_none_or(|unsent| !unsent.lock().unwrap_or_else(PoisonError::into_inner).1)
     }
 
     fn take(&self) -> Option<Upload> {
-        let mut unsent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unsent = self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         unsent.1 |= unsent.0.is_some();
         unsent.0.take()
     }
 
     fn read<R>(&self, read: impl FnOnce(Option<&Upload>) -> R) -> R {
-        read(self.0.lock().unwrap_or_else(PoisonError::into_inner).0.as_ref())
+        match &self.0 {
+            Some(unsent) => read(unsent.lock().unwrap_or_else(PoisonError::into_inner).0.as_ref()),
+            None => read(None),
+        }
     }
 }
 
@@ -63,9 +71,9 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(begun: Instant) -> Arc<Self> {
         Arc::new(Self {
-            begun: Instant::now(),
+            begun,
             last: AtomicU64::new(0),
             broken: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
@@ -100,13 +108,14 @@ pub(crate) struct Noted {
     unsent: Unsent,
     /// There from its first byte to its last.
     body: Option<Upload>,
-    progress: Arc<Progress>,
+    /// `None` if there is no body.
+    progress: Option<Arc<Progress>>,
     /// Set while the origin is to ask for it first.
     held: Option<Pin<Box<Sleep>>>,
 }
 
 impl Noted {
-    pub(crate) fn new(unsent: Unsent, progress: Arc<Progress>, is_held: bool) -> Self {
+    pub(crate) fn new(unsent: Unsent, progress: Option<Arc<Progress>>, is_held: bool) -> Self {
         let held = is_held.then(|| Box::pin(tokio::time::sleep(CONTINUE_WAIT)));
         Self { unsent, body: None, progress, held }
     }
@@ -125,9 +134,9 @@ impl Body for Noted {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
-        if let Some(held) = &mut this.held {
-            this.progress.waiting.register(cx.waker());
-            if !this.progress.wanted.load(Ordering::Acquire) {
+        if let (Some(held), Some(progress)) = (&mut this.held, &this.progress) {
+            progress.waiting.register(cx.waker());
+            if !progress.wanted.load(Ordering::Acquire) {
                 ready!(held.as_mut().poll(cx));
             }
             this.held = None;
@@ -137,9 +146,9 @@ impl Body for Noted {
         }
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(cx));
-        this.progress.note();
-        if let Some(Err(_)) = &frame {
-            this.progress.broken.store(true, Ordering::Relaxed);
+        if let Some(progress) = &this.progress {
+            progress.note();
+            progress.broken.fetch_or(matches!(frame, Some(Err(_))), Ordering::Relaxed);
         }
         Poll::Ready(frame)
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use http::header::Entry;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
 use crate::error::OriginError;
@@ -18,8 +19,11 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// What cannot be told (RFC 7239, section 6.2).
+const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
+
 /// Fields of one connection, whether `Connection` names them or not.
-const OF_CONNECTION: [HeaderName; 11] = [
+static OF_CONNECTION: [HeaderName; 11] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -35,7 +39,7 @@ const OF_CONNECTION: [HeaderName; 11] = [
 
 /// Fields by which a proxy tells an origin about its client. From a stranger they are lies, and answers to lies would be stored for
 /// everybody.
-const OF_PROXIES: [HeaderName; 11] = [
+static OF_PROXIES: [HeaderName; 11] = [
     FORWARDED,
     X_FORWARDED_FOR,
     X_FORWARDED_HOST,
@@ -50,25 +54,80 @@ const OF_PROXIES: [HeaderName; 11] = [
 ];
 
 /// Fields that some servers take for another method than the request has.
-const OF_METHODS: [HeaderName; 3] = [
+static OF_METHODS: [HeaderName; 3] = [
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-method-override"),
 ];
 
-/// The hop of a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Hop<'a> {
-    /// What this node calls itself: in `Via`, and unlike all others in `CDN-Loop`.
-    pub name: &'a str,
-    /// Who sent it.
-    pub client: IpAddr,
-    /// Whether that is a proxy that is believed.
-    pub trusted: bool,
-    /// Whether the visitor speaks TLS.
-    pub https: bool,
-    /// The host that the visitor asked for.
-    pub host: &'a str,
+/// What origins are told about who sends requests for one host over one connection, in the words that they are told it.
+#[derive(Clone, Debug)]
+pub struct Hop {
+    name: HeaderValue,
+    client: HeaderValue,
+    host: HeaderValue,
+    scheme: HeaderValue,
+    forwarded: HeaderValue,
+    trusted: bool,
+}
+
+impl Hop {
+    /// `name` is what this node calls itself in `CDN-Loop`, unlike all others: a token. `trusted` is a client that is a proxy which is
+    /// believed, and `https` whether the visitor speaks TLS.
+    pub fn new(name: &str, (client, trusted): (IpAddr, bool), host: &HeaderValue, https: bool) -> Self {
+        let scheme = if https { "https" } else { "http" };
+        let client = client.to_canonical();
+        let (open, close) = if client.is_ipv6() { ("\"[", "]\"") } else { ("", "") };
+        let quoted = host.to_str().unwrap_or_default().replace(['"', '\\'], "");
+        let forwarded = format!("for={open}{client}{close};host=\"{quoted}\";proto={scheme}");
+        let value = |text: String| HeaderValue::try_from(text).unwrap_or(UNKNOWN);
+        Self {
+            name: value(name.to_owned()),
+            client: value(client.to_string()),
+            host: host.clone(),
+            scheme: HeaderValue::from_static(scheme),
+            forwarded: value(forwarded),
+            trusted,
+        }
+    }
+
+    /// The host.
+    pub(crate) fn host(&self) -> &HeaderValue {
+        &self.host
+    }
+
+    /// Whether it is of requests for this host, over TLS or not.
+    pub fn is_for(&self, host: &HeaderValue, https: bool) -> bool {
+        self.host == *host && (self.scheme == "https") == https
+    }
+
+    /// Looks whether a request came through here before, or through too many (RFC 8586).
+    ///
+    /// # Errors
+    /// [`OriginError::Loop`].
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), OriginError> {
+        let members = list(headers, &CDN_LOOP).map(|member| member.split(';').next().unwrap_or_default().trim());
+        let is_own = |member: &str| member.as_bytes().eq_ignore_ascii_case(self.name.as_bytes());
+        match members.take(HOPS_MAX + 1).enumerate().any(|(n, member)| n == HOPS_MAX || is_own(member)) {
+            true => Err(OriginError::Loop),
+            false => Ok(()),
+        }
+    }
+
+    /// Adds to a request what the origin is to know about who sent it.
+    pub fn announce(&self, headers: &mut HeaderMap, version: Version) {
+        if !self.trusted {
+            remove(headers, &OF_PROXIES);
+        }
+        // What is added here, and by the origin's own settings.
+        headers.reserve(ADDED);
+        add(headers, X_FORWARDED_FOR, &self.client);
+        headers.entry(X_FORWARDED_HOST).or_insert_with(|| self.host.clone());
+        headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.scheme.clone());
+        add(headers, FORWARDED, &self.forwarded);
+        add(headers, CDN_LOOP, &self.name);
+        via(headers, version);
+    }
 }
 
 /// Takes out of a request what concerned the connection that it came by.
@@ -89,7 +148,7 @@ pub fn strip_request(method: &Method, headers: &mut HeaderMap) {
 /// section 6.5.1).
 pub fn strip_trailers(trailers: &mut HeaderMap) {
     let of_head = [CDN_LOOP, header::VIA, header::HOST, header::COOKIE, header::AUTHORIZATION, header::CONTENT_LENGTH];
-    for name in OF_CONNECTION.into_iter().chain(OF_PROXIES).chain(OF_METHODS).chain(of_head) {
+    for name in OF_CONNECTION.iter().chain(&OF_PROXIES).chain(&OF_METHODS).chain(&of_head) {
         trailers.remove(name);
     }
 }
@@ -117,38 +176,6 @@ fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
     }
 }
 
-/// Adds to a request what the origin is to know about who sent it.
-///
-/// # Errors
-/// [`OriginError::Loop`] if it came through here before, or through too many.
-pub fn announce(headers: &mut HeaderMap, hop: &Hop<'_>, version: Version) -> Result<(), OriginError> {
-    let members = list(headers, &CDN_LOOP).map(|member| member.split(';').next().unwrap_or_default().trim());
-    if members.take(HOPS_MAX + 1).enumerate().any(|(n, member)| n == HOPS_MAX || member.eq_ignore_ascii_case(hop.name))
-    {
-        return Err(OriginError::Loop);
-    }
-    if !hop.trusted {
-        remove(headers, &OF_PROXIES);
-    }
-    // What is added here, and by the origin's own settings.
-    headers.reserve(ADDED);
-    let scheme = if hop.https { "https" } else { "http" };
-    let client = hop.client.to_canonical().to_string();
-    add(headers, X_FORWARDED_FOR, &client);
-    if !headers.contains_key(X_FORWARDED_HOST) {
-        add(headers, X_FORWARDED_HOST, hop.host);
-    }
-    if !headers.contains_key(X_FORWARDED_PROTO) {
-        add(headers, X_FORWARDED_PROTO, scheme);
-    }
-    let (open, close) = if hop.client.to_canonical().is_ipv6() { ("\"[", "]\"") } else { ("", "") };
-    let host = hop.host.replace(['"', '\\'], "");
-    add(headers, FORWARDED, &format!("for={open}{client}{close};host=\"{host}\";proto={scheme}"));
-    add(headers, CDN_LOOP, hop.name);
-    via(headers, version);
-    Ok(())
-}
-
 /// Adds to a message that it came through here (RFC 9110, section 7.6.3).
 pub fn via(headers: &mut HeaderMap, version: Version) {
     let via = match version {
@@ -158,19 +185,19 @@ pub fn via(headers: &mut HeaderMap, version: Version) {
         Version::HTTP_3 => "3 atoll",
         _ => "1.1 atoll",
     };
-    add(headers, header::VIA, via);
+    add(headers, header::VIA, &HeaderValue::from_static(via));
 }
 
 /// Adds a member to a list, in the line of those before it.
-fn add(headers: &mut HeaderMap, name: HeaderName, member: &str) {
-    let mut line = Vec::new();
-    for before in headers.get_all(&name) {
-        line.extend_from_slice(before.as_bytes());
-        line.extend_from_slice(b", ");
-    }
-    line.extend_from_slice(member.as_bytes());
-    if let Ok(value) = HeaderValue::try_from(line) {
-        headers.insert(name, value);
+fn add(headers: &mut HeaderMap, name: HeaderName, member: &HeaderValue) {
+    match headers.entry(name) {
+        Entry::Vacant(entry) => drop(entry.insert(member.clone())),
+        Entry::Occupied(mut entry) => {
+            let lines: Vec<&[u8]> = entry.iter().chain([member]).map(HeaderValue::as_bytes).collect();
+            if let Ok(line) = HeaderValue::try_from(lines.join(&b", "[..])) {
+                entry.insert(line);
+            }
+        }
     }
 }
 
@@ -184,13 +211,10 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &
 mod tests {
     use super::*;
 
-    const HOP: Hop<'_> = Hop {
-        name: "atoll-1",
-        client: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
-        trusted: false,
-        https: true,
-        host: "edge.example",
-    };
+    fn hop(trusted: bool) -> Hop {
+        let client = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+        Hop::new("atoll-1", (client, trusted), &HeaderValue::from_static("edge.example"), true)
+    }
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -222,13 +246,13 @@ mod tests {
     fn strangers_say_nothing_about_who_they_are() {
         let lines = [("x-forwarded-for", "10.0.0.1"), ("forwarded", "for=10.0.0.1"), ("x-forwarded-host", "evil")];
         let mut found = headers(&lines);
-        announce(&mut found, &HOP, Version::HTTP_11).unwrap();
+        hop(false).announce(&mut found, Version::HTTP_11);
         assert_eq!(found["x-forwarded-for"], "192.0.2.1");
         assert_eq!(found["x-forwarded-host"], "edge.example");
         assert_eq!(found["forwarded"], "for=192.0.2.1;host=\"edge.example\";proto=https");
         assert_eq!((&found["via"], &found["cdn-loop"]), (&"1.1 atoll".parse().unwrap(), &"atoll-1".parse().unwrap()));
         let mut found = headers(&lines);
-        announce(&mut found, &Hop { trusted: true, ..HOP }, Version::HTTP_11).unwrap();
+        hop(true).announce(&mut found, Version::HTTP_11);
         assert_eq!(found["x-forwarded-for"], "10.0.0.1, 192.0.2.1");
         assert_eq!(found["x-forwarded-host"], "evil");
     }
@@ -242,12 +266,12 @@ mod tests {
 
     #[test]
     fn loops_are_refused() {
-        let check = |value: &'static str| announce(&mut headers(&[("cdn-loop", value)]), &HOP, Version::HTTP_11);
+        let check = |value: &'static str| hop(false).check(&headers(&[("cdn-loop", value)]));
         assert!(matches!(check("other, ATOLL-1; x=\"y\""), Err(OriginError::Loop)));
         assert!(check("other, atoll-2").is_ok());
         let many = "a,".repeat(HOPS_MAX + 1);
         let mut found = HeaderMap::new();
         found.insert(CDN_LOOP, many.parse().unwrap());
-        assert!(announce(&mut found, &HOP, Version::HTTP_11).is_err());
+        assert!(hop(false).check(&found).is_err());
     }
 }

@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
-use http::{Request, Uri, header};
+use http::{Request, header};
 use http_body::Body as _;
 use hyper::client::conn::http1::Builder;
 use tokio::runtime::Handle;
@@ -55,8 +54,6 @@ impl Pool {
     pub(crate) async fn send(&self, mut request: Request<Noted>, changes: u64) -> Sent {
         // What goes on both ways at once, or in another protocol, goes on by itself.
         let apart = !request.body().is_end_stream() || request.headers().contains_key(header::UPGRADE);
-        let target = request.uri().path_and_query().cloned();
-        *request.uri_mut() = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
         loop {
             let mut link = match self.idle(changes) {
                 Some(link) => link,

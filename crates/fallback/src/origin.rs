@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use atoll_core::keys::AnswerKey;
 use atoll_core::signed::{self, SignedRequest};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body::Body as _;
 use rustls::pki_types::ServerName;
 
@@ -14,6 +14,7 @@ use crate::body::Noted;
 use crate::bucket::Bucket;
 use crate::config::OriginConfig;
 use crate::error::OriginError;
+use crate::server::Order;
 
 /// A server.
 #[derive(Clone, Debug)]
@@ -117,39 +118,38 @@ impl Origin {
         uri.path_and_query("/").build()
     }
 
-    /// The request as it is sent there. `host` is what the visitor asked for.
-    pub(crate) fn request(
-        &self,
-        head: &request::Parts,
-        host: &HeaderValue,
-        body: Noted,
-    ) -> Result<Request<Noted>, OriginError> {
+    /// The request as it is sent there: over HTTP/1.1 with path and query alone.
+    pub(crate) fn request(&self, order: &Order<'_>, body: Noted) -> Result<Request<Noted>, OriginError> {
+        let head = order.head;
         let mut headers = head.headers.clone();
+        if let Some(hop) = order.hop {
+            hop.announce(&mut headers, order.head.version);
+        }
         let path = match &self.bucket {
             Some(bucket) => bucket.sign(&head.method, head.uri.path(), &mut headers)?,
             None => head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
         };
         let host = match &self.host {
             Host::Own(own) => own.clone(),
-            Host::Client => host.clone(),
+            Host::Client => order.host.clone(),
         };
         if let Some(signer) = &self.signer {
             self.sign(signer, (&head.method, path.as_str()), &host, &mut headers)?;
         }
-        let broken = |error: http::Error| OriginError::Broken(error.to_string());
-        // In HTTP/2 the host is told by the URI; where it leads is the connection's matter.
-        let authority = if self.http2 { host.as_bytes() } else { self.authority.as_str().as_bytes() };
-        let uri = Uri::builder().scheme(self.scheme.clone()).authority(authority).path_and_query(path);
         let mut request = Request::new(body);
         *request.method_mut() = head.method.clone();
-        *request.uri_mut() = uri.build().map_err(broken)?;
         *request.headers_mut() = headers;
         frame(&mut request, self.http2);
         if self.http2 {
+            // The host is told by the URI; where it leads is the connection's matter.
+            let broken = |error: http::Error| OriginError::Broken(error.to_string());
+            let uri = Uri::builder().scheme(self.scheme.clone()).authority(host.as_bytes()).path_and_query(path);
+            *request.uri_mut() = uri.build().map_err(broken)?;
             for name in [header::HOST, header::CONNECTION, header::UPGRADE] {
                 request.headers_mut().remove(name);
             }
         } else {
+            *request.uri_mut() = Uri::from(path);
             request.headers_mut().insert(header::HOST, host);
         }
         Ok(request)

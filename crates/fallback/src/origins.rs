@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use atoll_core::keys::AnswerKey;
-use http::{HeaderValue, Method, Response, StatusCode, request};
+use http::{Method, Response, StatusCode, request};
 use http_body::Body as _;
 use rustls::ClientConfig;
 use tokio::time::Instant;
@@ -19,6 +19,7 @@ use crate::config::{OriginConfig, PoolConfig, Timeouts};
 use crate::consent::Consent;
 use crate::drilled::Fault;
 use crate::error::OriginError;
+use crate::hops::Hop;
 use crate::origin::Origin;
 use crate::pool::Pool;
 use crate::resolve::{Reach, Resolver, System, system};
@@ -59,16 +60,18 @@ pub struct Origins(Arc<Shared>);
 #[derive(Debug)]
 pub(crate) struct Shared {
     servers: Vec<Server>,
+    /// The places of all of them.
+    all: Vec<usize>,
     pool: Mutex<Pool>,
     settings: Settings,
 }
 
 /// A request, as it is to be sent to one of them.
 pub struct Call<'a> {
-    /// Its head, as any of them is to see it, but for what is an origin's own.
+    /// Its head, as any of them is to see it, but for what is an origin's own; its version is the one that the visitor speaks.
     pub head: &'a request::Parts,
-    /// What the visitor asked for.
-    pub host: &'a HeaderValue,
+    /// Who sent it, and for which host.
+    pub hop: &'a Hop,
     /// Its body.
     pub body: Option<Upload>,
     /// Which of them may answer, by their places in the settings; all, if it is empty.
@@ -133,9 +136,9 @@ impl Origins {
             let consent = settings.consent.as_deref().map(Consent::new);
             Ok(Server::new(origin, client, (consent, texts::system()), config))
         };
-        let servers = origins.iter().map(server).collect::<Result<_, String>>()?;
+        let servers: Vec<Server> = origins.iter().map(server).collect::<Result<_, String>>()?;
         let pool = Mutex::new(Pool::new(origins, &settings.pool, Instant::now()));
-        Ok(Self(Arc::new(Shared { servers, pool, settings })))
+        Ok(Self(Arc::new(Shared { all: (0..servers.len()).collect(), servers, pool, settings })))
     }
 
     /// Their hosts and ports.
@@ -180,27 +183,23 @@ impl Origins {
     /// # Errors
     /// [`OriginError`], the last one if there were several.
     pub async fn send(&self, call: Call<'_>) -> Result<Response<Download>, OriginError> {
+        call.hop.check(&call.head.headers)?;
         let body = call.body.filter(|body| !body.is_end_stream());
         let again =
             !call.once && body.is_none() && (call.head.method == Method::GET || call.head.method == Method::HEAD);
         let order = Order {
             head: call.head,
-            host: call.host,
+            host: call.hop.host(),
+            hop: Some(call.hop),
             expects: call.expects && body.is_some(),
             again: !call.once && body.is_none() && call.head.method.is_safe(),
             body: Unsent::new(body),
             hints: call.hints,
         };
-        let all: Vec<usize>;
-        let among = match call.among {
-            [] => {
-                all = (0..self.0.servers.len()).collect();
-                &all
-            }
-            some => some,
-        };
-        let plan = self.0.pool().plan(among, Instant::now());
-        run::run(&self.0, &order, plan, again).await
+        let among = if call.among.is_empty() { &self.0.all } else { call.among };
+        let now = Instant::now();
+        let plan = self.0.pool().plan(among, now);
+        run::run(&self.0, &order, plan, (again, now)).await
     }
 
     /// Asks each origin whether it is well, for as long as this is polled; at once over if they are not to be probed.

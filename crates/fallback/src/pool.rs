@@ -7,6 +7,7 @@ mod latency;
 
 use std::time::Duration;
 
+use smallvec::{SmallVec, smallvec};
 use tokio::time::Instant;
 
 use crate::config::{Choose, Hedge, OriginConfig, PoolConfig};
@@ -20,6 +21,9 @@ const WINDOW: Duration = Duration::from_secs(10);
 const WINDOW_REQUESTS_MIN: u32 = 20;
 /// When answers are late, while it is not known how long they take.
 const LATE: Duration = Duration::from_secs(1);
+
+/// Mostly one.
+pub(crate) type Few<T> = SmallVec<[T; 2]>;
 
 /// See the module.
 #[derive(Debug)]
@@ -44,7 +48,7 @@ struct Member {
 /// The origins to ask, in this order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    pub(crate) order: Vec<usize>,
+    pub(crate) order: Few<usize>,
     /// How many of them are ready; the others are asked only as a last resort.
     pub(crate) ready: usize,
     /// After which time without an answer another one is asked too.
@@ -75,7 +79,10 @@ impl Pool {
         for member in &mut self.members {
             member.health.refresh(now);
         }
-        let (mut order, mut rest): (Vec<usize>, Vec<usize>) = among.iter().partition(|n| self.is_ready(**n));
+        if let [only] = *among {
+            return Plan { order: smallvec![only], ready: usize::from(self.is_ready(only)), hedge: None };
+        }
+        let (mut order, mut rest): (Few<usize>, Few<usize>) = among.iter().copied().partition(|n| self.is_ready(*n));
         // Stable: the order of the settings stays.
         order.sort_by_key(|n| self.members.get(*n).is_some_and(|member| member.backup));
         rest.sort_by_key(|n| self.members.get(*n).and_then(|member| member.health.ejected()));

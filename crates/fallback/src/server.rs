@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::body::{Noted, Progress, Unsent};
 use crate::client::{Client, SendError, Sent};
@@ -18,6 +18,7 @@ use crate::consent::{self, Consent};
 use crate::drilled::{Drilled, Fault};
 use crate::error::{OriginError, Step};
 use crate::framing::framed;
+use crate::hops::Hop;
 use crate::link::Arriving;
 use crate::origin::Origin;
 use crate::origins::{Shared, is_failure};
@@ -58,8 +59,11 @@ pub(crate) struct Counts {
 
 /// One request, as it is to be sent to any of a site's origins.
 pub(crate) struct Order<'a> {
+    /// Its version is the one that the visitor speaks.
     pub(crate) head: &'a request::Parts,
     pub(crate) host: &'a HeaderValue,
+    /// Who sent it, if that is told.
+    pub(crate) hop: Option<&'a Hop>,
     pub(crate) body: Unsent,
     pub(crate) hints: Option<Hints>,
     /// Whether the body is to be asked for first.
@@ -175,8 +179,15 @@ impl Server {
     async fn document(&self, limit: Duration) -> Option<Vec<u8>> {
         let (head, ()) = Request::get(consent::PATH).body(()).ok()?.into_parts();
         let host = HeaderValue::try_from(self.origin.authority()).ok()?;
-        let order =
-            Order { head: &head, host: &host, body: Unsent::default(), hints: None, expects: false, again: true };
+        let order = Order {
+            head: &head,
+            host: &host,
+            hop: None,
+            body: Unsent::default(),
+            hints: None,
+            expects: false,
+            again: true,
+        };
         let response = self.ask_once(&order, limit).await.0.ok()?;
         match response.status() {
             status if is_failure(status) => None,
@@ -196,11 +207,12 @@ impl Server {
 
     /// With the answer comes whether the connection had answered before.
     async fn ask_once(&self, order: &Order<'_>, limit: Duration) -> (Result<Response<Arriving>, OriginError>, bool) {
-        let progress = Progress::new();
+        let begun = Instant::now();
+        let progress = (!order.body.is_none()).then(|| Progress::new(begun));
         // Answers before the answer are only heard over HTTP/1.1.
         let expects = order.expects && !self.origin.is_http2();
-        let body = Noted::new(order.body.clone(), Arc::clone(&progress), expects);
-        let mut request = match self.origin.request(order.head, order.host, body) {
+        let body = Noted::new(order.body.clone(), progress.clone(), expects);
+        let mut request = match self.origin.request(order, body) {
             Ok(request) => request,
             Err(error) => return (Err(error), false),
         };
@@ -208,9 +220,13 @@ impl Server {
             request.headers_mut().insert(header::EXPECT, HeaderValue::from_static("100-continue"));
         }
         if expects || order.hints.is_some() {
-            let (hints, progress) = (order.hints.clone(), Arc::clone(&progress));
+            let (hints, progress) = (order.hints.clone(), progress.clone());
             hyper::ext::on_informational(&mut request, move |response| match (response.status(), &hints) {
-                (StatusCode::CONTINUE, _) => progress.go_on(),
+                (StatusCode::CONTINUE, _) => {
+                    if let Some(progress) = &progress {
+                        progress.go_on();
+                    }
+                }
                 (status, Some(hints)) => hints(status, response.headers()),
                 _ => {}
             });
@@ -218,19 +234,21 @@ impl Server {
         let mut sending = pin!(self.client.send(request));
         let Sent { answered, used } = loop {
             // Whoever still uploads is not late.
-            let until = progress.last() + limit;
+            let last = || progress.as_ref().map_or(begun, |progress| progress.last());
+            let until = last() + limit;
             tokio::select! {
                 biased;
                 sent = &mut sending => break sent,
                 () = sleep_until(until) => {
-                    if progress.last() + limit <= until {
+                    if last() + limit <= until {
                         return (Err(OriginError::TimedOut { step: Step::Head, limit }), false);
                     }
                 }
             }
         };
+        let is_given_up = || progress.as_ref().is_some_and(|progress| progress.is_broken());
         let answered = answered.map_err(|error| match error {
-            SendError::Connect(cause) | SendError::Broken(cause) if progress.is_broken() => OriginError::Upload(cause),
+            SendError::Connect(cause) | SendError::Broken(cause) if is_given_up() => OriginError::Upload(cause),
             SendError::Connect(cause) => OriginError::Connect { origin: self.origin.name().to_owned(), cause },
             SendError::Broken(cause) => OriginError::Broken(cause),
         });

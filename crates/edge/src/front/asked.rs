@@ -1,14 +1,11 @@
 //! What a visitor asks a site for, as its origin is to see it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use atoll_cache::{Key, conditional};
-use atoll_fallback::OriginError;
-use atoll_fallback::hops::{self, Hop};
+use atoll_fallback::hops;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header, request};
-use http_body::Body;
 use hyper::ext::Protocol;
 
 use super::{Front, METHODS, fields};
@@ -16,6 +13,17 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::host::Seen;
 use crate::route::TARGET_BYTES_MAX;
+
+/// Which resource a request is for, as its origin is to see it.
+pub(crate) struct RequestLine {
+    method: Method,
+    /// Path and query, or `*`.
+    target: Uri,
+    version: Version,
+    /// The host that was asked for.
+    host: HeaderValue,
+    https: bool,
+}
 
 /// A request without what concerned its connection.
 pub(crate) struct Asked {
@@ -25,7 +33,6 @@ pub(crate) struct Asked {
     /// The host that was asked for.
     pub(crate) host: HeaderValue,
     pub(crate) https: bool,
-    pub(super) version: Version,
     bodiless: bool,
     /// Whether the visitor waits to be asked for the body.
     pub(super) expects: bool,
@@ -54,43 +61,53 @@ fn target<B>(request: &Request<B>) -> Result<Uri, Failure> {
     target.ok().filter(visible).map(Uri::from).ok_or(malformed)
 }
 
-impl Asked {
-    /// What a client asks a site for.
+impl RequestLine {
+    /// That of a request of which the client says so where it is for.
     ///
     /// # Errors
     /// [`Failure`] for what no origin is asked for.
-    pub(crate) fn of<B: Body>(
-        front: &Front,
-        request: &Request<B>,
-        seen: Seen<'_>,
-        client: &Arc<Client>,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn of<B>(request: &Request<B>, seen: Seen<'_>) -> Result<Self, Failure> {
         // With a protocol, CONNECT is how HTTP/2 says what HTTP/1.1 says with GET and `Upgrade` (RFC 8441).
         let switches = request.extensions().get::<Protocol>().is_some();
         if (*request.method() == Method::CONNECT && !switches) || *request.method() == Method::TRACE {
             return Err(Failure::Method(METHODS));
         }
         fields::check(request)?;
-        let (mut head, ()) = Request::new(()).into_parts();
-        head.method = if switches { Method::GET } else { request.method().clone() };
-        head.uri = target(request)?;
-        head.headers = request.headers().clone();
-        let http1 = request.version() == Version::HTTP_11;
-        let continues = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-        let expects = http1 && head.headers.get(header::EXPECT).is_some_and(continues);
-        hops::strip_request(&head.method, &mut head.headers);
-        let scheme = if seen.https { "https" } else { "http" };
         Ok(Self {
-            key: front.key_of(scheme, seen.authority, &head.uri),
-            host: HeaderValue::try_from(seen.authority).map_err(|_| Failure::HostMalformed)?,
-            client: Arc::clone(client),
-            https: seen.https,
+            method: if switches { Method::GET } else { request.method().clone() },
+            target: target(request)?,
             version: request.version(),
-            bodiless: request.body().is_end_stream(),
+            host: HeaderValue::try_from(seen.authority).map_err(|_| Failure::HostMalformed)?,
+            https: seen.https,
+        })
+    }
+}
+
+impl Asked {
+    /// What a client asks a site for, with these fields.
+    pub(crate) fn of(
+        front: &Front,
+        line: RequestLine,
+        (headers, bodiless): (HeaderMap, bool),
+        client: &Arc<Client>,
+    ) -> Self {
+        let RequestLine { method, target, version, host, https } = line;
+        let (mut head, ()) = Request::new(()).into_parts();
+        (head.method, head.uri, head.version, head.headers) = (method, target, version, headers);
+        let continues = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        let expects = version == Version::HTTP_11 && head.headers.get(header::EXPECT).is_some_and(continues);
+        hops::strip_request(&head.method, &mut head.headers);
+        let scheme = if https { "https" } else { "http" };
+        Self {
+            key: front.key_of(scheme, host.to_str().unwrap_or_default(), &head.uri),
+            host,
+            client: Arc::clone(client),
+            https,
+            bodiless,
             expects,
             heard_as: None,
             head,
-        })
+        }
     }
 
     /// The same for the whole response, as nobody's.
@@ -104,7 +121,6 @@ impl Asked {
             client: Arc::clone(&self.client),
             host: self.host.clone(),
             https: self.https,
-            version: self.version,
             bodiless: true,
             expects: false,
             heard_as: None,
@@ -113,7 +129,7 @@ impl Asked {
 
     /// From now on the visitor is told what the origin says before its answer, if there is a way to; whether there is.
     pub(super) fn hear(&mut self) -> bool {
-        self.heard_as = (self.version == Version::HTTP_11).then(|| self.client.sending.begin_wait());
+        self.heard_as = (self.head.version == Version::HTTP_11).then(|| self.client.sending.begin_wait());
         self.heard_as.is_some()
     }
 
@@ -137,6 +153,12 @@ impl Asked {
         less.iter().any(|name| self.head.headers.contains_key(name))
     }
 
+    /// Whether it asks for the whole response, whatever of it is stored.
+    pub(crate) fn is_for_all(&self) -> bool {
+        let others = [header::RANGE];
+        !conditional::CONDITIONS.iter().chain(&others).any(|name| self.head.headers.contains_key(name))
+    }
+
     /// Makes a request ask for the whole response, whatever this visitor has or wants of it.
     pub(crate) fn for_all(headers: &mut HeaderMap) {
         for name in conditional::CONDITIONS.into_iter().chain([header::RANGE]) {
@@ -149,30 +171,8 @@ impl Asked {
         self.bodiless
     }
 
-    /// Who it is from.
-    pub(crate) fn ip(&self) -> IpAddr {
-        self.client.ticket.ip()
-    }
-
     /// The host that was asked for, as text.
     pub(crate) fn authority(&self) -> &str {
         self.host.to_str().unwrap_or_default()
-    }
-
-    /// Its head as the origin is to see it.
-    ///
-    /// # Errors
-    /// [`OriginError::Loop`].
-    pub(crate) fn announced(&self, front: &Front) -> Result<request::Parts, OriginError> {
-        let mut head = self.head.clone();
-        let hop = Hop {
-            name: &front.name,
-            client: self.ip(),
-            trusted: self.client.trusted,
-            https: self.https,
-            host: self.authority(),
-        };
-        hops::announce(&mut head.headers, &hop, self.version)?;
-        Ok(head)
     }
 }

@@ -120,21 +120,20 @@ impl Both {
 pub(super) async fn answer(
     front: &Arc<Front>,
     both: &Both,
-    asked: Asked,
-    (parts, body): (&request::Parts, Incoming),
+    asked: &Asked,
+    body: Incoming,
 ) -> Result<Response<Body>, Failure> {
     let gateway = Arc::clone(&asked.client.gateway);
     let version = both.version(&gateway);
     let turn = both.lead.turn(version, Instant::now());
     if turn.tries {
-        try_preferred(front, &asked);
+        try_preferred(front, asked);
     }
     // Content takes no other methods, whoever leads; and routes lead to servers.
-    if !matches!(parts.method, Method::GET | Method::HEAD) || Route::find(&front.routes, &asked).is_some() {
+    if !matches!(asked.head.method, Method::GET | Method::HEAD) || Route::find(&front.routes, asked).is_some() {
         return origin(front, asked, body).await;
     }
-    let authority = asked.authority().to_owned();
-    let content = both.content(&gateway, parts, &authority);
+    let content = both.content(&gateway, &asked.head, asked.authority());
     if turn.source == Source::Content {
         let answered = content.await;
         let failure = match answered {
@@ -178,7 +177,7 @@ fn neither(content: &Failure, origin: &Failure) -> Failure {
     Failure::Neither
 }
 
-async fn origin(front: &Arc<Front>, asked: Asked, body: Incoming) -> Result<Response<Body>, Failure> {
+async fn origin(front: &Arc<Front>, asked: &Asked, body: Incoming) -> Result<Response<Body>, Failure> {
     let mut response = fetch::answer(front, asked, body).await?;
     response.headers_mut().insert(ATOLL_SOURCE, ORIGIN);
     Ok(response)
@@ -211,7 +210,7 @@ fn try_preferred(front: &Arc<Front>, asked: &Asked) {
                 found.is_ok_and(|found| !found.err().is_some_and(|failure| is_of_source(&failure)))
             }
             Source::Origin => {
-                let Ok(mut sent) = asked.announced(&front) else { return };
+                let mut sent = asked.head.clone();
                 (sent.method, sent.uri) = (head.method, head.uri);
                 let found = front.send(&asked, &sent, None).await;
                 found.is_ok_and(|response| !is_failure(response.status()))

@@ -1,5 +1,6 @@
 //! A request that nothing stored answers at once: it goes to the origin, or waits for another that did.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,7 +11,7 @@ use atoll_cache::{
 };
 use atoll_fallback::{Download, OriginError, hops, is_failure};
 use futures_util::{StreamExt as _, stream};
-use http::{HeaderMap, Method, Response, StatusCode, header, request};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
@@ -30,10 +31,10 @@ struct Need {
 ///
 /// # Errors
 /// [`Failure`] if neither its origin nor anything stored does.
-pub(super) async fn answer(front: &Arc<Front>, asked: Asked, body: Incoming) -> Result<Response<Body>, Failure> {
+pub(super) async fn answer(front: &Arc<Front>, asked: &Asked, body: Incoming) -> Result<Response<Body>, Failure> {
     let mut collapsed = false;
     loop {
-        let need = match look(front, &asked, collapsed).await {
+        let need = match look(front, asked, collapsed).await {
             Ok(response) => return Ok(response),
             Err(need) => need,
         };
@@ -42,10 +43,10 @@ pub(super) async fn answer(front: &Arc<Front>, asked: Asked, body: Incoming) -> 
         }
         // One that was set apart is not shared: waiting for it would only take time.
         if collapsed || !asked.is_shareable() || front.store.is_apart(&asked.key) {
-            return forward(front, &asked, &need, false, Some(body)).await;
+            return forward(front, asked, &need, false, Some(body)).await;
         }
         let landing = match front.store.board(&asked.key) {
-            Flight::Lead(leader) => return lead(front, &asked, &need, leader, body).await,
+            Flight::Lead(leader) => return lead(front, asked, &need, leader, body).await,
             Flight::Follow(landing) => landing,
         };
         match landing.wait().await {
@@ -54,7 +55,7 @@ pub(super) async fn answer(front: &Arc<Front>, asked: Asked, body: Incoming) -> 
             // What failed for one would fail for all, each after its time.
             Landed::Failed => {
                 let failed = || Failure::Origin(OriginError::Broken("another request for the same failed".to_owned()));
-                return on_error(front, &asked, &need, None).ok_or_else(failed);
+                return on_error(front, asked, &need, None).ok_or_else(failed);
             }
         }
     }
@@ -105,7 +106,7 @@ async fn look(front: &Arc<Front>, asked: &Asked, collapsed: bool) -> Result<Resp
 /// Validates a stored response while it answers, unless that is being done (RFC 5861, section 3).
 fn revalidate(front: &Arc<Front>, asked: &Asked, entry: &Arc<Entry>) {
     let Flight::Lead(leader) = front.store.board(&asked.key) else { return };
-    let Ok(mut sent) = asked.announced(front) else { return };
+    let mut sent = asked.head.clone();
     sent.method = Method::GET;
     conditional::validate(&entry.stored, &mut sent.headers);
     let (front, entry, asked) = (Arc::clone(front), Arc::clone(entry), asked.for_itself());
@@ -120,7 +121,7 @@ fn revalidate(front: &Arc<Front>, asked: &Asked, entry: &Arc<Entry>) {
                 if response.status() == StatusCode::NOT_MODIFIED {
                     freshen(&front, &asked, &entry, (response.headers(), begun), times);
                 } else if !is_failure(response.status()) {
-                    drop(keep::keep(&front, &asked, (&sent, begun), times, response));
+                    drop(keep::keep(&front, &asked, begun, times, response));
                 }
             }
             Err(error) => tracing::debug!(%error, key = %asked.key, "a stale answer could not be validated"),
@@ -137,11 +138,11 @@ async fn forward(
     all: bool,
     body: Option<Incoming>,
 ) -> Result<Response<Body>, Failure> {
-    let mut sent = asked.announced(front).map_err(Failure::Origin)?;
+    let mut sent = Cow::Borrowed(&asked.head);
     let validated = need.prior.as_ref().filter(|prior| conditional::can_validate(&prior.stored));
     match validated {
-        Some(prior) => conditional::validate(&prior.stored, &mut sent.headers),
-        None if all => Asked::for_all(&mut sent.headers),
+        Some(prior) => conditional::validate(&prior.stored, &mut sent.to_mut().headers),
+        None if all && !asked.is_for_all() => Asked::for_all(&mut sent.to_mut().headers),
         None => {}
     }
     let limit = asked.client.gateway.timeouts.chunk;
@@ -180,7 +181,7 @@ async fn forward(
     {
         return Ok(sliced);
     }
-    match take(front, asked, need, (&sent, begun), times, response).await {
+    match take(front, asked, need, begun, times, response).await {
         // The whole is not stored, so that it need not be fetched for a part of it.
         Taken::Passed(response) if all && response.status() == StatusCode::OK && is_ranged(asked) => {
             drop(response);
@@ -206,7 +207,7 @@ async fn take(
     front: &Arc<Front>,
     asked: &Asked,
     need: &Need,
-    (sent, begun): (&request::Parts, u64),
+    begun: u64,
     times: Times,
     response: Response<Download>,
 ) -> Taken {
@@ -216,7 +217,7 @@ async fn take(
         false => Box::pin(keep::invalidate(front, asked, &response)).await,
     };
     let begun = changed.unwrap_or(begun);
-    let (mut parts, entry, reading) = match keep::keep(front, asked, (sent, begun), times, response) {
+    let (mut parts, entry, reading) = match keep::keep(front, asked, begun, times, response) {
         Kept::Stored(parts, entry, reading) => (parts, entry, reading),
         Kept::Passed(parts, body) => {
             let body = passed(asked, head, body);

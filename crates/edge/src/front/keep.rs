@@ -6,7 +6,7 @@ use atoll_cache::{
     Entry, Key, Purge, Pushed, Reading, Store, Times, Variant, Writing, invalidated, invalidated_groups,
 };
 use atoll_fallback::Download;
-use http::{Response, StatusCode, header, request, response};
+use http::{Response, StatusCode, header, response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
@@ -20,17 +20,11 @@ pub(super) enum Kept {
     Passed(response::Parts, Download),
 }
 
-/// Stores an answer, if it may be and there is room for it. `sent` is the request as its origin saw it, when it began.
-pub(super) fn keep(
-    front: &Front,
-    asked: &Asked,
-    (sent, begun): (&request::Parts, u64),
-    times: Times,
-    response: Response<Download>,
-) -> Kept {
+/// Stores an answer, if it may be and there is room for it. `begun` is when it was asked for.
+pub(super) fn keep(front: &Front, asked: &Asked, begun: u64, times: Times, response: Response<Download>) -> Kept {
     let (parts, mut body) = response.into_parts();
     let key = stored_as(asked, &parts);
-    let stored = front.rules.store((&sent.method, &asked.head.headers), &parts, times);
+    let stored = front.rules.store((&asked.head.method, &asked.head.headers), &parts, times);
     let variant = Variant::of(&asked.head.headers, &parts.headers);
     let (Some(key), Ok(stored), Some(variant)) = (key, stored, variant) else {
         if asked.is_shareable() && parts.status != StatusCode::NOT_MODIFIED {

@@ -35,9 +35,10 @@ impl Front {
     ) -> Result<Response<Download>, OriginError> {
         let route = Route::find(&self.routes, asked);
         let rewritten = route.and_then(|route| route.rewritten(sent));
+        let hop = asked.client.hop(&self.name, &asked.host, asked.https);
         let call = Call {
             head: rewritten.as_ref().unwrap_or(sent),
-            host: &asked.host,
+            hop: &hop,
             body,
             among: route.map_or(&[], |route| &route.origins),
             hints: asked.heard_as.map(|turn| early::hints(&asked.client, turn)),

@@ -197,7 +197,7 @@ async fn fetch(
     range: &Range<u64>,
     number: u64,
 ) -> Result<Bytes, Lost> {
-    let mut sent = asked.announced(front).map_err(|_| Lost::Origin)?;
+    let mut sent = asked.head.clone();
     Asked::for_all(&mut sent.headers);
     let wanted = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
     sent.headers.insert(header::RANGE, HeaderValue::try_from(wanted).map_err(|_| Lost::Origin)?);

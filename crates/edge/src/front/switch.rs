@@ -87,7 +87,7 @@ pub(super) fn answer(
 type Answered = (Response<Body>, Option<(hyper::upgrade::OnUpgrade, Option<atoll_fallback::Holding>)>);
 
 async fn ask(front: &Front, asked: &Asked, protocol: &HeaderValue) -> Result<Answered, Failure> {
-    let mut sent = asked.announced(front).map_err(Failure::Origin)?;
+    let mut sent = asked.head.clone();
     sent.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     sent.headers.insert(header::UPGRADE, protocol.clone());
     if protocol.as_bytes().eq_ignore_ascii_case(b"websocket") && !sent.headers.contains_key(WEBSOCKET_KEY) {

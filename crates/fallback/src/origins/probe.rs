@@ -30,7 +30,15 @@ async fn probe(shared: &Shared, n: usize, server: &Server) {
     let (head, ()) = request.into_parts();
     let host = HeaderValue::try_from(server.origin.authority());
     let Ok(host) = host else { return };
-    let order = Order { head: &head, host: &host, body: Unsent::default(), hints: None, expects: false, again: true };
+    let order = Order {
+        head: &head,
+        host: &host,
+        hop: None,
+        body: Unsent::default(),
+        hints: None,
+        expects: false,
+        again: true,
+    };
     let answered = timeout(rules.timeout, server.ask(&order, rules.timeout)).await;
     let well = answered.is_ok_and(|answered| {
         answered.is_ok_and(|response| response.status().is_success() || response.status().is_redirection())

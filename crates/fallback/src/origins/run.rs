@@ -14,7 +14,7 @@ use super::{Shared, is_failure};
 use crate::body::Download;
 use crate::bucket::told;
 use crate::error::OriginError;
-use crate::pool::Plan;
+use crate::pool::{Few, Plan};
 use crate::server::{Counts, Order};
 
 /// How often a request is sent again, beyond those that reached nobody.
@@ -36,48 +36,53 @@ enum Tried {
 /// Whom a request has not asked yet, and what came of the others.
 struct Run<'a> {
     shared: &'a Arc<Shared>,
-    left: std::vec::IntoIter<usize>,
+    left: smallvec::IntoIter<[usize; 2]>,
     /// How many of them are ready.
     ready: usize,
     /// Whom it waits for, and since when.
-    asked: Vec<(usize, Instant)>,
+    asked: Few<(usize, Instant)>,
     repeats: usize,
     /// The best that there is if nobody answers.
     last: Result<Response<Download>, OriginError>,
 }
 
-/// Asks origins as planned. `again`: whether the request may be sent a second time.
+/// Asks origins as planned, beginning now. `again`: whether the request may be sent a second time.
 pub(super) async fn run(
     shared: &Arc<Shared>,
     order: &Order<'_>,
     plan: Plan,
-    again: bool,
+    (again, now): (bool, Instant),
 ) -> Result<Response<Download>, OriginError> {
     let run = Run {
         shared,
         left: plan.order.into_iter(),
         ready: plan.ready,
-        asked: Vec::new(),
+        asked: Few::new(),
         repeats: 0,
         last: Err(OriginError::None),
     };
     match plan.hedge.filter(|_| again && run.left.len() > 1) {
         // Boxed, since it is large, and most sites have one origin.
-        Some(hedge) => Box::pin(race(run, order, hedge)).await,
-        None => one_by_one(run, order, again).await,
+        Some(hedge) => Box::pin(race(run, order, hedge, now)).await,
+        None => one_by_one(run, order, again, now).await,
     }
 }
 
 /// Nobody is asked before the one before has failed.
-async fn one_by_one(mut run: Run<'_>, order: &Order<'_>, again: bool) -> Result<Response<Download>, OriginError> {
-    let mut next = run.next(None);
+async fn one_by_one(
+    mut run: Run<'_>,
+    order: &Order<'_>,
+    again: bool,
+    now: Instant,
+) -> Result<Response<Download>, OriginError> {
+    let mut next = run.next(None, now);
     while let Some((n, last)) = next {
         let (n, tried) = attempt(run.shared, order, n, last).await;
         next = match run.take(n, tried)? {
             Taken::Answer(response) => return Ok(response),
             // A body that was begun is gone.
-            Taken::Unreached if order.body.is_whole() => run.next(None),
-            Taken::Failed if again && run.may_repeat().await => run.next(Some(Kind::Retry)),
+            Taken::Unreached if order.body.is_whole() => run.next(None, Instant::now()),
+            Taken::Failed if again && run.may_repeat().await => run.next(Some(Kind::Retry), Instant::now()),
             _ => None,
         };
     }
@@ -85,10 +90,15 @@ async fn one_by_one(mut run: Run<'_>, order: &Order<'_>, again: bool) -> Result<
 }
 
 /// A second one is asked if the first has not answered after `hedge`. For requests that may be sent again.
-async fn race(mut run: Run<'_>, order: &Order<'_>, hedge: Duration) -> Result<Response<Download>, OriginError> {
+async fn race(
+    mut run: Run<'_>,
+    order: &Order<'_>,
+    hedge: Duration,
+    now: Instant,
+) -> Result<Response<Download>, OriginError> {
     let shared = run.shared;
     let mut racing = FuturesUnordered::new();
-    racing.extend(run.next(None).map(|(n, last)| attempt(shared, order, n, last)));
+    racing.extend(run.next(None, now).map(|(n, last)| attempt(shared, order, n, last)));
     let mut late = pin!(sleep(hedge));
     loop {
         tokio::select! {
@@ -101,15 +111,16 @@ async fn race(mut run: Run<'_>, order: &Order<'_>, hedge: Duration) -> Result<Re
                     Taken::Failed if racing.is_empty() && run.may_repeat().await => Some(Kind::Retry),
                     _ => continue,
                 };
-                racing.extend(run.next(counted).map(|(n, last)| attempt(shared, order, n, last)));
+                racing.extend(run.next(counted, Instant::now()).map(|(n, last)| attempt(shared, order, n, last)));
             }
             () = &mut late, if racing.len() == 1 && run.ready > 0 && run.has_more() => {
-                let mut next = BUDGET_AGAIN;
+                let mut again = BUDGET_AGAIN;
                 if run.has_budget() {
-                    racing.extend(run.next(Some(Kind::Hedge)).map(|(n, last)| attempt(shared, order, n, last)));
-                    next = hedge;
+                    let next = run.next(Some(Kind::Hedge), Instant::now());
+                    racing.extend(next.map(|(n, last)| attempt(shared, order, n, last)));
+                    again = hedge;
                 }
-                late.as_mut().reset(Instant::now() + next);
+                late.as_mut().reset(Instant::now() + again);
             }
         }
     }
@@ -177,10 +188,10 @@ impl Run<'_> {
     }
 
     /// Whom to ask next, and whether that is the last.
-    fn next(&mut self, kind: Option<Kind>) -> Option<(usize, bool)> {
+    fn next(&mut self, kind: Option<Kind>, now: Instant) -> Option<(usize, bool)> {
         let n = self.left.next()?;
         self.ready = self.ready.saturating_sub(1);
-        self.asked.push((n, Instant::now()));
+        self.asked.push((n, now));
         if let (Some(kind), Some(server)) = (kind, self.shared.servers.get(n)) {
             self.repeats += 1;
             kind.of(&server.counts).fetch_add(1, Ordering::Relaxed);

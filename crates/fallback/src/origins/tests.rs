@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
-use http::{Request, header};
+use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -90,6 +90,11 @@ async fn ask(origins: &Origins, method: &str, body: Option<&'static str>) -> Res
     ask_for(origins, method, "/path", body).await
 }
 
+fn hop() -> Hop {
+    let client = std::net::IpAddr::from([192, 0, 2, 1]);
+    Hop::new("atoll-1", (client, false), &HeaderValue::from_static("visitor.example"), true)
+}
+
 async fn ask_for(
     origins: &Origins,
     method: &str,
@@ -97,17 +102,10 @@ async fn ask_for(
     body: Option<&'static str>,
 ) -> Result<Response<Download>, OriginError> {
     let (head, ()) = Request::builder().method(method).uri(path).body(()).unwrap().into_parts();
-    let visitor = HeaderValue::from_static("visitor.example");
+    let hop = hop();
     let upload = |body: &'static str| Upload::new(Full::new(Bytes::from(body)).map_err(|never| match never {}));
-    let call = Call {
-        head: &head,
-        host: &visitor,
-        body: body.map(upload),
-        among: &[],
-        hints: None,
-        expects: false,
-        once: false,
-    };
+    let call =
+        Call { head: &head, hop: &hop, body: body.map(upload), among: &[], hints: None, expects: false, once: false };
     origins.send(call).await
 }
 

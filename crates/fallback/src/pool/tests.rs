@@ -52,13 +52,13 @@ fn requests_are_shared_by_weight_and_backups_wait() {
 #[test]
 fn in_order_the_first_that_is_ready_is_asked() {
     let (mut pool, now) = pool(&[1, 1, 1], |_| ());
-    assert_eq!(pool.plan(&[0, 1, 2], now).order, [0, 1, 2]);
+    assert_eq!(pool.plan(&[0, 1, 2], now).order[..], [0, 1, 2]);
     assert!(!fail(&mut pool, 0, 2, now));
     pool.good(0, SECOND, now);
     assert!(!fail(&mut pool, 0, 2, now), "an answer begins the count anew");
     assert!(fail(&mut pool, 0, 1, now));
-    assert_eq!(pool.plan(&[0, 1, 2], now), Plan { order: vec![1, 2, 0], ready: 2, hedge: Some(2 * SECOND) });
-    assert_eq!(pool.plan(&[0, 2], now).order, [2, 0]);
+    assert_eq!(pool.plan(&[0, 1, 2], now), Plan { order: smallvec![1, 2, 0], ready: 2, hedge: Some(2 * SECOND) });
+    assert_eq!(pool.plan(&[0, 2], now).order[..], [2, 0]);
 }
 
 #[test]

@@ -155,9 +155,8 @@ async fn an_upload_goes_on_while_nobody_reads_the_answer() {
     }));
     let body = Upload::new(StreamBody::new(parts.map(|part| Ok(Frame::data(part)))));
     let (head, ()) = Request::builder().method("POST").uri("/upload").body(()).unwrap().into_parts();
-    let host = HeaderValue::from_static("visitor.example");
-    let call =
-        Call { head: &head, host: &host, body: Some(body), among: &[], hints: None, expects: false, once: false };
+    let hop = hop();
+    let call = Call { head: &head, hop: &hop, body: Some(body), among: &[], hints: None, expects: false, once: false };
     let answer = origins.send(call).await.unwrap();
     tokio::time::timeout(Duration::from_secs(30), sent).await.expect("the upload waits for a reader").unwrap();
     assert_eq!(text(answer).await, "here");
