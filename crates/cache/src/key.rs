@@ -1,7 +1,8 @@
 //! Under what a response is stored: the site, the host that was asked for, path and query (RFC 9111, section 2).
 
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
+use std::sync::{Arc, LazyLock};
 
 use http::Uri;
 use http::uri::PathAndQuery;
@@ -11,8 +12,10 @@ use sha2::{Digest as _, Sha256};
 const SEPARATOR: &str = "://";
 
 /// The key of a URL. Its methods share it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
+    /// The hash of the URL, for tables in memory: a request is looked for in several.
+    hash: u64,
     url: Arc<str>,
     site: u64,
     /// One more than the number of a slice of what is there; 0 for the whole.
@@ -35,7 +38,8 @@ impl Key {
         if let Some(host) = url.get_mut(host..host + authority.len()) {
             host.make_ascii_lowercase();
         }
-        Self { url: url.into(), site: 0, slice: 0 }
+        static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        Self { hash: SEED.hash_one(&url), url: url.into(), site: 0, slice: 0 }
     }
 
     /// A number for a site, by what makes it what it is.
@@ -75,6 +79,14 @@ impl Key {
         let numbers = [self.site.to_be_bytes(), self.slice.to_be_bytes()].concat();
         let hash = Sha256::new().chain_update(numbers).chain_update(self.url.as_bytes()).finalize();
         hash.iter().take(16).fold(0, |digest, byte| (digest << 8) | u128::from(*byte))
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for number in [self.hash, self.site, self.slice] {
+            state.write_u64(number);
+        }
     }
 }
 

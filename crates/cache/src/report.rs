@@ -1,8 +1,11 @@
 //! What a cache did with a request, in words for `Cache-Status` (RFC 9211). Pure.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use http::{HeaderValue, StatusCode};
+
+/// About how long a report is, in bytes.
+const TEXT_BYTES: usize = 48;
 
 /// Why a request went on to the origin (RFC 9211, section 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +44,9 @@ pub struct Report {
 impl Report {
     /// The member of the list, by `cache`, the name of this one.
     pub fn value(&self, cache: &str) -> Option<HeaderValue> {
-        HeaderValue::try_from(format!("{cache}{self}")).ok()
+        let mut text = String::with_capacity(cache.len().saturating_add(TEXT_BYTES));
+        write!(text, "{cache}{self}").ok()?;
+        HeaderValue::try_from(text).ok()
     }
 }
 

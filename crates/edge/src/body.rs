@@ -40,7 +40,7 @@ pub(crate) enum Content {
     One(Bytes),
     Stream(Paced),
     /// Broken off, once what came before was sent; never over.
-    Broken(Option<Broken>),
+    Broken(Option<Box<Broken>>),
 }
 
 /// A stream whose parts may each take so long.
@@ -200,13 +200,13 @@ impl http_body::Body for Body {
                 }
                 Some(Err(broken)) => {
                     // An error ends the connection at once; waiting once lets the head and the parts before it out.
-                    this.content = Content::Broken(Some(broken));
+                    this.content = Content::Broken(Some(Box::new(broken)));
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 None => None,
             },
-            Content::Broken(broken) => broken.take().map(Err),
+            Content::Broken(broken) => broken.take().map(|broken| Err(*broken)),
         };
         if let Some(request) = &mut this.request {
             request.note(part.as_ref());

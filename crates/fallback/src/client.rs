@@ -40,6 +40,13 @@ pub(crate) struct Sent {
     pub(crate) used: bool,
 }
 
+impl Sent {
+    /// There was nothing to be sent.
+    pub(crate) fn nothing() -> Self {
+        Self { answered: Err(SendError::Broken("the request is gone".to_owned())), used: false }
+    }
+}
+
 /// Why there is no answer, with all causes.
 #[derive(Debug)]
 pub(crate) enum SendError {
@@ -64,8 +71,8 @@ impl Client {
         Ok(Self { resolver, host: origin.host().to_owned(), pools })
     }
 
-    /// Sends a request. Connections to addresses that are no longer the origin's are left to their requests, and end with them.
-    pub(crate) async fn send(&self, request: Request<Noted>) -> Sent {
+    /// Sends a request, which is taken. Connections to addresses that are no longer the origin's are left to their requests, and end with them.
+    pub(crate) async fn send(&self, request: &mut Option<Request<Noted>>) -> Sent {
         let (old, changes) = self.resolver.state();
         if old {
             let (resolver, host) = (self.resolver.clone(), self.host.clone());
@@ -74,7 +81,7 @@ impl Client {
         match &self.pools {
             Pools::Http1(pool) => pool.send(request, changes).await,
             // Boxed, since it is large, and the other is more frequent.
-            Pools::Http2(pool) => Box::pin(pool.send(request, changes)).await,
+            Pools::Http2(pool) => Box::pin(pool.send(request.take(), changes)).await,
         }
     }
 }

@@ -7,18 +7,18 @@ use crate::error::OriginError;
 /// An answer that says in one way how long it is; a length beside chunks counts for nothing (RFC 9112, section 6.3).
 pub(crate) fn framed<B>(mut response: Response<B>) -> Result<Response<B>, OriginError> {
     let headers = response.headers_mut();
-    let codings: Vec<_> = headers.get_all(header::TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes).collect();
-    match codings[..] {
-        [] => {}
-        [coding] if coding.eq_ignore_ascii_case(b"chunked") || is_of_no_meaning(coding) => {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes);
+    match (codings.next(), codings.next()) {
+        (None, _) => {}
+        (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") || is_of_no_meaning(coding) => {
             headers.remove(header::CONTENT_LENGTH);
         }
         _ => return Err(OriginError::Broken("the answer has a transfer coding that is not undone here".to_owned())),
     }
-    let lengths: Vec<_> = headers.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::as_bytes).collect();
-    match lengths[..] {
-        [] => Ok(response),
-        [length] if !length.is_empty() && length.iter().all(u8::is_ascii_digit) => Ok(response),
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(response),
+        (Some(length), None) if !length.is_empty() && length.iter().all(u8::is_ascii_digit) => Ok(response),
         _ => Err(OriginError::Broken("the length of the answer is in doubt".to_owned())),
     }
 }

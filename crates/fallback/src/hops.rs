@@ -159,9 +159,10 @@ pub fn strip_response(headers: &mut HeaderMap) {
 }
 
 fn strip(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = list(headers, &header::CONNECTION).filter_map(|name| name.parse().ok()).collect();
-    // The length is the message's, whatever is said of it.
-    for name in named.into_iter().filter(|name| *name != header::CONTENT_LENGTH) {
+    // Most name only what is removed in any case. The length is the message's, whatever is said of it.
+    let others = |name: &&str| !OF_CONNECTION.iter().chain([&header::CONTENT_LENGTH]).any(|known| *known == **name);
+    let named = list(headers, &header::CONNECTION).filter(others).filter_map(|name| name.parse().ok());
+    for name in named.collect::<Vec<HeaderName>>() {
         headers.remove(name);
     }
     remove(headers, &OF_CONNECTION);
@@ -170,8 +171,7 @@ fn strip(headers: &mut HeaderMap) {
 /// Removes fields, of which there are few. Most messages have few too, and none of these: looking through what is there beats looking
 /// for each.
 fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
-    let found: Vec<HeaderName> = headers.keys().filter(|name| names.contains(name)).cloned().collect();
-    for name in found {
+    while let Some(name) = headers.keys().find(|name| names.contains(name)).cloned() {
         headers.remove(name);
     }
 }

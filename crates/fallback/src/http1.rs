@@ -51,9 +51,12 @@ impl Pool {
         Self { connector, keep_alive, lanes: Lanes::new(Arc::default) }
     }
 
-    pub(crate) async fn send(&self, mut request: Request<Noted>, changes: u64) -> Sent {
+    pub(crate) async fn send(&self, request: &mut Option<Request<Noted>>, changes: u64) -> Sent {
         // What goes on both ways at once, or in another protocol, goes on by itself.
-        let apart = !request.body().is_end_stream() || request.headers().contains_key(header::UPGRADE);
+        let goes_apart = |request: &Request<Noted>| {
+            !request.body().is_end_stream() || request.headers().contains_key(header::UPGRADE)
+        };
+        let apart = request.as_ref().is_some_and(goes_apart);
         loop {
             let mut link = match self.idle(changes) {
                 Some(link) => link,
@@ -66,13 +69,14 @@ impl Pool {
             if apart {
                 link.set_apart();
             }
-            let mut error = match link.ask(request).await {
+            let Some(message) = request.take() else { return Sent::nothing() };
+            let mut error = match link.ask(message).await {
                 Ok(response) => return Sent { answered: Ok(response.map(|body| Arriving::over(body, link))), used },
                 Err(error) => error,
             };
             match error.take_message() {
                 // It was closed while it was idle, and nothing was sent.
-                Some(unsent) if used => request = unsent,
+                Some(unsent) if used => *request = Some(unsent),
                 _ => return Sent { answered: Err(SendError::Broken(causes(error.error()))), used },
             }
         }

@@ -45,7 +45,8 @@ impl Pool {
         Self { connector, keep_alive, lanes, used: Mutex::default() }
     }
 
-    pub(crate) async fn send(&self, mut request: Request<Noted>, changes: u64) -> Sent {
+    pub(crate) async fn send(&self, request: Option<Request<Noted>>, changes: u64) -> Sent {
+        let Some(mut request) = request else { return Sent::nothing() };
         let connection = capture_connection(&mut request);
         let answered = self.current(changes).request(request).await;
         let used = self.note(&connection, answered.is_ok());

@@ -85,15 +85,18 @@ impl Link {
     ///
     /// # Errors
     /// What broke; with the request, if nothing of it was sent.
-    pub(crate) async fn ask(
+    pub(crate) fn ask(
         &mut self,
         request: Request<Noted>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Noted>>> {
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let driver = &mut self.driver;
-        let answered = poll_fn(|cx| going_on(driver, cx, |cx| answer.as_mut().poll(cx))).await;
-        self.has_answered |= answered.is_ok();
-        answered
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Noted>>>> {
+        let Self { sender, driver, has_answered, .. } = self;
+        let answer = sender.try_send_request(request);
+        async move {
+            let mut answer = pin!(answer);
+            let answered = poll_fn(|cx| going_on(driver, cx, |cx| answer.as_mut().poll(cx))).await;
+            *has_answered |= answered.is_ok();
+            answered
+        }
     }
 
     /// Whether nothing is left to be done of the last request.

@@ -231,7 +231,8 @@ impl Server {
                 _ => {}
             });
         }
-        let mut sending = pin!(self.client.send(request));
+        let mut request = Some(request);
+        let mut sending = pin!(self.client.send(&mut request));
         let Sent { answered, used } = loop {
             // Whoever still uploads is not late.
             let last = || progress.as_ref().map_or(begun, |progress| progress.last());
