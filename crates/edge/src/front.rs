@@ -441,12 +441,12 @@ pub(crate) fn answer(
     let (head, body) = request.into_parts();
     let mut asked = Asked::of(front, line, (head.headers, body.is_end_stream()), client);
     let now = SystemTime::now();
-    if front.both.is_none()
-        && asked.is_readable()
-        && let Found::Entry(entry) = front.store.find(&asked.key, &asked.head.headers)
+    let found = front.both.is_none() && asked.is_readable();
+    let found = found.then(|| front.store.find(&asked.key, &asked.head.headers));
+    if let Some(Found::Entry(entry)) = &found
         && front.rules.reuse(&entry.stored, &asked.head.headers, now) == Reuse::Fresh
         && entry.sliced().is_none()
-        && let Some(response) = stored::answer(front, &asked, &entry, now, Report::default())
+        && let Some(response) = stored::answer(front, &asked, entry, now, Report::default())
     {
         return Answering::ready(exchange.hit(response));
     }
@@ -458,7 +458,7 @@ pub(crate) fn answer(
         // Boxed: waiting requests are many.
         let answering: Pin<Box<dyn Future<Output = _> + Send>> = match &front.both {
             Some(both) => Box::pin(both::answer(&front, both, &asked, body)),
-            None => Box::pin(fetch::answer(&front, &asked, body)),
+            None => Box::pin(fetch::answer(&front, &asked, body, found)),
         };
         let answered = match is_heard {
             true => early::heard(answering, &asked.client.sending).await,

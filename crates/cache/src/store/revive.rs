@@ -27,7 +27,11 @@ pub struct Looked {
 impl Store {
     /// What is stored for a request, on disk too. One reads for all who ask for the same.
     pub async fn look(self: &Arc<Self>, key: &Key, request: &HeaderMap) -> Looked {
-        let mut found = self.find(key, request);
+        self.look_on(self.find(key, request), key, request).await
+    }
+
+    /// The same, after what was `found` in memory.
+    pub async fn look_on(self: &Arc<Self>, mut found: Found, key: &Key, request: &HeaderMap) -> Looked {
         let Some(disk) = self.disk.as_ref().filter(|_| !self.is_given_up()) else {
             return Looked { found, disk: false };
         };

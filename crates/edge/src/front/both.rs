@@ -178,7 +178,7 @@ fn neither(content: &Failure, origin: &Failure) -> Failure {
 }
 
 async fn origin(front: &Arc<Front>, asked: &Asked, body: Incoming) -> Result<Response<Body>, Failure> {
-    let mut response = fetch::answer(front, asked, body).await?;
+    let mut response = fetch::answer(front, asked, body, None).await?;
     response.headers_mut().insert(ATOLL_SOURCE, ORIGIN);
     Ok(response)
 }

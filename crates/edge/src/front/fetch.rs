@@ -27,14 +27,19 @@ struct Need {
     collapsed: bool,
 }
 
-/// Answers a request.
+/// Answers a request, by what was `found` in memory if that is known.
 ///
 /// # Errors
 /// [`Failure`] if neither its origin nor anything stored does.
-pub(super) async fn answer(front: &Arc<Front>, asked: &Asked, body: Incoming) -> Result<Response<Body>, Failure> {
+pub(super) async fn answer(
+    front: &Arc<Front>,
+    asked: &Asked,
+    body: Incoming,
+    mut found: Option<Found>,
+) -> Result<Response<Body>, Failure> {
     let mut collapsed = false;
     loop {
-        let need = match look(front, asked, collapsed).await {
+        let need = match look(front, asked, collapsed, found.take()).await {
             Ok(response) => return Ok(response),
             Err(need) => need,
         };
@@ -75,13 +80,19 @@ async fn lead(
 }
 
 /// What is stored and answers, or why it does not.
-async fn look(front: &Arc<Front>, asked: &Asked, collapsed: bool) -> Result<Response<Body>, Need> {
+async fn look(
+    front: &Arc<Front>,
+    asked: &Asked,
+    collapsed: bool,
+    found: Option<Found>,
+) -> Result<Response<Body>, Need> {
     let need = |why, prior| Need { why, prior, collapsed };
     if !asked.is_readable() {
         let safe = asked.head.method == Method::GET || asked.head.method == Method::HEAD;
         return Err(need(if safe { Forwarded::Bypass } else { Forwarded::Method }, None));
     }
-    let Looked { found, disk } = front.store.look(&asked.key, &asked.head.headers).await;
+    let found = found.unwrap_or_else(|| front.store.find(&asked.key, &asked.head.headers));
+    let Looked { found, disk } = front.store.look_on(found, &asked.key, &asked.head.headers).await;
     let entry = match found {
         Found::Entry(entry) => entry,
         Found::Stale(entry) => return Err(need(Forwarded::Stale, Some(entry))),
