@@ -122,7 +122,11 @@ impl ClientStream {
         let sealed = self.sealed.as_deref();
         match sealed.and_then(|sealed| Uncopied::of(sealed, bufs)) {
             Some(uncopied) => uncopied.poll_send(tcp, cx),
-            None => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            // One part is less ado for the kernel than a list of them.
+            None => match bufs {
+                [one] => Pin::new(tcp).poll_write(cx, one),
+                bufs => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            },
         }
     }
 

@@ -1,15 +1,16 @@
 //! Connecting to one origin, over TCP or TLS.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
@@ -19,8 +20,9 @@ use tower_service::Service;
 use crate::origin::Origin;
 use crate::resolve::{Reach, Resolver};
 
-/// A connection's bytes.
-pub(crate) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+/// A connection's bytes. What is in one part, such as a request without a body, is written as such: the kernel takes that with less ado
+/// than a list of parts.
+pub(crate) struct Stream(MaybeHttpsStream<TokioIo<TcpStream>>);
 
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -62,6 +64,47 @@ impl Connector {
     }
 }
 
+impl Read for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match bufs {
+            [one] => Pin::new(&mut self.0).poll_write(cx, one),
+            bufs => Pin::new(&mut self.0).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        self.0.connected()
+    }
+}
+
 impl Service<Uri> for Connector {
     type Response = Stream;
     type Error = Error;
@@ -75,7 +118,7 @@ impl Service<Uri> for Connector {
         let (connecting, limit) = (self.inner.call(uri), self.limit);
         Box::pin(async move {
             let late = |_| Error::from(io::Error::new(io::ErrorKind::TimedOut, format!("not within {limit:?}")));
-            timeout(limit, connecting).await.map_err(late)?
+            timeout(limit, connecting).await.map_err(late)?.map(Stream)
         })
     }
 }
