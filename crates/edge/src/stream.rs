@@ -1,6 +1,7 @@
 //! A client's stream as the HTTP parser sees it, plain or within TLS: guarded, with its activity noted, and sending sealed bytes
 //! uncopied where the kernel can.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -67,6 +68,14 @@ impl Watched {
     }
 }
 
+/// Parts of an answer that are at most so many bytes together are joined.
+const JOINED_BYTES_MAX: usize = 4 * 1024;
+
+thread_local! {
+    /// Where they are.
+    static JOINED: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(JOINED_BYTES_MAX));
+}
+
 /// Bytes that are to be written, of which the last are sealed.
 struct Uncopied<'a> {
     sealed: &'a Sealed,
@@ -122,11 +131,7 @@ impl ClientStream {
         let sealed = self.sealed.as_deref();
         match sealed.and_then(|sealed| Uncopied::of(sealed, bufs)) {
             Some(uncopied) => uncopied.poll_send(tcp, cx),
-            // One part is less ado for the kernel than a list of them.
-            None => match bufs {
-                [one] => Pin::new(tcp).poll_write(cx, one),
-                bufs => Pin::new(tcp).poll_write_vectored(cx, bufs),
-            },
+            None => poll_write_parts(tcp, cx, bufs),
         }
     }
 
@@ -172,6 +177,22 @@ impl ClientStream {
             Poll::Ready(Err(_)) => {}
         }
         written
+    }
+}
+
+/// Writes parts. One is less ado for the kernel than a list of them, and so little is soon copied.
+fn poll_write_parts(tcp: &mut TcpStream, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    let tcp = Pin::new(tcp);
+    match parts {
+        [one] => tcp.poll_write(cx, one),
+        parts if parts.iter().map(|part| part.len()).sum::<usize>() > JOINED_BYTES_MAX => {
+            tcp.poll_write_vectored(cx, parts)
+        }
+        parts => JOINED.with_borrow_mut(|joined| {
+            joined.clear();
+            parts.iter().for_each(|part| joined.extend_from_slice(part));
+            tcp.poll_write(cx, joined)
+        }),
     }
 }
 

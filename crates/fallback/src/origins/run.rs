@@ -53,7 +53,7 @@ pub(super) async fn run(
     plan: Plan,
     (again, now): (bool, Instant),
 ) -> Result<Response<Download>, OriginError> {
-    let run = Run {
+    let mut run = Run {
         shared,
         left: plan.order.into_iter(),
         ready: plan.ready,
@@ -63,14 +63,14 @@ pub(super) async fn run(
     };
     match plan.hedge.filter(|_| again && run.left.len() > 1) {
         // Boxed, since it is large, and most sites have one origin.
-        Some(hedge) => Box::pin(race(run, order, hedge, now)).await,
-        None => one_by_one(run, order, again, now).await,
+        Some(hedge) => Box::pin(race(&mut run, order, hedge, now)).await,
+        None => one_by_one(&mut run, order, again, now).await,
     }
 }
 
 /// Nobody is asked before the one before has failed.
 async fn one_by_one(
-    mut run: Run<'_>,
+    run: &mut Run<'_>,
     order: &Order<'_>,
     again: bool,
     now: Instant,
@@ -86,12 +86,12 @@ async fn one_by_one(
             _ => None,
         };
     }
-    run.last
+    run.give_up()
 }
 
 /// A second one is asked if the first has not answered after `hedge`. For requests that may be sent again.
 async fn race(
-    mut run: Run<'_>,
+    run: &mut Run<'_>,
     order: &Order<'_>,
     hedge: Duration,
     now: Instant,
@@ -104,7 +104,7 @@ async fn race(
         tokio::select! {
             biased;
             tried = racing.next() => {
-                let Some((n, tried)) = tried else { return run.last };
+                let Some((n, tried)) = tried else { return run.give_up() };
                 let counted = match run.take(n, tried)? {
                     Taken::Answer(response) => return Ok(response),
                     Taken::Unreached => None,
@@ -216,6 +216,11 @@ impl Run<'_> {
             sleep(BUDGET_AGAIN).await;
         }
         false
+    }
+
+    /// The best that there is, since nobody answers.
+    fn give_up(&mut self) -> Result<Response<Download>, OriginError> {
+        std::mem::replace(&mut self.last, Err(OriginError::None))
     }
 
     /// What came of asking one of them.
