@@ -26,11 +26,11 @@ pub type Upload = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
 /// A body that is there until an origin takes it.
 #[derive(Clone, Default)]
-pub(crate) struct Unsent(Option<Arc<Mutex<(Option<Upload>, bool)>>>);
+pub(crate) struct Unsent(Option<Arc<Mutex<Option<Upload>>>>);
 
 impl Unsent {
     pub(crate) fn new(body: Option<Upload>) -> Self {
-        Self(body.map(|body| Arc::new(Mutex::new((Some(body), false)))))
+        Self(body.map(|body| Arc::new(Mutex::new(Some(body)))))
     }
 
     /// Whether there never was one.
@@ -40,18 +40,16 @@ impl Unsent {
 
     /// Whether nobody has taken it.
     pub(crate) fn is_whole(&self) -> bool {
-        self.0.as_ref().is_none_or(|unsent| !unsent.lock().unwrap_or_else(PoisonError::into_inner).1)
+        self.is_none() || self.read(|body| body.is_some())
     }
 
     fn take(&self) -> Option<Upload> {
-        let mut unsent = self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-        unsent.1 |= unsent.0.is_some();
-        unsent.0.take()
+        self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn read<R>(&self, read: impl FnOnce(Option<&Upload>) -> R) -> R {
         match &self.0 {
-            Some(unsent) => read(unsent.lock().unwrap_or_else(PoisonError::into_inner).0.as_ref()),
+            Some(unsent) => read(unsent.lock().unwrap_or_else(PoisonError::into_inner).as_ref()),
             None => read(None),
         }
     }

@@ -43,6 +43,7 @@ pub(crate) async fn run(args: DemoArgs, dir: Option<PathBuf>, output: &Output) -
 async fn perform(args: &DemoArgs, ring: &mut Ring, site: PathBuf, output: &Output) -> Result<ExitCode> {
     ring.start().await?;
     let published = ring.publish(&site).await?;
+    ring.spread(&published.root).await?;
     show(ring, &published, output).await?;
     if args.drill {
         return drill::run(ring, &published, output).await;

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use super::drill::wait;
 use super::shop::{self, Shop};
 use crate::control::Control;
 use crate::keyring::Keyring;
@@ -133,6 +134,19 @@ impl Ring {
         let record: atoll_node::api::NameRecord = self.atoll(&["name", "show", SITE, "--dir", &dir]).await?;
         published.name = record.name;
         Ok(published)
+    }
+
+    /// Returns once each node knows of all others, and what was published: before, one that is no holder finds nobody to ask.
+    pub(crate) async fn spread(&self, root: &str) -> Result<()> {
+        for node in &self.nodes {
+            wait(&format!("{} to hear of the site", node.name), async || {
+                let network = node.status().await?.network;
+                let knows = network.placements.iter().any(|placed| placed.root == root);
+                Ok(knows && network.members.len() >= self.nodes.len())
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Starts node `at`, again with the same folder and ports if it ran before.
