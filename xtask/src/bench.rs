@@ -20,6 +20,7 @@ mod servers;
 mod signed;
 mod soak;
 mod swarm;
+mod train;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,8 +29,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::install;
 use crate::shell::{self, Workspace};
+use crate::{dist, install};
 use report::Report;
 
 /// What to measure.
@@ -47,6 +48,9 @@ pub(crate) struct Options {
     /// Leaves Atoll out: what the peers do here
     #[arg(long)]
     peers_only: bool,
+    /// With a build that has not learnt from a load: there in a third of the time
+    #[arg(long)]
+    plain: bool,
 }
 
 /// A part of the bench.
@@ -102,10 +106,11 @@ struct Bench {
     folder: PathBuf,
     /// `None` when Atoll is left out.
     atoll: Option<PathBuf>,
-    kubo: PathBuf,
+    /// Peers that not every load needs.
+    kubo: Option<PathBuf>,
     nginx: PathBuf,
     wrk: PathBuf,
-    node_modules: PathBuf,
+    node_modules: Option<PathBuf>,
     runs: usize,
     seconds: u64,
     /// The client that speaks HTTP/3, where that is measured.
@@ -128,11 +133,21 @@ impl Options {
 impl Bench {
     /// Installs the peers and builds ours as it is handed out.
     fn prepare(workspace: &Workspace, options: &Options) -> Result<Self> {
-        let atoll = if options.peers_only {
-            None
-        } else {
-            Some(build(workspace, if options.quick { "release" } else { "dist" })?)
+        let atoll = match options {
+            Options { peers_only: true, .. } => None,
+            Options { quick: true, .. } => Some(build(workspace)?),
+            Options { plain: true, .. } => Some(dist::plain(workspace)?),
+            _ => Some(dist::profiled(workspace)?),
         };
+        let http3 = options.wants(Part::Front).then(|| quic::client(workspace)).transpose()?;
+        let (runs, seconds) = if options.quick { (1, 1) } else { (5, 4) };
+        let (kubo, node_modules) = (Some(install::kubo(workspace)?), Some(install::npm(workspace)?));
+        let long = options.long;
+        Ok(Self { runs, seconds, http3, long, kubo, node_modules, ..Self::of(workspace, atoll)? })
+    }
+
+    /// One with a binary of ours, for short runs.
+    fn of(workspace: &Workspace, atoll: Option<PathBuf>) -> Result<Self> {
         let folder = workspace.target.join("bench");
         // Left over from a bench that was stopped.
         fs::remove_dir_all(&folder).or_else(|error| if folder.exists() { Err(error) } else { Ok(()) })?;
@@ -140,14 +155,14 @@ impl Bench {
         Ok(Self {
             folder,
             atoll,
-            kubo: install::kubo(workspace)?,
+            kubo: None,
             nginx: install::debian("nginx", "nginx-light")?,
             wrk: install::debian("wrk", "wrk")?,
-            node_modules: install::npm(workspace)?,
-            http3: options.wants(Part::Front).then(|| quic::client(workspace)).transpose()?,
-            runs: if options.quick { 1 } else { 5 },
-            seconds: if options.quick { 1 } else { 4 },
-            long: options.long,
+            node_modules: None,
+            http3: None,
+            runs: 1,
+            seconds: 2,
+            long: false,
         })
     }
 
@@ -162,9 +177,16 @@ impl Bench {
     }
 }
 
-fn build(workspace: &Workspace, profile: &str) -> Result<PathBuf> {
-    shell::run(workspace.cargo(&["build", "--locked", "--profile", profile, "--package", "atoll"]))?;
-    Ok(workspace.target.join(profile).join("atoll"))
+fn build(workspace: &Workspace) -> Result<PathBuf> {
+    shell::run(workspace.cargo(&["build", "--locked", "--release", "--package", "atoll"]))?;
+    Ok(workspace.atoll())
+}
+
+/// Puts a binary of ours under load, for the compiler to learn from.
+pub(crate) fn train(workspace: &Workspace, atoll: PathBuf) -> Result<()> {
+    let bench = Bench::of(workspace, Some(atoll))?;
+    train::run(&bench)?;
+    Ok(fs::remove_dir_all(&bench.folder)?)
 }
 
 /// Measures what was asked for; `false` when a target was missed.

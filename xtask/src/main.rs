@@ -6,6 +6,7 @@
 mod attack;
 mod bench;
 mod conformance;
+mod dist;
 mod install;
 mod shell;
 mod test;
@@ -42,8 +43,8 @@ enum Task {
     /// The server that the bench compares with, which does the least
     #[command(hide = true)]
     Least(bench::least::Options),
-    /// Builds the binary to hand out: whole-program optimised, stripped
-    Dist,
+    /// Builds the binary to hand out: whole-program optimised, by what a load showed, stripped
+    Dist(dist::Options),
 }
 
 fn main() -> ExitCode {
@@ -68,12 +69,6 @@ fn run(task: Task) -> Result<bool> {
         Task::Conformance(suite) => conformance::run(&workspace, &suite),
         Task::Attack(options) => attack::run(&workspace, &options),
         Task::Least(options) => bench::least::run(&options),
-        Task::Dist => dist(&workspace),
+        Task::Dist(options) => dist::run(&workspace, &options),
     }
-}
-
-fn dist(workspace: &Workspace) -> Result<bool> {
-    shell::run(workspace.cargo(&["build", "--profile", "dist", "--package", "atoll"]))?;
-    println!("{}", workspace.target.join("dist/atoll").display());
-    Ok(true)
 }

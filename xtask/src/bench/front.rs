@@ -94,7 +94,7 @@ fn uncached(bench: &Bench, report: &mut Report, tools: &Tools, origin: &Server) 
 }
 
 /// A script that asks for another path each time, in any run.
-fn paths(bench: &Bench, folder: &str) -> Result<PathBuf> {
+pub(super) fn paths(bench: &Bench, folder: &str) -> Result<PathBuf> {
     let path = bench.fresh("script")?.join("paths.lua");
     fs::write(
         &path,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::report::{Better, Figure, Report};
 use super::servers::{Cores, Kubo, Server, publish, settle};
@@ -69,7 +69,8 @@ fn measure_large_once(bench: &Bench, folder: &Path, figure: &mut Figure, sync: b
         let car = bench.fresh("car")?.join("large.car");
         ready(bench)?;
         let mut command = Command::new("node");
-        command.arg(bench.node_modules.join("ipfs-car/bin.js")).arg("pack").arg(&file).arg("--output").arg(&car);
+        let modules = bench.node_modules.as_ref().context("ipfs-car is not installed")?;
+        command.arg(modules.join("ipfs-car/bin.js")).arg("pack").arg(&file).arg("--output").arg(&car);
         figure.add("ipfs-car", speed(timed(|| output(command))?.0));
         bench.fresh("car")?;
     }

@@ -20,8 +20,6 @@ const NEW_BYTES: usize = 1024;
 pub(super) struct Tools {
     pub(super) h2load: PathBuf,
     pub(super) python: PathBuf,
-    traffic_server: PathBuf,
-    caddy: PathBuf,
     /// Of a certificate for loopback, and of its key.
     pub(super) certificate: PathBuf,
     key: PathBuf,
@@ -43,8 +41,6 @@ impl Tools {
         Ok(Self {
             h2load: install::debian("h2load", "nghttp2-client")?,
             python: install::debian("python3", "python3")?,
-            traffic_server: install::debian("traffic_server", "trafficserver")?,
-            caddy: install::debian("caddy", "caddy")?,
             certificate,
             key,
         })
@@ -89,7 +85,8 @@ pub(super) fn start(bench: &Bench, tools: &Tools, origin: &Server, with_caddy: b
     Ok(servers)
 }
 
-fn atoll(binary: &Path, bench: &Bench, tools: &Tools, origin: &Server) -> Result<Server> {
+/// A node of ours.
+pub(super) fn atoll(binary: &Path, bench: &Bench, tools: &Tools, origin: &Server) -> Result<Server> {
     let folder = bench.fresh("front")?;
     fs::write(
         folder.join("node.toml"),
@@ -180,7 +177,7 @@ fn traffic_server(bench: &Bench, tools: &Tools, origin: &Server) -> Result<Serve
     let mut owner = Command::new("chown");
     owner.args(["-R", "nobody"]).args([&folder, &tools.certificate, &tools.key]);
     run(owner)?;
-    let mut command = Cores::Own.server(&tools.traffic_server);
+    let mut command = Cores::Own.server(&install::debian("traffic_server", "trafficserver")?);
     command.env("TS_RUNROOT", folder.join("runroot.yaml")).stdout(Stdio::null()).stderr(Stdio::null());
     let mut server =
         Server::start("Traffic Server", command, format!("127.0.0.1:{plain}"), "/".to_owned(), Cores::Own)?;
@@ -200,7 +197,7 @@ fn caddy(bench: &Bench, tools: &Tools, origin: &Server) -> Result<Server> {
             origin = origin.address
         ),
     )?;
-    let mut command = Cores::Own.server(&tools.caddy);
+    let mut command = Cores::Own.server(&install::debian("caddy", "caddy")?);
     command.args(["run", "--adapter", "caddyfile", "--config"]).arg(folder.join("Caddyfile"));
     command.env("GOMAXPROCS", "1").env("HOME", &folder).stdout(Stdio::null()).stderr(Stdio::null());
     let mut server = Server::start("Caddy", command, address, "/".to_owned(), Cores::Own)?;

@@ -322,7 +322,8 @@ pub(super) struct Kubo {
 impl Kubo {
     /// Makes a new one with Kubo's default store, flatfs, which syncs each block, or none as its default is.
     pub(super) fn init(bench: &Bench, name: &str, sync: bool) -> Result<Self> {
-        let repo = Self { binary: bench.kubo.clone(), folder: bench.fresh(name)? };
+        let binary = bench.kubo.clone().context("Kubo is not installed")?;
+        let repo = Self { binary, folder: bench.fresh(name)? };
         output(repo.command(&["init", "--profile=unixfs-v1-2025"]))?;
         let path = repo.folder.join("config");
         let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
