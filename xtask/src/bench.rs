@@ -48,9 +48,9 @@ pub(crate) struct Options {
     /// Leaves Atoll out: what the peers do here
     #[arg(long)]
     peers_only: bool,
-    /// With a build that has not learnt from a load: there in a third of the time
-    #[arg(long)]
-    plain: bool,
+    /// Measures this binary of ours, instead of one that is built as `cargo xtask dist` does
+    #[arg(long, conflicts_with_all = ["quick", "peers_only"])]
+    binary: Option<PathBuf>,
 }
 
 /// A part of the bench.
@@ -136,7 +136,7 @@ impl Bench {
         let atoll = match options {
             Options { peers_only: true, .. } => None,
             Options { quick: true, .. } => Some(build(workspace)?),
-            Options { plain: true, .. } => Some(dist::plain(workspace)?),
+            Options { binary: Some(binary), .. } => Some(binary.canonicalize()?),
             _ => Some(dist::profiled(workspace)?),
         };
         let http3 = options.wants(Part::Front).then(|| quic::client(workspace)).transpose()?;

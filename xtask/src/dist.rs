@@ -37,31 +37,32 @@ pub(crate) fn plain(workspace: &Workspace) -> Result<PathBuf> {
 /// Builds it, learning from a load unless that was done with the same sources.
 pub(crate) fn profiled(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.target.join("profiled");
-    let (counts, profile) = (folder.join("counts"), folder.join("atoll.profdata"));
+    let (counts, profile, trained) =
+        (folder.join("counts"), folder.join("atoll.profdata"), folder.join("atoll-trained"));
     let host = host()?;
-    let (counting, binary) = (folder.join("atoll-counting"), folder.join(&host).join("dist/atoll"));
-    build(workspace, &folder, &host, &format!("-Cprofile-generate={}", counts.display()))?;
-    let same = fs::read(&counting).is_ok_and(|before| fs::read(&binary).is_ok_and(|now| before == now));
-    if !same || !profile.is_file() {
-        fs::copy(&binary, &counting)?;
+    // In folders of their own, so that each is there when only a little has changed.
+    let flags = format!("-Cprofile-generate={}", counts.display());
+    let counting = build(workspace, &folder.join("counting"), &host, &flags)?;
+    if !profile.is_file() || fs::read(&trained).ok() != Some(fs::read(&counting)?) {
         if counts.exists() {
             fs::remove_dir_all(&counts)?;
         }
-        bench::train(workspace, counting)?;
+        bench::train(workspace, counting.clone())?;
         let mut merge = Command::new(profdata(&host)?);
         merge.arg("merge").arg("--output").arg(&profile).arg(&counts);
         shell::run(merge)?;
+        fs::copy(&counting, &trained)?;
     }
-    build(workspace, &folder, &host, &format!("-Cprofile-use={}", profile.display()))?;
-    Ok(binary)
+    build(workspace, &folder.join("learnt"), &host, &format!("-Cprofile-use={}", profile.display()))
 }
 
 /// Builds for this machine as a target, so that the flags are not those of build scripts too.
-fn build(workspace: &Workspace, folder: &Path, host: &str, flags: &str) -> Result<()> {
+fn build(workspace: &Workspace, folder: &Path, host: &str, flags: &str) -> Result<PathBuf> {
     let mut cargo =
         workspace.cargo(&["build", "--locked", "--profile", "dist", "--package", "atoll", "--target", host]);
     cargo.env("CARGO_TARGET_DIR", folder).env("RUSTFLAGS", flags);
-    shell::run(cargo)
+    shell::run(cargo)?;
+    Ok(folder.join(host).join("dist/atoll"))
 }
 
 fn rustc(arguments: &[&str]) -> Result<String> {

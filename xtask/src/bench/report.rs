@@ -159,7 +159,7 @@ const METHOD: &str = "
 - **Hot**: random bytes, compared with the file once, then one second of warm-up, then the runs. nginx serves the plain
   files with `sendfile`, `open_file_cache`, no access log and long keep-alive, once with `tcp_nopush` and once without: with
   it it answers more, and at 64 KiB one request of a hundred takes 38 ms. Each target counts against the better of the two. Kubo (offline) and Atoll
-  serve `/ipfs/ROOT/NAME`. Atoll is the `dist` build. Atoll and nginx have one thread each, on a core of its own
+  serve `/ipfs/ROOT/NAME`. Atoll is what `cargo xtask dist` hands out, which has learnt from another load (`xtask/src/bench/train.rs`). Atoll and nginx have one thread each, on a core of its own
   (`taskset`), and wrk has the other core; Kubo has two threads that may use both.
   At 64 KiB that core of wrk's is full, whoever serves (it copies some 2.8 GB a second), so the server's processor time per
   request is judged there instead of the rate: by rate nobody can be better than the bare loop. At 1 MiB nginx does not fill it: it waits,
