@@ -94,9 +94,12 @@ impl Health {
     /// The share of its requests that it gets, in thousandths.
     pub(super) fn share(&self, now: Instant, slow_start: Duration) -> u32 {
         let Some(back) = self.back else { return ALL };
-        let passed = now.saturating_duration_since(back).as_millis();
+        let passed = now.saturating_duration_since(back);
+        if passed >= slow_start {
+            return ALL;
+        }
         let whole = slow_start.as_millis().max(1);
-        let grown = u128::from(ALL - FIRST).saturating_mul(passed) / whole;
+        let grown = u128::from(ALL - FIRST).saturating_mul(passed.as_millis()) / whole;
         FIRST.saturating_add(u32::try_from(grown).unwrap_or(ALL)).min(ALL)
     }
 
