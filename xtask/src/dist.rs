@@ -40,6 +40,8 @@ pub(crate) fn profiled(workspace: &Workspace) -> Result<PathBuf> {
     let (counts, profile, trained) =
         (folder.join("counts"), folder.join("atoll.profdata"), folder.join("atoll-trained"));
     let host = host()?;
+    // Before the long part, in which nothing is asked for any more.
+    let profdata = profdata(&host)?;
     // In folders of their own, so that each is there when only a little has changed.
     let flags = format!("-Cprofile-generate={}", counts.display());
     let counting = build(workspace, &folder.join("counting"), &host, &flags)?;
@@ -48,7 +50,7 @@ pub(crate) fn profiled(workspace: &Workspace) -> Result<PathBuf> {
             fs::remove_dir_all(&counts)?;
         }
         bench::train(workspace, counting.clone())?;
-        let mut merge = Command::new(profdata(&host)?);
+        let mut merge = Command::new(profdata);
         merge.arg("merge").arg("--output").arg(&profile).arg(&counts);
         shell::run(merge)?;
         fs::copy(&counting, &trained)?;

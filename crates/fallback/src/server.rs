@@ -72,6 +72,13 @@ pub(crate) struct Order<'a> {
     pub(crate) again: bool,
 }
 
+impl<'a> Order<'a> {
+    /// A request of this node's own, which changes nothing and has no body.
+    pub(crate) fn own(head: &'a request::Parts, host: &'a HeaderValue) -> Self {
+        Self { head, host, hop: None, body: Unsent::default(), hints: None, expects: false, again: true }
+    }
+}
+
 /// A place among the requests that an origin has in flight.
 pub struct Holding {
     _permit: OwnedSemaphorePermit,
@@ -179,15 +186,7 @@ impl Server {
     async fn document(&self, limit: Duration) -> Option<Vec<u8>> {
         let (head, ()) = Request::get(consent::PATH).body(()).ok()?.into_parts();
         let host = HeaderValue::try_from(self.origin.authority()).ok()?;
-        let order = Order {
-            head: &head,
-            host: &host,
-            hop: None,
-            body: Unsent::default(),
-            hints: None,
-            expects: false,
-            again: true,
-        };
+        let order = Order::own(&head, &host);
         let response = self.ask_once(&order, limit).await.0.ok()?;
         match response.status() {
             status if is_failure(status) => None,

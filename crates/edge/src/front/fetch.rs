@@ -163,6 +163,8 @@ async fn forward(
     let (begun, asked_at) = (front.store.now(), SystemTime::now());
     let response = match front.send(asked, &sent, upload).await {
         Ok(response) => stripped(response),
+        // It is the request that is at fault, not the origin.
+        Err(error @ OriginError::Loop) => return Err(Failure::Origin(error)),
         Err(error) => {
             let failure = fate.and_then(|fate| fate.failure(limit)).unwrap_or(Failure::Origin(error));
             return on_error(front, asked, need, None).ok_or(failure);

@@ -7,7 +7,6 @@ use http::{HeaderValue, Request, header};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::Shared;
-use crate::body::Unsent;
 use crate::server::{Order, Server};
 
 /// Probes for as long as it is polled.
@@ -30,15 +29,7 @@ async fn probe(shared: &Shared, n: usize, server: &Server) {
     let (head, ()) = request.into_parts();
     let host = HeaderValue::try_from(server.origin.authority());
     let Ok(host) = host else { return };
-    let order = Order {
-        head: &head,
-        host: &host,
-        hop: None,
-        body: Unsent::default(),
-        hints: None,
-        expects: false,
-        again: true,
-    };
+    let order = Order::own(&head, &host);
     let answered = timeout(rules.timeout, server.ask(&order, rules.timeout)).await;
     let well = answered.is_ok_and(|answered| {
         answered.is_ok_and(|response| response.status().is_success() || response.status().is_redirection())
