@@ -8,7 +8,7 @@ use std::time::Duration;
 use atoll_core::block::RAW;
 use atoll_core::dht::{DhtPeer, Key};
 use atoll_core::keys::IdentityKey;
-use atoll_core::{Block, Blocks, BoxFuture, Cid, Dht as _, FetchError, Transport, TransportError};
+use atoll_core::{Block, Blocks, BoxFuture, Cid, Dht as _, FetchError, PeerId, Transport, TransportError};
 use atoll_swarm::{Config, Parts, Swarm};
 use bytes::Bytes;
 use multiaddr::Multiaddr;
@@ -59,6 +59,19 @@ async fn announce(holder: &Swarm, cid: &Cid) -> bool {
         told |= network.tell(&peer, std::slice::from_ref(&key)).await;
     }
     told
+}
+
+/// Who provides a block, once somebody does. `ADD_PROVIDER` is not answered: who was told may still be reading.
+async fn found(asker: &Swarm, cid: &Cid) -> Vec<PeerId> {
+    let found = timeout(Duration::from_secs(30), async {
+        loop {
+            let found = asker.find(cid).await;
+            if !found.is_empty() {
+                return found;
+            }
+        }
+    });
+    found.await.unwrap()
 }
 
 const TCP: &str = "/ip4/127.0.0.1/tcp/0";
@@ -113,16 +126,9 @@ async fn a_provider_is_found_by_whoever_knows_somebody() {
     let bootstrap = known.addresses();
     let holder = swarm(2, std::slice::from_ref(&page), TCP, &bootstrap).await;
     let asker = swarm(3, &[], TCP, &bootstrap).await;
-    let found = timeout(Duration::from_secs(30), async {
-        while !announce(&holder, page.cid()).await {}
-        loop {
-            let found = asker.find(page.cid()).await;
-            if !found.is_empty() {
-                return found;
-            }
-        }
-    });
-    let found = found.await.unwrap();
+    let told = timeout(Duration::from_secs(30), async { while !announce(&holder, page.cid()).await {} });
+    told.await.unwrap();
+    let found = found(&asker, page.cid()).await;
     let address: Multiaddr = format!("/p2p/{}", found[0]).parse().unwrap();
     assert_eq!(Transport::block(&asker, &address, page.cid()).await.as_ref(), Ok(&page));
     assert!(asker.find(block(9, 9).cid()).await.is_empty());
@@ -213,11 +219,11 @@ async fn a_peer_is_told_of_many_keys_over_one_stream() {
     });
     let peer = peer.await.unwrap();
     assert!(network.tell(&peer, &keys).await);
-    assert_eq!(asker.find(block(3999, 8).cid()).await, [IdentityKey::from_seed(&[2; 32]).peer_id()]);
+    assert_eq!(found(&asker, block(3999, 8).cid()).await, [IdentityKey::from_seed(&[2; 32]).peer_id()]);
     // What it provides, a node says itself when it is asked.
     assert!(holder.find(block(4000, 8).cid()).await.is_empty());
     holder.set_own(Arc::new(|key| *key == block(4000, 8).cid().hash().to_bytes())).await;
-    assert_eq!(asker.find(block(4000, 8).cid()).await, [IdentityKey::from_seed(&[2; 32]).peer_id()]);
+    assert_eq!(found(&asker, block(4000, 8).cid()).await, [IdentityKey::from_seed(&[2; 32]).peer_id()]);
     // Nobody there, nobody told.
     let nobody = DhtPeer { id: IdentityKey::from_seed(&[7; 32]).peer_id(), addresses: Vec::new() };
     assert!(!network.tell(&nobody, &keys).await);
