@@ -84,7 +84,10 @@ impl Directives {
             let mut parts = member.splitn(2, |byte| *byte == b'=');
             let name = parts.next().and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
             let value = parts.next().map(|value| field::text(value).unwrap_or_default());
-            found.take(&name.to_ascii_lowercase(), value.as_deref());
+            match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                true => found.take(&name.to_ascii_lowercase(), value.as_deref()),
+                false => found.take(name, value.as_deref()),
+            }
         }
         found
     }

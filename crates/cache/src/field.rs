@@ -1,5 +1,6 @@
 //! The values of header fields: lists, quoted strings, numbers of seconds, dates. Pure.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -47,10 +48,10 @@ impl Quoted {
 }
 
 /// The text of a token or quoted string; `None` for what is neither.
-pub fn text(value: &[u8]) -> Option<String> {
+pub fn text(value: &[u8]) -> Option<Cow<'_, str>> {
     let Some(inner) = value.strip_prefix(b"\"") else {
         let token = std::str::from_utf8(value).ok()?;
-        return (!value.is_empty() && value.iter().all(|byte| is_token(*byte))).then(|| token.to_owned());
+        return (!value.is_empty() && value.iter().all(|byte| is_token(*byte))).then_some(Cow::Borrowed(token));
     };
     let inner = inner.strip_suffix(b"\"")?;
     let mut text = Vec::with_capacity(inner.len());
@@ -62,7 +63,7 @@ pub fn text(value: &[u8]) -> Option<String> {
             byte => text.push(*byte),
         }
     }
-    String::from_utf8(text).ok()
+    String::from_utf8(text).ok().map(Cow::Owned)
 }
 
 /// Whether a byte may stand in a token (RFC 9110, section 5.6.2).

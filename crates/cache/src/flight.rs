@@ -4,13 +4,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use quick_cache::DefaultHashBuilder;
 use tokio::sync::watch;
 
 use crate::key::Key;
 
 /// The URLs that are being asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Flights(Mutex<HashMap<Key, Begun>>);
+pub(crate) struct Flights(Mutex<HashMap<Key, Begun, DefaultHashBuilder>>);
 
 /// A request on its way to the origin: how those who wait for it are told, if any do.
 type Begun = Option<watch::Sender<Option<Landed>>>;

@@ -76,9 +76,9 @@ impl Key {
 
     /// Its name on disk.
     pub(crate) fn digest(&self) -> Digest {
-        let numbers = [self.site.to_be_bytes(), self.slice.to_be_bytes()].concat();
-        let hash = Sha256::new().chain_update(numbers).chain_update(self.url.as_bytes()).finalize();
-        hash.iter().take(16).fold(0, |digest, byte| (digest << 8) | u128::from(*byte))
+        let (site, slice) = (self.site.to_be_bytes(), self.slice.to_be_bytes());
+        let hash = Sha256::new().chain_update(site).chain_update(slice).chain_update(self.url.as_bytes()).finalize();
+        hash.first_chunk().map_or(0, |first| u128::from_be_bytes(*first))
     }
 }
 

@@ -33,7 +33,7 @@ pub use invalidation::invalidated;
 pub use key::Key;
 pub use purge::{Degree, Purge, invalidated_groups};
 pub use range::{Part, part};
-pub use report::{Forwarded, Report};
+pub use report::{Forwarded, Report, Reporter};
 pub use rules::{BrokenAge, Profile, Reuse, Rules, Times, Unstored};
 pub use store::{Entry, Found, Looked, Store};
 pub use stored::Stored;

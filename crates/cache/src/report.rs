@@ -41,11 +41,36 @@ pub struct Report {
     pub disk: bool,
 }
 
+/// Who reports. What says nothing but why a request was forwarded is put into words once.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    cache: String,
+    forwarded: [Option<HeaderValue>; Forwarded::ALL.len()],
+}
+
+impl Reporter {
+    /// In the name of a cache, a token.
+    pub fn new(cache: &str) -> Self {
+        let said = |why| Report { forwarded: Some(why), ..Report::default() }.value(cache);
+        Self { cache: cache.to_owned(), forwarded: Forwarded::ALL.map(said) }
+    }
+
+    /// The member of the list.
+    pub fn value(&self, report: &Report) -> Option<HeaderValue> {
+        match *report {
+            Report { forwarded: Some(why), status: None, ttl: None, stored: false, collapsed: false, disk: false } => {
+                self.forwarded.get(why as usize).cloned().flatten()
+            }
+            _ => report.value(&self.cache),
+        }
+    }
+}
+
 impl Report {
-    /// The member of the list, by `cache`, the name of this one.
-    pub fn value(&self, cache: &str) -> Option<HeaderValue> {
+    fn value(&self, cache: &str) -> Option<HeaderValue> {
         let mut text = String::with_capacity(cache.len().saturating_add(TEXT_BYTES));
-        write!(text, "{cache}{self}").ok()?;
+        text.push_str(cache);
+        write!(text, "{self}").ok()?;
         HeaderValue::try_from(text).ok()
     }
 }
@@ -54,7 +79,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.forwarded {
             None => f.write_str("; hit")?,
-            Some(why) => write!(f, "; fwd={}", why.token())?,
+            Some(why) => {
+                f.write_str("; fwd=")?;
+                f.write_str(why.token())?;
+            }
         }
         if let Some(status) = self.status {
             write!(f, "; fwd-status={}", status.as_u16())?;
@@ -76,6 +104,8 @@ impl fmt::Display for Report {
 }
 
 impl Forwarded {
+    const ALL: [Self; 6] = [Self::Bypass, Self::Method, Self::UriMiss, Self::VaryMiss, Self::Request, Self::Stale];
+
     fn token(self) -> &'static str {
         match self {
             Self::Bypass => "bypass",
@@ -105,6 +135,12 @@ mod tests {
             disk: false,
         };
         assert_eq!(miss.value("atoll").unwrap(), "atoll; fwd=stale; fwd-status=304; ttl=60; stored; collapsed");
+        let reporter = Reporter::new("atoll");
+        assert_eq!(reporter.value(&miss), miss.value("atoll"));
+        for why in Forwarded::ALL {
+            let plain = Report { forwarded: Some(why), ..Report::default() };
+            assert_eq!(reporter.value(&plain).unwrap(), format!("atoll; fwd={}", why.token()));
+        }
         let parsed: sfv::List = sfv::Parser::new(&miss.value("atoll").unwrap()).parse().unwrap();
         assert_eq!(parsed.len(), 1);
     }

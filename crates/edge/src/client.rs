@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use atoll_fallback::Patience;
 use atoll_fallback::hops::Hop;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 
@@ -24,6 +25,8 @@ use crate::switched::Switched;
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Where there is no id yet.
 pub(crate) const UNNAMED: HeaderValue = HeaderValue::from_static("-");
+/// The longest id that is made here: two numbers of at most 16 digits, in bytes.
+const ID_BYTES_MAX: usize = 33;
 /// The longest id that is taken over from a client, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
@@ -39,11 +42,13 @@ pub(crate) struct Client {
     pub(crate) sending: Arc<Sending>,
     /// What origins are told about it, for the host that it last asked for.
     hop: Mutex<Option<Arc<Hop>>>,
+    /// For how long it waits for them.
+    pub(crate) patience: Patience,
     /// How the connection goes on after the answer that is being made.
     switched: Mutex<Option<Box<Switched>>>,
     worker: usize,
     /// What the ids of its requests begin with.
-    name: u64,
+    name: String,
     requests: AtomicU64,
 }
 
@@ -71,9 +76,10 @@ impl Client {
             activity,
             sending: Arc::default(),
             hop: Mutex::default(),
+            patience: Patience::default(),
             switched: Mutex::default(),
             worker,
-            name,
+            name: format!("{name:016x}-"),
             requests: AtomicU64::new(0),
         }
     }
@@ -148,9 +154,9 @@ impl Client {
             return id.clone();
         }
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        // Two numbers of at most 16 digits.
-        let mut id = Cursor::new([0; 33]);
-        let written = write!(id, "{:016x}-{number:x}", self.name).map(|()| id.position());
+        let mut id = Cursor::new([0; ID_BYTES_MAX]);
+        let written =
+            id.write_all(self.name.as_bytes()).and_then(|()| write!(id, "{number:x}")).map(|()| id.position());
         let len = written.ok().and_then(|len| usize::try_from(len).ok()).unwrap_or_default();
         id.get_ref().get(..len).and_then(|id| HeaderValue::from_bytes(id).ok()).unwrap_or(UNNAMED)
     }

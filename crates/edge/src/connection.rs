@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::activity::Activity;
+use crate::beside::beside;
 use crate::body::Body;
 use crate::client::Client;
 use crate::draining::{self, Drained};
@@ -130,6 +131,15 @@ impl Drop for Resting<'_> {
     }
 }
 
+/// Why a connection takes no more requests.
+#[derive(PartialEq, Eq)]
+enum Over {
+    /// The listener ends.
+    Drained,
+    /// None came for a while.
+    Rested,
+}
+
 /// HTTP/1.1 until the connection ends, or rests: then it is handed back.
 async fn converse(
     stream: ClientStream,
@@ -143,17 +153,22 @@ async fn converse(
     http.writev(true);
     let service = service_fn(|request: Request<hyper::body::Incoming>| answer(client, request.map(Incoming::from)));
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
+    let over = beside(async {
+        tokio::select! {
+            biased;
+            () = draining::now(draining) => Over::Drained,
+            () = activity.rested() => Over::Rested,
+        }
+    });
     let ended = tokio::select! {
         biased;
         ended = &mut connection => ended,
-        () = draining::now(draining) => {
-            Pin::new(&mut connection).graceful_shutdown();
-            (&mut connection).await
-        }
-        () = activity.rested() => {
+        over = over => {
             // Between requests this ends at once, with nothing sent; else after the request that has just begun.
             Pin::new(&mut connection).graceful_shutdown();
-            if let Poll::Ready(Ok(())) = poll_fn(|cx| Poll::Ready(connection.poll_without_shutdown(cx))).await {
+            if over == Over::Rested
+                && let Poll::Ready(Ok(())) = poll_fn(|cx| Poll::Ready(connection.poll_without_shutdown(cx))).await
+            {
                 let parts = connection.into_parts();
                 return parts.read_buf.is_empty().then(|| parts.io.into_inner());
             }

@@ -26,13 +26,13 @@ mod upload;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use crate::incoming::Incoming;
-use atoll_cache::{DiskError, Found, Key, Report, Reuse, Rules};
+use atoll_cache::{DiskError, Found, Key, Report, Reporter, Reuse, Rules};
 use atoll_core::keys::AnswerKey;
 use atoll_fallback::{Origins, Reach, Settings};
 use atoll_sealed::Seals;
@@ -127,8 +127,10 @@ pub(crate) struct Front {
     store: Arc<Store>,
     meter: Arc<Meter>,
     tally: Arc<Tally>,
-    /// What this node calls itself before origins and in `Cache-Status`.
+    /// What this node calls itself before origins.
     name: Arc<str>,
+    /// Says in the same name what became of requests.
+    reporter: Reporter,
     /// Stands for it and its servers among what is stored.
     number: u64,
     /// The host under which all is stored, if that is not the one that visitors ask for.
@@ -216,6 +218,7 @@ impl Fronts {
             meter: Meter::new(&site.quota),
             tally: Arc::clone(&self.tally),
             name: Arc::clone(&self.name),
+            reporter: Reporter::new(&self.name),
             stored_as: None,
         })
     }
@@ -349,8 +352,8 @@ impl Fronts {
         if self.is_empty() {
             return Ok(None);
         }
-        let name = host::name_of(authority)?.to_ascii_lowercase();
-        Ok(self.by_host.get(&name).or(self.any.as_ref()))
+        let name = host::lowercase(host::name_of(authority)?);
+        Ok(self.by_host.get(&*name).or(self.any.as_ref()))
     }
 }
 
@@ -455,11 +458,13 @@ pub(crate) fn answer(
     }
     let (front, is_heard) = (Arc::clone(front), asked.hear());
     Answering::waiting(async move {
-        // Boxed: waiting requests are many.
-        let answering: Pin<Box<dyn Future<Output = _> + Send>> = match &front.both {
-            Some(both) => Box::pin(both::answer(&front, both, &asked, body)),
-            None => Box::pin(fetch::answer(&front, &asked, body, found)),
-        };
+        let answering = pin!(async {
+            match &front.both {
+                // Boxed, since it is large, and the other is more frequent.
+                Some(both) => Box::pin(both::answer(&front, both, &asked, body)).await,
+                None => fetch::answer(&front, &asked, body, found).await,
+            }
+        });
         let answered = match is_heard {
             true => early::heard(answering, &asked.client.sending).await,
             false => answering.await,

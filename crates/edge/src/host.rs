@@ -1,5 +1,6 @@
 //! Which kind of site a request's host names. Pure; a crash loses nothing.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
 
 use atoll_core::Cid;
@@ -236,8 +237,10 @@ fn raw_host<B>(request: &Request<B>) -> Result<&str, Failure> {
 
 /// A host's name, without its port and final dot.
 pub(crate) fn name_of(host: &str) -> Result<&str, Failure> {
-    let bracket = host.find(']').map_or(0, |at| at + 1);
-    let colon = host.get(bracket..).and_then(|rest| rest.find(':')).map_or(host.len(), |at| bracket + at);
+    let end = |mark| host.bytes().position(|byte| byte == mark);
+    let bracket = if host.starts_with('[') { end(b']').map_or(0, |at| at + 1) } else { 0 };
+    let colon = host.get(bracket..).and_then(|rest| rest.bytes().position(|byte| byte == b':'));
+    let colon = colon.map_or(host.len(), |at| bracket + at);
     let (name, port) = host.split_at(colon);
     let port_ok = port.is_empty() || port.get(1..).is_some_and(is_port);
     let name_ok = match name.strip_prefix('[') {
@@ -245,6 +248,14 @@ pub(crate) fn name_of(host: &str) -> Result<&str, Failure> {
         None => is_name(name),
     };
     if name_ok && port_ok { Ok(name.strip_suffix('.').unwrap_or(name)) } else { Err(Failure::HostMalformed) }
+}
+
+/// A name in lower case: as it is, mostly.
+pub(crate) fn lowercase(name: &str) -> Cow<'_, str> {
+    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    }
 }
 
 fn strip_suffix_ignore_case<'a>(text: &'a str, suffix: &str) -> Option<&'a str> {

@@ -5,6 +5,7 @@
 
 mod activity;
 mod admission;
+mod beside;
 mod body;
 mod client;
 pub mod config;

@@ -101,7 +101,11 @@ impl Counters {
 impl Observe for Counters {
     fn request(&self, seen: &Seen) {
         let Some(cells) = self.0.get(seen.worker % self.0.len().max(1)) else { return };
-        let add = |cell: &AtomicU64, n: u64| cell.fetch_add(n, Ordering::Relaxed);
+        let add = |cell: &AtomicU64, n: u64| {
+            if n > 0 {
+                cell.fetch_add(n, Ordering::Relaxed);
+            }
+        };
         if seen.message {
             add(&cells.messages, 1);
             return;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::{Instant, Sleep};
@@ -159,6 +160,9 @@ impl Body for Noted {
         self.read(|body| body.map_or_else(|| SizeHint::with_exact(0), Body::size_hint))
     }
 }
+
+/// An origin's answer; boxed, since it is large and goes through many hands.
+pub type Answer = Box<Response<Download>>;
 
 /// The body of an origin's answer, each part within its time.
 #[derive(Debug)]

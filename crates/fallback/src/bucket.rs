@@ -12,7 +12,7 @@ use rusty_s3::actions::{GetObject, HeadObject};
 use rusty_s3::{Bucket as Place, Credentials, S3Action as _, UrlStyle};
 use serde::{Deserialize, Serialize};
 
-use crate::body::Download;
+use crate::body::{Answer, Download};
 use crate::error::OriginError;
 
 /// For how long a signed request is good: it is sent at once, and clocks differ.
@@ -117,7 +117,7 @@ impl Bucket {
 }
 
 /// What visitors are told instead of a store's failure, which names the key, what it had signed, and machines.
-pub(crate) fn told(store: &response::Parts, asked: &Method) -> Response<Download> {
+pub(crate) fn told(store: &response::Parts, asked: &Method) -> Answer {
     let status = store.status;
     let text = format!("{} {}\n", status.as_u16(), status.canonical_reason().unwrap_or_default());
     let (len, is_head) = (text.len(), *asked == Method::HEAD);
@@ -131,7 +131,7 @@ pub(crate) fn told(store: &response::Parts, asked: &Method) -> Response<Download
             headers.insert(name, value.clone());
         }
     }
-    response
+    Box::new(response)
 }
 
 /// The key and the secret of a file.

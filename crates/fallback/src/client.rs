@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Request, Response};
 use rustls::ClientConfig;
+use tokio::time::Instant;
 
 use crate::body::Noted;
 use crate::config::Timeouts;
@@ -72,14 +73,14 @@ impl Client {
     }
 
     /// Sends a request, which is taken. Connections to addresses that are no longer the origin's are left to their requests, and end with them.
-    pub(crate) async fn send(&self, request: &mut Option<Request<Noted>>) -> Sent {
+    pub(crate) async fn send(&self, request: &mut Option<Request<Noted>>, now: Instant) -> Sent {
         let (old, changes) = self.resolver.state();
         if old {
             let (resolver, host) = (self.resolver.clone(), self.host.clone());
             tokio::spawn(async move { resolver.resolve(host).await });
         }
         match &self.pools {
-            Pools::Http1(pool) => pool.send(request, changes).await,
+            Pools::Http1(pool) => pool.send(request, changes, now).await,
             // Boxed, since it is large, and the other is more frequent.
             Pools::Http2(pool) => Box::pin(pool.send(request.take(), changes)).await,
         }

@@ -22,43 +22,44 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// What cannot be told (RFC 7239, section 6.2).
 const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 
-/// Fields of one connection, whether `Connection` names them or not.
-static OF_CONNECTION: [HeaderName; 11] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-authentication-info"),
-    HeaderName::from_static("http2-settings"),
-    header::EXPECT,
-];
+/// What a field is about, if it is not about the message itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// One connection, whether `Connection` names it or not.
+    Connection,
+    /// By it a proxy tells an origin about its client. From a stranger it is a lie, and answers to lies would be stored for everybody.
+    Proxies,
+    /// Some servers take it for another method than the request has.
+    Method,
+    /// It belongs into the head of a message alone: servers that put head and trailers together would believe it (RFC 9110, section
+    /// 6.5.1).
+    Head,
+}
 
-/// Fields by which a proxy tells an origin about its client. From a stranger they are lies, and answers to lies would be stored for
-/// everybody.
-static OF_PROXIES: [HeaderName; 11] = [
-    FORWARDED,
-    X_FORWARDED_FOR,
-    X_FORWARDED_HOST,
-    X_FORWARDED_PROTO,
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-scheme"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-];
-
-/// Fields that some servers take for another method than the request has.
-static OF_METHODS: [HeaderName; 3] = [
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
-];
+impl About {
+    /// By names, since looking through what is there beats looking for each that might be.
+    fn of(name: &HeaderName) -> Option<Self> {
+        match name.as_str() {
+            "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-authentication-info"
+            | "http2-settings"
+            | "expect" => Some(Self::Connection),
+            "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" | "x-forwarded-port"
+            | "x-forwarded-prefix" | "x-forwarded-scheme" | "x-forwarded-server" | "x-real-ip" | "x-original-url"
+            | "x-rewrite-url" => Some(Self::Proxies),
+            "x-http-method-override" | "x-http-method" | "x-method-override" => Some(Self::Method),
+            "cdn-loop" | "via" | "host" | "cookie" | "authorization" | "content-length" => Some(Self::Head),
+            _ => None,
+        }
+    }
+}
 
 /// What origins are told about who sends requests for one host over one connection, in the words that they are told it.
 #[derive(Clone, Debug)]
@@ -117,7 +118,7 @@ impl Hop {
     /// Adds to a request what the origin is to know about who sent it.
     pub fn announce(&self, headers: &mut HeaderMap, version: Version) {
         if !self.trusted {
-            remove(headers, &OF_PROXIES);
+            remove(headers, &[About::Proxies]);
         }
         // What is added here, and by the origin's own settings.
         headers.reserve(ADDED);
@@ -132,6 +133,9 @@ impl Hop {
 
 /// Takes out of a request what concerned the connection that it came by.
 pub fn strip_request(method: &Method, headers: &mut HeaderMap) {
+    if !headers.keys().any(|name| matches!(About::of(name), Some(About::Connection | About::Method))) {
+        return;
+    }
     // Trailers are asked for hop by hop, and we pass them on.
     let trailers = list(headers, &header::TE).any(|member| member.eq_ignore_ascii_case("trailers"));
     strip(headers);
@@ -140,17 +144,13 @@ pub fn strip_request(method: &Method, headers: &mut HeaderMap) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
     if *method == Method::GET || *method == Method::HEAD {
-        remove(headers, &OF_METHODS);
+        remove(headers, &[About::Method]);
     }
 }
 
-/// Takes out of a request's trailers what belongs into its head alone: servers that put both together would believe it (RFC 9110,
-/// section 6.5.1).
+/// Takes out of a request's trailers what belongs into its head alone.
 pub fn strip_trailers(trailers: &mut HeaderMap) {
-    let of_head = [CDN_LOOP, header::VIA, header::HOST, header::COOKIE, header::AUTHORIZATION, header::CONTENT_LENGTH];
-    for name in OF_CONNECTION.iter().chain(&OF_PROXIES).chain(&OF_METHODS).chain(&of_head) {
-        trailers.remove(name);
-    }
+    remove(trailers, &[About::Connection, About::Proxies, About::Method, About::Head]);
 }
 
 /// Takes out of an answer what concerned the connection that it came by.
@@ -159,19 +159,22 @@ pub fn strip_response(headers: &mut HeaderMap) {
 }
 
 fn strip(headers: &mut HeaderMap) {
+    if !headers.keys().any(|name| About::of(name) == Some(About::Connection)) {
+        return;
+    }
     // Most name only what is removed in any case. The length is the message's, whatever is said of it.
-    let others = |name: &&str| !OF_CONNECTION.iter().chain([&header::CONTENT_LENGTH]).any(|known| *known == **name);
-    let named = list(headers, &header::CONNECTION).filter(others).filter_map(|name| name.parse().ok());
+    let others = |name: &HeaderName| *name != header::CONTENT_LENGTH && About::of(name) != Some(About::Connection);
+    let named = list(headers, &header::CONNECTION).filter_map(|name| name.parse().ok()).filter(others);
     for name in named.collect::<Vec<HeaderName>>() {
         headers.remove(name);
     }
-    remove(headers, &OF_CONNECTION);
+    remove(headers, &[About::Connection]);
 }
 
-/// Removes fields, of which there are few. Most messages have few too, and none of these: looking through what is there beats looking
-/// for each.
-fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
-    while let Some(name) = headers.keys().find(|name| names.contains(name)).cloned() {
+/// Removes all fields that are about one of these, of which most messages have few.
+fn remove(headers: &mut HeaderMap, about: &[About]) {
+    let is_one = |name: &&HeaderName| About::of(name).is_some_and(|of| about.contains(&of));
+    while let Some(name) = headers.keys().find(is_one).cloned() {
         headers.remove(name);
     }
 }

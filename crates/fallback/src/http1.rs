@@ -51,14 +51,14 @@ impl Pool {
         Self { connector, keep_alive, lanes: Lanes::new(Arc::default) }
     }
 
-    pub(crate) async fn send(&self, request: &mut Option<Request<Noted>>, changes: u64) -> Sent {
+    pub(crate) async fn send(&self, request: &mut Option<Request<Noted>>, changes: u64, now: Instant) -> Sent {
         // What goes on both ways at once, or in another protocol, goes on by itself.
         let goes_apart = |request: &Request<Noted>| {
             !request.body().is_end_stream() || request.headers().contains_key(header::UPGRADE)
         };
         let apart = request.as_ref().is_some_and(goes_apart);
         loop {
-            let mut link = match self.idle(changes) {
+            let mut link = match self.idle(changes, now) {
                 Some(link) => link,
                 None => match Box::pin(self.connect(changes)).await {
                     Ok(link) => link,
@@ -83,11 +83,11 @@ impl Pool {
     }
 
     /// The idle connection that was used last, if it is fit for use.
-    fn idle(&self, changes: u64) -> Option<Box<Link>> {
+    fn idle(&self, changes: u64, now: Instant) -> Option<Box<Link>> {
         let mut lane = lock(self.lanes.own()?);
         lane.follow(changes);
         while let Some((link, since)) = lane.idle.pop() {
-            if since.elapsed() < self.keep_alive && link.is_open() {
+            if now.saturating_duration_since(since) < self.keep_alive && link.is_open() {
                 return Some(link);
             }
         }

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use atoll_core::keys::AnswerKey;
-use http::{Method, Response, StatusCode, request};
+use http::{Method, StatusCode, request};
 use http_body::Body as _;
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
-use crate::body::{Download, Unsent, Upload};
+use crate::body::{Answer, Unsent, Upload};
 use crate::client::Client;
 use crate::config::{OriginConfig, PoolConfig, Timeouts};
 use crate::consent::Consent;
@@ -21,6 +21,7 @@ use crate::drilled::Fault;
 use crate::error::OriginError;
 use crate::hops::Hop;
 use crate::origin::Origin;
+use crate::patience::Patience;
 use crate::pool::Pool;
 use crate::resolve::{Reach, Resolver, System, system};
 use crate::server::{Hints, Order, Server};
@@ -78,6 +79,8 @@ pub struct Call<'a> {
     pub among: &'a [usize],
     /// Who is told what an origin says before its answer.
     pub hints: Option<Hints>,
+    /// The timer of whoever asks.
+    pub patience: &'a Patience,
     /// Whether an origin is to ask for the body before it is sent.
     pub expects: bool,
     /// Whether it is never to be sent a second time, whatever its method.
@@ -182,7 +185,7 @@ impl Origins {
     ///
     /// # Errors
     /// [`OriginError`], the last one if there were several.
-    pub async fn send(&self, call: Call<'_>) -> Result<Response<Download>, OriginError> {
+    pub async fn send(&self, call: Call<'_>) -> Result<Answer, OriginError> {
         call.hop.check(&call.head.headers)?;
         let body = call.body.filter(|body| !body.is_end_stream());
         let again =
@@ -195,6 +198,7 @@ impl Origins {
             again: !call.once && body.is_none() && call.head.method.is_safe(),
             body: Unsent::new(body),
             hints: call.hints,
+            patience: Some(call.patience),
         };
         let among = if call.among.is_empty() { &self.0.all } else { call.among };
         let now = Instant::now();

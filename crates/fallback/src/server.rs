@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::body::{Noted, Progress, Unsent};
 use crate::client::{Client, SendError, Sent};
@@ -22,10 +22,23 @@ use crate::hops::Hop;
 use crate::link::Arriving;
 use crate::origin::Origin;
 use crate::origins::{Shared, is_failure};
+use crate::patience::{Patience, Until};
 use crate::texts::Texts;
 
-/// Called with what an origin says before its answer (1xx).
-pub type Hints = Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
+/// Hears what origins say before their answers (1xx).
+pub trait Hears: Send + Sync {
+    /// One did, to the request that its sender calls `turn`.
+    fn hear(&self, turn: u64, status: StatusCode, headers: &HeaderMap);
+}
+
+/// Who is told what an origin says before its answer, and what the request is called there.
+#[derive(Clone)]
+pub struct Hints {
+    /// Who.
+    pub who: Arc<dyn Hears>,
+    /// Which request.
+    pub turn: u64,
+}
 
 /// See the module.
 pub(crate) struct Server {
@@ -66,6 +79,7 @@ pub(crate) struct Order<'a> {
     pub(crate) hop: Option<&'a Hop>,
     pub(crate) body: Unsent,
     pub(crate) hints: Option<Hints>,
+    pub(crate) patience: Option<&'a Patience>,
     /// Whether the body is to be asked for first.
     pub(crate) expects: bool,
     /// Whether nothing is changed by sending it again.
@@ -75,7 +89,16 @@ pub(crate) struct Order<'a> {
 impl<'a> Order<'a> {
     /// A request of this node's own, which changes nothing and has no body.
     pub(crate) fn own(head: &'a request::Parts, host: &'a HeaderValue) -> Self {
-        Self { head, host, hop: None, body: Unsent::default(), hints: None, expects: false, again: true }
+        Self {
+            head,
+            host,
+            hop: None,
+            body: Unsent::default(),
+            hints: None,
+            patience: None,
+            expects: false,
+            again: true,
+        }
     }
 }
 
@@ -133,7 +156,7 @@ impl Server {
         self.requests_max.saturating_sub(self.in_flight.available_permits())
     }
 
-    /// A place for one more request. Who is `patient` waits for it, unless too many do.
+    /// A place for one more request, and since when: `now`, or later. Who is `patient` waits for it, unless too many do.
     ///
     /// # Errors
     /// [`OriginError::Crowded`].
@@ -141,20 +164,27 @@ impl Server {
         &self,
         (origins, n): (Weak<Shared>, usize),
         patient: Option<Duration>,
-    ) -> Result<Holding, OriginError> {
+        now: Instant,
+    ) -> Result<(Holding, Instant), OriginError> {
         let holding = |permit| Holding { _permit: permit, origins, n };
         if let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_owned() {
-            return Ok(holding(permit));
+            return Ok((holding(permit), now));
         }
         let crowded = || OriginError::Crowded { origin: self.origin.name().to_owned() };
         let limit = patient.ok_or_else(crowded)?;
         let _pending = Pending::of(self).ok_or_else(crowded)?;
         let waited = timeout(limit, Arc::clone(&self.in_flight).acquire_owned()).await;
-        waited.ok().and_then(Result::ok).map(holding).ok_or_else(crowded)
+        let permit = waited.ok().and_then(Result::ok).ok_or_else(crowded)?;
+        Ok((holding(permit), Instant::now()))
     }
 
     /// Sends a request, and again if it met a connection that the origin was closing (RFC 9112, section 9.3.1), and may be.
-    pub(crate) async fn ask(&self, order: &Order<'_>, limit: Duration) -> Result<Response<Arriving>, OriginError> {
+    pub(crate) async fn ask(
+        &self,
+        order: &Order<'_>,
+        limit: Duration,
+        mut begun: Instant,
+    ) -> Result<Response<Arriving>, OriginError> {
         match self.drilled.now() {
             Some(Fault::Dead) => {
                 let cause = "a drill has it dead".to_owned();
@@ -166,17 +196,18 @@ impl Server {
             }
             None => {}
         }
-        if let Some(consent) = &self.consent
+        if let Some(consent) = &self.consent {
             // Boxed, since it is large, and few sites need it.
-            && !Box::pin(consent.is_given(self.document(limit), self.texts(limit))).await
-        {
-            return Err(OriginError::NotAgreed { origin: self.origin.name().to_owned() });
+            if !Box::pin(consent.is_given(self.document(limit), self.texts(limit))).await {
+                return Err(OriginError::NotAgreed { origin: self.origin.name().to_owned() });
+            }
+            begun = Instant::now();
         }
-        let (answered, used) = self.ask_once(order, limit).await;
+        let (answered, used) = self.ask_once(order, limit, begun).await;
         match answered {
             Err(OriginError::Broken(_)) if used && order.again => {
                 tracing::debug!(origin = self.origin.name(), "a kept connection was closed; the request is sent again");
-                self.ask_once(order, limit).await.0
+                Box::pin(self.ask_once(order, limit, Instant::now())).await.0
             }
             answered => answered,
         }
@@ -187,7 +218,7 @@ impl Server {
         let (head, ()) = Request::get(consent::PATH).body(()).ok()?.into_parts();
         let host = HeaderValue::try_from(self.origin.authority()).ok()?;
         let order = Order::own(&head, &host);
-        let response = self.ask_once(&order, limit).await.0.ok()?;
+        let response = self.ask_once(&order, limit, Instant::now()).await.0.ok()?;
         match response.status() {
             status if is_failure(status) => None,
             StatusCode::OK => {
@@ -205,44 +236,35 @@ impl Server {
     }
 
     /// With the answer comes whether the connection had answered before.
-    async fn ask_once(&self, order: &Order<'_>, limit: Duration) -> (Result<Response<Arriving>, OriginError>, bool) {
-        let begun = Instant::now();
+    async fn ask_once(
+        &self,
+        order: &Order<'_>,
+        limit: Duration,
+        begun: Instant,
+    ) -> (Result<Response<Arriving>, OriginError>, bool) {
         let progress = (!order.body.is_none()).then(|| Progress::new(begun));
         // Answers before the answer are only heard over HTTP/1.1.
         let expects = order.expects && !self.origin.is_http2();
         let body = Noted::new(order.body.clone(), progress.clone(), expects);
-        let mut request = match self.origin.request(order, body) {
-            Ok(request) => request,
+        let mut request = match self.request(order, body, expects, &progress) {
+            Ok(request) => Some(request),
             Err(error) => return (Err(error), false),
         };
-        if expects {
-            request.headers_mut().insert(header::EXPECT, HeaderValue::from_static("100-continue"));
-        }
-        if expects || order.hints.is_some() {
-            let (hints, progress) = (order.hints.clone(), progress.clone());
-            hyper::ext::on_informational(&mut request, move |response| match (response.status(), &hints) {
-                (StatusCode::CONTINUE, _) => {
-                    if let Some(progress) = &progress {
-                        progress.go_on();
-                    }
-                }
-                (status, Some(hints)) => hints(status, response.headers()),
-                _ => {}
-            });
-        }
-        let mut request = Some(request);
-        let mut sending = pin!(self.client.send(&mut request));
+        // Whoever still uploads is not late.
+        let until = || progress.as_ref().map_or(begun, |progress| progress.last()) + limit;
+        let mut last = until();
+        let mut late = Until::new(order.patience, last);
+        let mut sending = pin!(self.client.send(&mut request, begun));
         let Sent { answered, used } = loop {
-            // Whoever still uploads is not late.
-            let last = || progress.as_ref().map_or(begun, |progress| progress.last());
-            let until = last() + limit;
             tokio::select! {
                 biased;
                 sent = &mut sending => break sent,
-                () = sleep_until(until) => {
-                    if last() + limit <= until {
+                () = &mut late => {
+                    if until() <= last {
                         return (Err(OriginError::TimedOut { step: Step::Head, limit }), false);
                     }
+                    last = until();
+                    late.reset(last);
                 }
             }
         };
@@ -260,6 +282,33 @@ impl Server {
             false => Ok(response),
         });
         (answered, used)
+    }
+
+    /// A request as it is sent, and who hears what is said before its answer.
+    fn request(
+        &self,
+        order: &Order<'_>,
+        body: Noted,
+        expects: bool,
+        progress: &Option<Arc<Progress>>,
+    ) -> Result<Request<Noted>, OriginError> {
+        let mut request = self.origin.request(order, body)?;
+        if expects {
+            request.headers_mut().insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+        }
+        if expects || order.hints.is_some() {
+            let (hints, progress) = (order.hints.clone(), progress.clone());
+            hyper::ext::on_informational(&mut request, move |response| match (response.status(), &hints) {
+                (StatusCode::CONTINUE, _) => {
+                    if let Some(progress) = &progress {
+                        progress.go_on();
+                    }
+                }
+                (status, Some(hints)) => hints.who.hear(hints.turn, status, response.headers()),
+                _ => {}
+            });
+        }
+        Ok(request)
     }
 }
 

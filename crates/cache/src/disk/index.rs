@@ -3,10 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use quick_cache::DefaultHashBuilder;
+
 use crate::key::Digest;
 
 /// Parts with a lock of their own.
 const SHARDS: usize = 64;
+
+/// What lies where, by URL. Every miss in memory is looked for here: the hash is a quick one, keyed anew by each process.
+type Shard = HashMap<Digest, Vec<Slot>, DefaultHashBuilder>;
 
 /// Where a response lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +28,7 @@ pub(crate) struct Slot {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Index {
-    shards: Vec<Mutex<HashMap<Digest, Vec<Slot>>>>,
+    shards: Vec<Mutex<Shard>>,
     variants_max: usize,
 }
 
@@ -123,7 +128,7 @@ impl Index {
         self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
     }
 
-    fn shard(&self, digest: Digest) -> MutexGuard<'_, HashMap<Digest, Vec<Slot>>> {
+    fn shard(&self, digest: Digest) -> MutexGuard<'_, Shard> {
         let at = usize::try_from(digest % SHARDS as u128).unwrap_or(0);
         // There are as many as the remainder can be.
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)

@@ -2,10 +2,10 @@
 //! not told: the HTTP/2 server has no way to.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use atoll_fallback::{Hints, hops};
+use atoll_fallback::{Hears, Hints, hops};
 use http::{HeaderMap, StatusCode, header};
 
 use crate::client::Client;
@@ -15,13 +15,17 @@ use crate::sending::Sending;
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// Listens to an origin, for the visitor's request that [`Sending`] names so.
-pub(super) fn hints(client: &Arc<Client>, turn: u64) -> Hints {
-    let client = Arc::clone(client);
-    Arc::new(move |status, headers| {
+pub(super) fn hints(client: &Client, turn: u64) -> Hints {
+    let who = Arc::clone(&client.sending);
+    Hints { who, turn }
+}
+
+impl Hears for Sending {
+    fn hear(&self, turn: u64, status: StatusCode, headers: &HeaderMap) {
         if let Some(head) = head(status, headers) {
-            client.sending.precede(turn, &head);
+            self.precede(turn, &head);
         }
-    })
+    }
 }
 
 /// An early answer as it is sent. The visitor is asked for its body, and goes on in another protocol, elsewhere.
@@ -47,8 +51,7 @@ fn head(status: StatusCode, headers: &HeaderMap) -> Option<Vec<u8>> {
 }
 
 /// An answer that is waited for. What comes before it is sent whenever this was polled and is not there yet.
-pub(super) async fn heard<T>(answer: impl Future<Output = T>, sending: &Sending) -> T {
-    let mut answer = pin!(answer);
+pub(super) async fn heard<T>(mut answer: Pin<&mut impl Future<Output = T>>, sending: &Sending) -> T {
     let answered = poll_fn(|cx| {
         sending.wait(cx.waker());
         answer.as_mut().poll(cx)

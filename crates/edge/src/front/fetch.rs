@@ -9,7 +9,7 @@ use atoll_cache::{
     Directives, Entry, Flight, Forwarded, Found, Landed, Leader, Looked, Report, Reuse, Times, conditional,
     vary_by_coding,
 };
-use atoll_fallback::{Download, OriginError, hops, is_failure};
+use atoll_fallback::{Answer, Download, OriginError, hops, is_failure};
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::Body as _;
@@ -216,14 +216,7 @@ enum Taken {
 }
 
 /// Passes an origin's answer on, storing it if it may be.
-async fn take(
-    front: &Arc<Front>,
-    asked: &Asked,
-    need: &Need,
-    begun: u64,
-    times: Times,
-    response: Response<Download>,
-) -> Taken {
+async fn take(front: &Arc<Front>, asked: &Asked, need: &Need, begun: u64, times: Times, response: Answer) -> Taken {
     let head = asked.head.method == Method::HEAD;
     let changed = match asked.head.method.is_safe() {
         true => None,
@@ -320,7 +313,7 @@ fn on_error(front: &Arc<Front>, asked: &Asked, need: &Need, status: Option<Statu
 }
 
 /// An answer without what concerned the connection that it came by.
-pub(super) fn stripped(mut response: Response<Download>) -> Response<Download> {
+pub(super) fn stripped(mut response: Answer) -> Answer {
     let version = response.version();
     hops::strip_response(response.headers_mut());
     hops::via(response.headers_mut(), version);

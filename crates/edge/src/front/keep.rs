@@ -5,8 +5,8 @@ use std::sync::Arc;
 use atoll_cache::{
     Entry, Key, Purge, Pushed, Reading, Store, Times, Variant, Writing, invalidated, invalidated_groups,
 };
-use atoll_fallback::Download;
-use http::{Response, StatusCode, header, response};
+use atoll_fallback::{Answer, Download};
+use http::{StatusCode, header, response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
@@ -21,12 +21,12 @@ pub(super) enum Kept {
 }
 
 /// Stores an answer, if it may be and there is room for it. `begun` is when it was asked for.
-pub(super) fn keep(front: &Front, asked: &Asked, begun: u64, times: Times, response: Response<Download>) -> Kept {
+pub(super) fn keep(front: &Front, asked: &Asked, begun: u64, times: Times, response: Answer) -> Kept {
     let (parts, mut body) = response.into_parts();
     let key = stored_as(asked, &parts);
-    let stored = front.rules.store((&asked.head.method, &asked.head.headers), &parts, times);
-    let variant = Variant::of(&asked.head.headers, &parts.headers);
-    let (Some(key), Ok(stored), Some(variant)) = (key, stored, variant) else {
+    let stored = front.rules.store((&asked.head.method, &asked.head.headers), &parts, times).ok();
+    let stored = stored.and_then(|stored| Some((stored, Variant::of(&asked.head.headers, &parts.headers)?)));
+    let (Some(key), Some((stored, variant))) = (key, stored) else {
         if asked.is_shareable() && parts.status != StatusCode::NOT_MODIFIED {
             match asked.wants_less() {
                 // It had to ask for all, for everybody.
@@ -111,7 +111,7 @@ async fn fill_up(store: Arc<Store>, key: Key, entry: Arc<Entry>, writing: Writin
 
 /// Forgets what a request has changed, by its answer. What that answer brings counts as asked for after the change: the moment is
 /// returned, if anything was changed.
-pub(super) async fn invalidate(front: &Front, asked: &Asked, response: &Response<Download>) -> Option<u64> {
+pub(super) async fn invalidate(front: &Front, asked: &Asked, response: &Answer) -> Option<u64> {
     let authorities: Vec<&str> = front.origins.authorities().chain([asked.authority()]).collect();
     let answer = (response.status(), response.headers());
     let changed = invalidated(&asked.head.method, &asked.head.uri, answer, &authorities);

@@ -1,7 +1,7 @@
 //! From a request for a site to the origins that it is for.
 
-use atoll_fallback::{Call, Download, OriginError, Upload};
-use http::{HeaderValue, Response, header, request};
+use atoll_fallback::{Answer, Call, OriginError, Upload};
+use http::{HeaderValue, header, request};
 
 use super::routes::Route;
 use super::{Asked, Front, early};
@@ -13,16 +13,12 @@ impl Front {
         asked: &Asked,
         sent: &request::Parts,
         body: Option<Upload>,
-    ) -> Result<Response<Download>, OriginError> {
+    ) -> Result<Answer, OriginError> {
         self.send_as(asked, sent, body, false).await
     }
 
     /// Sends one that changes something although it is a GET.
-    pub(super) async fn send_once(
-        &self,
-        asked: &Asked,
-        sent: &request::Parts,
-    ) -> Result<Response<Download>, OriginError> {
+    pub(super) async fn send_once(&self, asked: &Asked, sent: &request::Parts) -> Result<Answer, OriginError> {
         self.send_as(asked, sent, None, true).await
     }
 
@@ -32,7 +28,7 @@ impl Front {
         sent: &request::Parts,
         body: Option<Upload>,
         once: bool,
-    ) -> Result<Response<Download>, OriginError> {
+    ) -> Result<Answer, OriginError> {
         let route = Route::find(&self.routes, asked);
         let rewritten = route.and_then(|route| route.rewritten(sent));
         let hop = asked.client.hop(&self.name, &asked.host, asked.https);
@@ -42,6 +38,7 @@ impl Front {
             body,
             among: route.map_or(&[], |route| &route.origins),
             hints: asked.heard_as.map(|turn| early::hints(&asked.client, turn)),
+            patience: &asked.client.patience,
             expects: asked.expects,
             once,
         };

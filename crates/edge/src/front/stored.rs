@@ -97,7 +97,7 @@ fn coded<'a>(front: &Front, asked: &Asked, entry: &'a Arc<Entry>) -> Option<(Cod
 /// Adds what the cache did to what others did before, and counts it.
 pub(super) fn add_report(headers: &mut HeaderMap, front: &Front, report: Report) {
     front.tally.count(Outcome::of(&report));
-    if let Some(value) = report.value(&front.name) {
+    if let Some(value) = front.reporter.value(&report) {
         headers.append(CACHE_STATUS, value);
     }
 }

@@ -110,7 +110,7 @@ async fn ask(front: &Front, asked: &Asked, protocol: &HeaderValue) -> Result<Ans
         let text = "the origin goes on in a protocol that was not asked for".to_owned();
         return Err(Failure::Origin(OriginError::Broken(text)));
     }
-    let upgrading = hyper::upgrade::on(&mut response);
+    let upgrading = hyper::upgrade::on(&mut *response);
     let holding = response.body_mut().take_holding();
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -32,6 +32,11 @@ pub(super) fn is_token(byte: u8) -> bool {
     is(byte, TOKEN)
 }
 
+/// How many bytes at the beginning may be in a name.
+pub(super) fn token(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| is_token(**byte)).count()
+}
+
 /// How many bytes at the beginning may be in a target.
 pub(super) fn target(bytes: &[u8]) -> usize {
     let plain = |word| below(word, 0x21) | is_in(word, 0x7f) | is_in(word, b'#') | (word & HIGH) == 0;

@@ -9,6 +9,8 @@ const NAME_BYTES_MAX: usize = 17;
 /// No body has a length of more digits than this.
 const LENGTH_DIGITS_MAX: u8 = 18;
 const CHUNKED: &[u8] = b"chunked";
+/// What most request lines end in.
+const VERSION_LINE: &[u8] = b"HTTP/1.1\r\n";
 
 /// Where in a head the next byte stands.
 #[derive(Debug)]
@@ -110,6 +112,14 @@ impl Line {
                     }
                     behind
                 }
+                Self::Version(0) if rest.starts_with(VERSION_LINE) => {
+                    *self = Self::Begin;
+                    rest.get(VERSION_LINE.len()..).unwrap_or_default()
+                }
+                Self::Begin if let Some(len) = Name::plain(rest) => {
+                    *self = Self::Value(Field::Other);
+                    rest.get(len..).unwrap_or_default()
+                }
                 Self::Name(name) => {
                     if let Some(field) = name.read(byte, fields)? {
                         *self = Self::Value(field);
@@ -182,6 +192,14 @@ impl Line {
 }
 
 impl Name {
+    /// How long a name with its colon is, if it is all there and none that says anything of the body or the connection.
+    fn plain(bytes: &[u8]) -> Option<usize> {
+        let len = bytes::token(bytes);
+        let is_other =
+            len > 0 && ["host", "upgrade", "content-length", "transfer-encoding"].iter().all(|name| name.len() != len);
+        (is_other && bytes.get(len) == Some(&b':')).then(|| len + 1)
+    }
+
     /// One byte more; the field, if that was the colon.
     fn read(&mut self, byte: u8, fields: &mut Fields) -> Result<Option<Field>, Refused> {
         if byte == b':' {

@@ -30,7 +30,7 @@ async fn probe(shared: &Shared, n: usize, server: &Server) {
     let host = HeaderValue::try_from(server.origin.authority());
     let Ok(host) = host else { return };
     let order = Order::own(&head, &host);
-    let answered = timeout(rules.timeout, server.ask(&order, rules.timeout)).await;
+    let answered = timeout(rules.timeout, server.ask(&order, rules.timeout, Instant::now())).await;
     let well = answered.is_ok_and(|answered| {
         answered.is_ok_and(|response| response.status().is_success() || response.status().is_redirection())
     });

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use http::{Response, StatusCode};
+use http::StatusCode;
 use tokio::time::{Instant, sleep};
 
 use super::{Shared, is_failure};
-use crate::body::Download;
+use crate::body::{Answer, Download};
 use crate::bucket::told;
 use crate::error::OriginError;
 use crate::pool::{Few, Plan};
@@ -25,12 +25,12 @@ const BUDGET_WAITS_MAX: usize = 5;
 
 /// What came of asking one origin.
 enum Tried {
-    Answered(Response<Download>),
+    Answered(Answer),
     /// Nothing was sent.
     Unreached(OriginError),
     /// The request is at fault, or its visitor went away while it sent the body.
     Given(OriginError),
-    Failed(Result<Response<Download>, OriginError>),
+    Failed(Result<Answer, OriginError>),
 }
 
 /// Whom a request has not asked yet, and what came of the others.
@@ -43,7 +43,7 @@ struct Run<'a> {
     asked: Few<(usize, Instant)>,
     repeats: usize,
     /// The best that there is if nobody answers.
-    last: Result<Response<Download>, OriginError>,
+    last: Result<Answer, OriginError>,
 }
 
 /// Asks origins as planned, beginning now. `again`: whether the request may be sent a second time.
@@ -52,7 +52,24 @@ pub(super) async fn run(
     order: &Order<'_>,
     plan: Plan,
     (again, now): (bool, Instant),
-) -> Result<Response<Download>, OriginError> {
+) -> Result<Answer, OriginError> {
+    match plan.order[..] {
+        [n] => match attempt(shared, order, Turn { n, last: true, now }).await.1 {
+            Tried::Answered(response) => Ok(response),
+            Tried::Failed(failed) => failed,
+            Tried::Given(error) | Tried::Unreached(error) => Err(error),
+        },
+        // Boxed, since it is large, and most sites have one origin.
+        _ => Box::pin(several(shared, order, plan, (again, now))).await,
+    }
+}
+
+async fn several(
+    shared: &Arc<Shared>,
+    order: &Order<'_>,
+    plan: Plan,
+    (again, now): (bool, Instant),
+) -> Result<Answer, OriginError> {
     let mut run = Run {
         shared,
         left: plan.order.into_iter(),
@@ -62,22 +79,16 @@ pub(super) async fn run(
         last: Err(OriginError::None),
     };
     match plan.hedge.filter(|_| again && run.left.len() > 1) {
-        // Boxed, since it is large, and most sites have one origin.
-        Some(hedge) => Box::pin(race(&mut run, order, hedge, now)).await,
+        Some(hedge) => race(&mut run, order, hedge, now).await,
         None => one_by_one(&mut run, order, again, now).await,
     }
 }
 
 /// Nobody is asked before the one before has failed.
-async fn one_by_one(
-    run: &mut Run<'_>,
-    order: &Order<'_>,
-    again: bool,
-    now: Instant,
-) -> Result<Response<Download>, OriginError> {
+async fn one_by_one(run: &mut Run<'_>, order: &Order<'_>, again: bool, now: Instant) -> Result<Answer, OriginError> {
     let mut next = run.next(None, now);
-    while let Some((n, last)) = next {
-        let (n, tried) = attempt(run.shared, order, n, last).await;
+    while let Some(turn) = next {
+        let (n, tried) = attempt(run.shared, order, turn).await;
         next = match run.take(n, tried)? {
             Taken::Answer(response) => return Ok(response),
             // A body that was begun is gone.
@@ -90,15 +101,10 @@ async fn one_by_one(
 }
 
 /// A second one is asked if the first has not answered after `hedge`. For requests that may be sent again.
-async fn race(
-    run: &mut Run<'_>,
-    order: &Order<'_>,
-    hedge: Duration,
-    now: Instant,
-) -> Result<Response<Download>, OriginError> {
+async fn race(run: &mut Run<'_>, order: &Order<'_>, hedge: Duration, now: Instant) -> Result<Answer, OriginError> {
     let shared = run.shared;
     let mut racing = FuturesUnordered::new();
-    racing.extend(run.next(None, now).map(|(n, last)| attempt(shared, order, n, last)));
+    racing.extend(run.next(None, now).map(|turn| attempt(shared, order, turn)));
     let mut late = pin!(sleep(hedge));
     loop {
         tokio::select! {
@@ -111,13 +117,13 @@ async fn race(
                     Taken::Failed if racing.is_empty() && run.may_repeat().await => Some(Kind::Retry),
                     _ => continue,
                 };
-                racing.extend(run.next(counted, Instant::now()).map(|(n, last)| attempt(shared, order, n, last)));
+                racing.extend(run.next(counted, Instant::now()).map(|turn| attempt(shared, order, turn)));
             }
             () = &mut late, if racing.len() == 1 && run.ready > 0 && run.has_more() => {
                 let mut again = BUDGET_AGAIN;
                 if run.has_budget() {
                     let next = run.next(Some(Kind::Hedge), Instant::now());
-                    racing.extend(next.map(|(n, last)| attempt(shared, order, n, last)));
+                    racing.extend(next.map(|turn| attempt(shared, order, turn)));
                     again = hedge;
                 }
                 late.as_mut().reset(Instant::now() + again);
@@ -126,18 +132,17 @@ async fn race(
     }
 }
 
-/// Asks one origin. The `last` one may be waited for.
-async fn attempt(shared: &Arc<Shared>, order: &Order<'_>, n: usize, last: bool) -> (usize, Tried) {
+/// Asks one origin. The last one may be waited for.
+async fn attempt(shared: &Arc<Shared>, order: &Order<'_>, Turn { n, last, now }: Turn) -> (usize, Tried) {
     let timeouts = &shared.settings.timeouts;
     let Some(server) = shared.servers.get(n) else { return (n, Tried::Unreached(OriginError::None)) };
     let patient = last.then_some(timeouts.connect);
-    let holding = match server.enter((Arc::downgrade(shared), n), patient).await {
-        Ok(holding) => holding,
+    let (holding, begun) = match server.enter((Arc::downgrade(shared), n), patient, now).await {
+        Ok(entered) => entered,
         Err(error) => return (n, Tried::Unreached(error)),
     };
     server.counts.requests.fetch_add(1, Ordering::Relaxed);
-    let begun = Instant::now();
-    let tried = match server.ask(order, timeouts.first_byte).await {
+    let tried = match server.ask(order, timeouts.first_byte, begun).await {
         Ok(response) => {
             let failed = is_failure(response.status());
             let goes_on = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -145,7 +150,7 @@ async fn attempt(shared: &Arc<Shared>, order: &Order<'_>, n: usize, last: bool) 
             let response = if server.origin.is_bucket() && (status.is_client_error() || status.is_server_error()) {
                 told(&response.into_parts().0, &order.head.method)
             } else {
-                response.map(|body| Download::new(body, timeouts.idle, holding, goes_on))
+                Box::new(response.map(|body| Download::new(body, timeouts.idle, holding, goes_on)))
             };
             if failed { Tried::Failed(Ok(response)) } else { Tried::Answered(response) }
         }
@@ -167,6 +172,15 @@ async fn attempt(shared: &Arc<Shared>, order: &Order<'_>, n: usize, last: bool) 
     (n, tried)
 }
 
+/// Whose turn it is.
+struct Turn {
+    n: usize,
+    /// Whether nobody is left to be asked after it.
+    last: bool,
+    /// Since when.
+    now: Instant,
+}
+
 /// Why a request is sent to one more origin.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
@@ -175,9 +189,8 @@ enum Kind {
 }
 
 /// How it goes on.
-#[expect(clippy::large_enum_variant, reason = "taken apart where it is made")]
 enum Taken {
-    Answer(Response<Download>),
+    Answer(Answer),
     Unreached,
     Failed,
 }
@@ -187,8 +200,8 @@ impl Run<'_> {
         self.left.len() > 0 && self.repeats < REPEATS_MAX
     }
 
-    /// Whom to ask next, and whether that is the last.
-    fn next(&mut self, kind: Option<Kind>, now: Instant) -> Option<(usize, bool)> {
+    /// Whom to ask next.
+    fn next(&mut self, kind: Option<Kind>, now: Instant) -> Option<Turn> {
         let n = self.left.next()?;
         self.ready = self.ready.saturating_sub(1);
         self.asked.push((n, now));
@@ -197,7 +210,7 @@ impl Run<'_> {
             kind.of(&server.counts).fetch_add(1, Ordering::Relaxed);
             tracing::debug!(origin = server.origin.name(), ?kind, "one more origin is asked");
         }
-        Some((n, self.left.len() == 0))
+        Some(Turn { n, last: self.left.len() == 0, now })
     }
 
     fn has_budget(&self) -> bool {
@@ -219,7 +232,7 @@ impl Run<'_> {
     }
 
     /// The best that there is, since nobody answers.
-    fn give_up(&mut self) -> Result<Response<Download>, OriginError> {
+    fn give_up(&mut self) -> Result<Answer, OriginError> {
         std::mem::replace(&mut self.last, Err(OriginError::None))
     }
 

@@ -86,7 +86,7 @@ async fn origins_with_tls_are_asked_if_the_roots_vouch_for_them() {
     assert!(ask(&origins, "GET", None).await.is_err());
 }
 
-async fn ask(origins: &Origins, method: &str, body: Option<&'static str>) -> Result<Response<Download>, OriginError> {
+async fn ask(origins: &Origins, method: &str, body: Option<&'static str>) -> Result<Answer, OriginError> {
     ask_for(origins, method, "/path", body).await
 }
 
@@ -100,16 +100,24 @@ async fn ask_for(
     method: &str,
     path: &str,
     body: Option<&'static str>,
-) -> Result<Response<Download>, OriginError> {
+) -> Result<Answer, OriginError> {
     let (head, ()) = Request::builder().method(method).uri(path).body(()).unwrap().into_parts();
     let hop = hop();
     let upload = |body: &'static str| Upload::new(Full::new(Bytes::from(body)).map_err(|never| match never {}));
-    let call =
-        Call { head: &head, hop: &hop, body: body.map(upload), among: &[], hints: None, expects: false, once: false };
+    let call = Call {
+        head: &head,
+        hop: &hop,
+        body: body.map(upload),
+        among: &[],
+        hints: None,
+        patience: &Patience::default(),
+        expects: false,
+        once: false,
+    };
     origins.send(call).await
 }
 
-async fn text(response: Response<Download>) -> String {
+async fn text(response: Answer) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 

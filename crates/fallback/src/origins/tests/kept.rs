@@ -79,7 +79,7 @@ async fn keep(stream: TcpStream, connection: usize, asked: Asked) -> Option<()> 
     }
 }
 
-async fn get(origins: &Origins, path: &str) -> Response<Download> {
+async fn get(origins: &Origins, path: &str) -> Answer {
     ask_for(origins, "GET", path, None).await.unwrap()
 }
 
@@ -156,7 +156,16 @@ async fn an_upload_goes_on_while_nobody_reads_the_answer() {
     let body = Upload::new(StreamBody::new(parts.map(|part| Ok(Frame::data(part)))));
     let (head, ()) = Request::builder().method("POST").uri("/upload").body(()).unwrap().into_parts();
     let hop = hop();
-    let call = Call { head: &head, hop: &hop, body: Some(body), among: &[], hints: None, expects: false, once: false };
+    let call = Call {
+        head: &head,
+        hop: &hop,
+        body: Some(body),
+        among: &[],
+        hints: None,
+        patience: &Patience::default(),
+        expects: false,
+        once: false,
+    };
     let answer = origins.send(call).await.unwrap();
     tokio::time::timeout(Duration::from_secs(30), sent).await.expect("the upload waits for a reader").unwrap();
     assert_eq!(text(answer).await, "here");
