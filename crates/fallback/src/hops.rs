@@ -162,9 +162,10 @@ fn strip(headers: &mut HeaderMap) {
     if !headers.keys().any(|name| About::of(name) == Some(About::Connection)) {
         return;
     }
-    // Most name only what is removed in any case. The length is the message's, whatever is said of it.
-    let others = |name: &HeaderName| *name != header::CONTENT_LENGTH && About::of(name) != Some(About::Connection);
-    let named = list(headers, &header::CONNECTION).filter_map(|name| name.parse().ok()).filter(others);
+    // Most name no field, or only what is removed in any case. The length is the message's, whatever is said of it.
+    let others =
+        |name: &&str| !["close", "keep-alive", "content-length"].iter().any(|known| known.eq_ignore_ascii_case(name));
+    let named = list(headers, &header::CONNECTION).filter(others).filter_map(|name| name.parse().ok());
     for name in named.collect::<Vec<HeaderName>>() {
         headers.remove(name);
     }

@@ -146,6 +146,8 @@ fn what_is_stale_answers_when_the_origin_does_not() {
     let stale = get(&gateway, "/a", &[]);
     assert_eq!((stale.status, stale.text()), (200, "1"));
     assert!(status(&stale).starts_with("atoll-test; fwd=stale; ttl=-"), "{}", status(&stale));
+    // It is the request that is at fault here, and its sender is to hear of that.
+    assert_eq!(get(&gateway, "/a", &["CDN-Loop: atoll-test"]).status, 508);
     let nothing = get(&gateway, "/b", &["Accept: text/html"]);
     assert_eq!((nothing.status, nothing.header("retry-after")), (502, Some("5")));
     assert!(nothing.text().contains("The server that this site comes from cannot be reached"));
