@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use super::load::{self, Asked, Targets};
 use super::proxies::{self, Tools};
 use super::report::{Better, Figure, Report};
-use super::servers::{NOPUSH, Server};
+use super::servers::{NOPUSH, Server, TERSE};
 use super::{Bench, Noise, h2load, quic};
 
 /// Objects: name, file, bytes, and what is aimed for in plain text and with TLS. At 64 KiB in plain text the client's core is full,
@@ -74,7 +74,9 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
 /// new: those whose caches are full of what was new have files to remove.
 fn uncached(bench: &Bench, report: &mut Report, tools: &Tools, origin: &Server) -> Result<()> {
     for (name, folder) in [("misses", "new"), ("pass-through", "pass")] {
-        let servers = &proxies::start(bench, tools, origin, true)?;
+        let mut servers = proxies::start(bench, tools, origin, true)?;
+        servers.push(proxies::nginx_cache(bench, tools, origin, TERSE)?);
+        let servers = &servers;
         let script = Some(paths(bench, folder)?);
         let asked =
             Asked { name: name.to_owned(), file: String::new(), connections: CONNECTIONS, script, targets: NGINX };

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::Result;
 
 use super::Bench;
-use super::servers::{Cores, NOPUSH, Server, free_port, nginx, nginx_head};
+use super::servers::{Cores, NOPUSH, Server, TERSE, free_port, nginx, nginx_head};
 use crate::install;
 use crate::shell::run;
 
@@ -102,10 +102,19 @@ pub(super) fn atoll(binary: &Path, bench: &Bench, tools: &Tools, origin: &Server
     Server::atoll_as_set(binary, &folder, Cores::Own)
 }
 
-/// nginx with `proxy_cache`, and with `tcp_nopush` if it is called [`NOPUSH`].
+/// What nginx adds to messages so that they say as much as ours: to origins who asks, and to visitors what became of the request.
+const FIELDS: &str = "      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n      proxy_set_header X-Forwarded-Host $host;\n      \
+                      proxy_set_header X-Forwarded-Proto $scheme;\n      \
+                      proxy_set_header Forwarded 'for=$remote_addr;host=\"$host\";proto=$scheme';\n      \
+                      proxy_set_header CDN-Loop nginx;\n      proxy_set_header Via '1.1 nginx';\n      \
+                      add_header Via '1.1 nginx';\n      add_header Cache-Status 'nginx; $upstream_cache_status';\n      \
+                      add_header X-Request-ID $pid-$connection-$connection_requests;\n";
+
+/// nginx with `proxy_cache`, with `tcp_nopush` if it is called [`NOPUSH`], and without [`FIELDS`] if it is called [`TERSE`].
 pub(super) fn nginx_cache(bench: &Bench, tools: &Tools, origin: &Server, name: &'static str) -> Result<Server> {
     let tcp_nopush = if name == NOPUSH { "on" } else { "off" };
-    let folder = bench.fresh(&format!("nginx-{tcp_nopush}"))?;
+    let fields = if name == TERSE { "" } else { FIELDS };
+    let folder = bench.fresh(&name.replace(' ', "-"))?;
     let (address, tls) = (format!("127.0.0.1:{}", free_port()?), format!("127.0.0.1:{}", free_port()?));
     let (at, origin) = (folder.display(), &origin.address);
     let (certificate, key) = (tools.certificate.display(), tools.key.display());
@@ -118,7 +127,7 @@ pub(super) fn nginx_cache(bench: &Bench, tools: &Tools, origin: &Server, name: &
              server {{\n    listen {address} backlog={BACKLOG};\n    listen {tls} ssl http2 backlog={BACKLOG};\n    \
              ssl_certificate {certificate};\n    ssl_certificate_key {key};\n    ssl_protocols TLSv1.3;\n    \
              location / {{\n      proxy_pass http://origin;\n      proxy_http_version 1.1;\n      proxy_set_header Connection \"\";\n      \
-             proxy_set_header Host $host;\n      proxy_cache c;\n      proxy_cache_lock on;\n    }}\n  }}\n}}\n",
+             proxy_set_header Host $host;\n{fields}      proxy_cache c;\n      proxy_cache_lock on;\n    }}\n  }}\n}}\n",
             nginx_head(&folder, 1)
         ),
     )?;

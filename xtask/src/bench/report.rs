@@ -188,7 +188,8 @@ const METHOD: &str = "
 - **Publish**: 100 folders of 100 files of 100 to 4,100 bytes, `atoll import` into a running node (a publish without
   placing it elsewhere), which syncs before it acknowledges, against `ipfs add` as it comes (unsynced) and with `sync` on.
 - **Before an origin**: `atoll node` with one site, nginx with `proxy_cache`, Traffic Server and, where nothing is cached, Caddy, with one thread on
-  one core; the client and the origin, an nginx, share the other. Nobody writes a log of requests; nginx has `tcp_nopush` off, with which 64 KiB out of its
+  one core; the client and the origin, an nginx, share the other. Nobody writes a log of requests. nginx adds to messages what Atoll adds: `X-Forwarded-For`, `-Host` and `-Proto`, `Forwarded`, `CDN-Loop` and `Via`
+  to requests, `Via`, `Cache-Status` and an `X-Request-ID` made of its counters to answers; where nothing is cached there is *terse nginx* beside it, which adds nothing. It has `tcp_nopush` off, with which 64 KiB out of its
   cache take 40 ms, and for what is cached in plain text there is one more with it, as above. *Cached* is asked for with `wrk -c64`, and with `h2load -c16 -m4` over HTTP/2, all with TLS 1.3, X25519, AES-128-GCM and one P-256
   certificate. HTTP/3 and *its own HTTP/2* are both asked for by one client of ours on one thread (`crates/testkit/examples/load.rs`: hyper, and quinn with h3), with as many connections
   and requests at a time: the client takes its core before the server does, so the server's time is what compares. *Misses* are new paths each time, fresh for an hour, 1 KiB long; *pass-through* are such that must not be stored, asked of servers that are new:

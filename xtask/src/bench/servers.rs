@@ -15,6 +15,8 @@ use crate::shell::{output, run};
 
 /// nginx that sends heads together with what follows them: better for what is small, worse for what is large.
 pub(super) const NOPUSH: &str = "nginx with tcp_nopush";
+/// nginx before an origin that tells neither it nor visitors anything: shown, and not judged, since its name does not begin with `nginx`.
+pub(super) const TERSE: &str = "terse nginx";
 
 /// Which cores a server and the client that loads it may use. Kubo always has [`Cores::Shared`].
 #[derive(Clone, Copy, PartialEq, Eq)]
