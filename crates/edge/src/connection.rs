@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use http::{Request, Response};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,7 +17,6 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::activity::Activity;
-use crate::beside::beside;
 use crate::body::Body;
 use crate::client::Client;
 use crate::draining::{self, Drained};
@@ -153,17 +154,18 @@ async fn converse(
     http.writev(true);
     let service = service_fn(|request: Request<hyper::body::Incoming>| answer(client, request.map(Incoming::from)));
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
-    let over = beside(async {
+    // Polled when it has something to say, not each time the connection goes on.
+    let mut over = FuturesUnordered::from_iter([async {
         tokio::select! {
             biased;
             () = draining::now(draining) => Over::Drained,
             () = activity.rested() => Over::Rested,
         }
-    });
+    }]);
     let ended = tokio::select! {
         biased;
         ended = &mut connection => ended,
-        over = over => {
+        Some(over) = over.next() => {
             // Between requests this ends at once, with nothing sent; else after the request that has just begun.
             Pin::new(&mut connection).graceful_shutdown();
             if over == Over::Rested

@@ -5,7 +5,6 @@
 
 mod activity;
 mod admission;
-mod beside;
 mod body;
 mod client;
 pub mod config;

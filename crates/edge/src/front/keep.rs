@@ -6,7 +6,7 @@ use atoll_cache::{
     Entry, Key, Purge, Pushed, Reading, Store, Times, Variant, Writing, invalidated, invalidated_groups,
 };
 use atoll_fallback::{Answer, Download};
-use http::{StatusCode, header, response};
+use http::{Response, StatusCode, header, response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
@@ -111,7 +111,7 @@ async fn fill_up(store: Arc<Store>, key: Key, entry: Arc<Entry>, writing: Writin
 
 /// Forgets what a request has changed, by its answer. What that answer brings counts as asked for after the change: the moment is
 /// returned, if anything was changed.
-pub(super) async fn invalidate(front: &Front, asked: &Asked, response: &Answer) -> Option<u64> {
+pub(super) async fn invalidate(front: &Front, asked: &Asked, response: &Response<Download>) -> Option<u64> {
     let authorities: Vec<&str> = front.origins.authorities().chain([asked.authority()]).collect();
     let answer = (response.status(), response.headers());
     let changed = invalidated(&asked.head.method, &asked.head.uri, answer, &authorities);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use atoll_cache::{Entry, Flight, Found, Landed, Looked, Part, Rules, Times, Variant, conditional, part};
-use atoll_fallback::Answer;
+use atoll_fallback::Download;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request, response};
@@ -40,7 +40,7 @@ pub(super) fn begin(
     asked: &Asked,
     (sent, begun): (&request::Parts, u64),
     times: Times,
-    response: &Answer,
+    response: &Response<Download>,
 ) -> Option<Arc<Entry>> {
     let headers = response.headers();
     let len = match response.status() {
